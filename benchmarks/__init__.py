@@ -1,0 +1,1 @@
+"""Measurements that dlk is held to."""

@@ -1,0 +1,1 @@
+"""Examples on real data; each folder runs by `make example-NAME`."""
