@@ -1,0 +1,1 @@
+"""An embedding for dlk whose table is much smaller than the vocabulary."""
