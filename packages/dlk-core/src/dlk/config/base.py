@@ -1,0 +1,162 @@
+"""What a component's config class is made of beyond its fields: children, signature, rules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from dlk.config._intc import (
+    MISSING,
+    AnyField,
+    BoolField,
+    DictField,
+    FloatField,
+    IntcBase,
+    IntField,
+    ListField,
+    NestField,
+    StrField,
+    cregister,
+)
+
+__all__ = [
+    "MISSING",
+    "AnyField",
+    "AssetField",
+    "Base",
+    "BoolField",
+    "Children",
+    "DictField",
+    "FloatField",
+    "IntField",
+    "ListField",
+    "MapField",
+    "NestField",
+    "PathField",
+    "Signature",
+    "StrField",
+    "cregister",
+    "many",
+    "one",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Children:
+    """How many components of one type stand below a component, and which stands there by default."""
+
+    minimum: int
+    maximum: int | None
+    default: str | None = None
+
+
+def one(default: str | None = None, *, optional: bool = False) -> Children:
+    """Exactly one child of the type; `default` is taken where the config names none. Optional: one or none."""
+    return Children(minimum=0 if optional else 1, maximum=1, default=default)
+
+
+def many(minimum: int = 0) -> Children:
+    """Any number of children of the type, at least `minimum`."""
+    return Children(minimum=minimum, maximum=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """What a component reads and writes, as its fields say.
+
+    Attributes:
+        reads: batch names (for a subprocessor: columns) that must be there.
+        writes: batch names (for a subprocessor: columns) it adds.
+        targets: batch names read only where the truth is known: training and evaluation.
+        metrics: names a callback may monitor, without the stage's prefix.
+        meta: files of the meta folder that it reads or writes.
+        columns: raw columns of the processed data that a postprocessor needs.
+    """
+
+    reads: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = ()
+    meta: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+
+
+class Base(IntcBase):
+    """Base of config classes: fields as class attributes, children by type, a signature from the fields alone.
+
+    A class registered by ``cregister`` without this base works too; it then has no declared children.
+    """
+
+    children: ClassVar[Mapping[str, Children]] = {}
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Let a field carry an annotation (``pool: str | None = StrField(None, …)``), which attrs refuses as it comes."""
+        super().__init_subclass__(**options)
+        own = cls.__dict__.get("__annotations__", {})
+        for name in [n for n in own if hasattr(cls.__dict__.get(n), "_default")]:
+            del own[name]
+
+    def signature(self) -> Signature:
+        """Return what the component reads and writes; by default the values of `input_map` and `output_map`."""
+        reads = getattr(self, "input_map", {}) or {}
+        writes = getattr(self, "output_map", {}) or {}
+        return Signature(
+            reads=tuple(name for name in reads.values() if name),
+            writes=tuple(name for name in writes.values() if name),
+        )
+
+    def rules(self) -> Iterable[tuple[str, str]]:
+        """Yield (field, message) for fields that do not fit together; none by default."""
+        return ()
+
+
+def MapField(value: dict[str, str], help: str) -> dict[str, str]:
+    """A field that renames: keys are the component's own names and closed, values the names in the batch."""
+    made: Any = DictField(dict(value), help=help)
+    made.metadata["type_name"] = "MapField"
+    made.metadata["position"] = _caller()
+    result: dict[str, str] = made
+    return result
+
+
+def AssetField(
+    value: str | None,
+    help: str,
+    *,
+    include: tuple[str, ...] = ("*",),
+    bundle: bool = True,
+    hub: bool = False,
+    additions: list[Any] | None = None,
+) -> str:
+    """A field that names a file or folder, relative to its config's file; absolute once the config is read.
+
+    Args:
+        value: the default; ``MISSING`` for a required field.
+        help: what it is for.
+        include: of a folder, the files that a bundle needs (globs).
+        bundle: whether a bundle needs the file at all.
+        hub: a value that is no existing path may be a name on a model hub, and is then left as it is.
+        additions: values that are no path, such as None.
+    """
+    made: Any = StrField(value, help=help, additions=additions)
+    made.metadata["asset"] = {"include": tuple(include), "bundle": bundle, "hub": hub}
+    made.metadata["position"] = _caller()
+    result: str = made
+    return result
+
+
+def PathField(value: str, help: str, *, additions: list[Any] | None = None) -> str:
+    """A field that names a folder dlk writes or reads, relative to its config's file; never part of a bundle."""
+    made: Any = StrField(value, help=help, additions=additions)
+    made.metadata["asset"] = {"include": (), "bundle": False, "hub": False}
+    made.metadata["position"] = _caller()
+    result: str = made
+    return result
+
+
+def _caller() -> dict[str, Any]:
+    import sys
+
+    frame = sys._getframe(2)
+    return {"file_path": frame.f_code.co_filename, "line_no": frame.f_lineno}

@@ -1,0 +1,206 @@
+"""JSON with comments and trailing commas, read together with the position of every key and value.
+
+Accepted beyond RFC 8259: ``//``, ``#`` and ``/* */`` comments, and a comma before ``]`` or ``}``. Refused: repeated
+keys, ``NaN`` and ``Infinity``, bare words. Every error names file, line and column.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from dlk.errors import ConfigError, Problem
+
+__all__ = ["Document", "Position", "parse", "read"]
+
+Path = tuple[str | int, ...]
+
+_BLANK = re.compile(r"(?:[ \t\r\n]+|//[^\n]*|\#[^\n]*|/\*.*?\*/)*", re.DOTALL)
+_STRING = re.compile(r'"(?:[^"\\\x00-\x1f]|\\.)*"')
+_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?(?![0-9A-Za-z_.])")
+_WORD = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
+_LITERALS = {"true": True, "false": False, "null": None}
+_MAX_DEPTH = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a value or key starts: line and column, both from 1."""
+
+    line: int
+    column: int
+
+
+@dataclass(slots=True)
+class Document:
+    """A config's plain value, and where each part of it stands.
+
+    Attributes:
+        value: the value: dict, list, str, int, float, bool or None.
+        file: name of the file as the user gave it; empty for a dict from code.
+        values: position of the value at a path of keys and indices.
+        keys: position of the key at a path that ends in a key.
+    """
+
+    value: Any
+    file: str = ""
+    values: dict[Path, Position] = field(default_factory=dict)
+    keys: dict[Path, Position] = field(default_factory=dict)
+
+    def problem(self, where: Path, path: str, message: str, *, key: bool = False) -> Problem:
+        """Return a `Problem` at the nearest known position at or above `where`."""
+        probe = where
+        position = (self.keys if key else self.values).get(probe)
+        while position is None and probe:
+            position = self.values.get(probe) or self.keys.get(probe)
+            probe = probe[:-1]
+        if position is None:
+            return Problem(path=path, message=message, file=self.file)
+        return Problem(path, message, self.file, position.line, position.column)
+
+
+def read(path: str) -> Document:
+    """Read and parse the file at `path`; all mistakes are `ConfigError`."""
+    from dlk.io import open_file
+
+    try:
+        with open_file(path, "rb") as handle:
+            raw: bytes = handle.read()
+    except FileNotFoundError:
+        raise ConfigError([Problem("", "there is no such file", path)]) from None
+    except (IsADirectoryError, PermissionError) as error:
+        raise ConfigError([Problem("", f"cannot be read: {error.strerror}", path)]) from None
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        column = error.start - (raw.rfind(b"\n", 0, error.start) + 1) + 1
+        raise ConfigError([Problem("", "not UTF-8 text", path, line, column)]) from None
+    return parse(text, path)
+
+
+def parse(text: str, file: str = "") -> Document:
+    """Parse JSONC text."""
+    return _Reader(text, file).document()
+
+
+class _Reader:
+    def __init__(self, text: str, file: str) -> None:
+        self.text = text
+        self.at = 0
+        self.out = Document(None, file)
+        self.line_starts = [0] + [m.end() for m in re.finditer(r"\n", text)]
+
+    def document(self) -> Document:
+        self.skip()
+        self.out.value = self.value((), 0)
+        self.skip()
+        if self.at < len(self.text):
+            self.fail("expected the end of the file after the first value")
+        return self.out
+
+    def skip(self) -> None:
+        match = _BLANK.match(self.text, self.at)
+        if match:
+            self.at = match.end()
+        if self.text.startswith("/*", self.at):
+            self.fail("this comment is never closed: expected */")
+
+    def position(self, at: int) -> Position:
+        import bisect
+
+        line = bisect.bisect_right(self.line_starts, at)
+        return Position(line, at - self.line_starts[line - 1] + 1)
+
+    def fail(self, message: str, at: int | None = None) -> Any:
+        position = self.position(self.at if at is None else at)
+        raise ConfigError([Problem("", message, self.out.file, position.line, position.column)])
+
+    def value(self, path: Path, depth: int) -> Any:
+        if depth > _MAX_DEPTH:
+            self.fail(f"nested deeper than {_MAX_DEPTH} levels")
+        self.out.values[path] = self.position(self.at)
+        head = self.text[self.at : self.at + 1]
+        if head == "{":
+            return self.object(path, depth)
+        if head == "[":
+            return self.array(path, depth)
+        if head == '"':
+            return self.string()
+        if match := _NUMBER.match(self.text, self.at):
+            self.at = match.end()
+            number = match.group()
+            return float(number) if any(c in number for c in ".eE") else int(number)
+        if match := _WORD.match(self.text, self.at):
+            word = match.group()
+            if word in _LITERALS:
+                self.at = match.end()
+                return _LITERALS[word]
+            self.fail(f'expected a value, got {word}; text stands in double quotes: "{word}"')
+        if not head:
+            self.fail("expected a value, got the end of the file")
+        return self.fail(f"expected a value, got {head!r}")
+
+    def string(self) -> str:
+        match = _STRING.match(self.text, self.at)
+        if not match:
+            self.fail("this text is never closed, or holds a control character: expected a closing quote")
+            raise AssertionError
+        try:
+            text: str = json.loads(match.group())
+        except json.JSONDecodeError as error:
+            self.fail(f"bad escape in text: {error.msg}", self.at + error.pos)
+            raise AssertionError from error
+        self.at = match.end()
+        return text
+
+    def object(self, path: Path, depth: int) -> dict[str, Any]:
+        opened, found = self.at, {}
+        self.at += 1
+        while True:
+            self.skip()
+            head = self.text[self.at : self.at + 1]
+            if head == "}":
+                self.at += 1
+                return found
+            if not head:
+                self.fail("this { is never closed", opened)
+            if head != '"':
+                self.fail(f"expected a key in double quotes or }}, got {head!r}")
+            key_at = self.at
+            key = self.string()
+            if key in found:
+                first = self.out.keys[(*path, key)]
+                self.fail(f'the key "{key}" stands already in line {first.line}', key_at)
+            here = (*path, key)
+            self.out.keys[here] = self.position(key_at)
+            self.skip()
+            if not self.text.startswith(":", self.at):
+                self.fail(f'expected : after the key "{key}"')
+            self.at += 1
+            self.skip()
+            found[key] = self.value(here, depth + 1)
+            self.comma("}")
+
+    def array(self, path: Path, depth: int) -> list[Any]:
+        opened, found = self.at, []
+        self.at += 1
+        while True:
+            self.skip()
+            head = self.text[self.at : self.at + 1]
+            if head == "]":
+                self.at += 1
+                return found
+            if not head:
+                self.fail("this [ is never closed", opened)
+            found.append(self.value((*path, len(found)), depth + 1))
+            self.comma("]")
+
+    def comma(self, closer: str) -> None:
+        self.skip()
+        if self.text.startswith(",", self.at):
+            self.at += 1
+        elif self.at < len(self.text) and not self.text.startswith(closer, self.at):
+            self.fail(f"expected , or {closer}, got {self.text[self.at]!r}")

@@ -1,0 +1,112 @@
+"""The nearest ``.intc.json``: a project's own components (`src`) and named config modules (`module`).
+
+The file is looked for in the config's folder and above. `src` names folders or packages, `module` folders of files
+``type@name.json[c]`` (or yaml), all relative to the ``.intc.json``.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import Any
+
+from dlk.config import jsonc
+from dlk.errors import ConfigError, Problem
+
+__all__ = ["FoundProject", "find_project"]
+
+_NAMES = (".intc.json", ".intc.jsonc")
+_MODULE_ENDINGS = (".json", ".jsonc", ".hjson", ".yaml", ".yml")
+
+
+@dataclass(slots=True)
+class FoundProject:
+    """What a project's ``.intc.json`` names.
+
+    Attributes:
+        file: the file; empty where there is none.
+        sources: absolute paths of folders and files with the project's components.
+        modules: named config modules by type and name.
+    """
+
+    file: str = ""
+    sources: list[str] = field(default_factory=list)
+    modules: dict[tuple[str, str], jsonc.Document] = field(default_factory=dict)
+
+
+def find_project(folder: str) -> FoundProject:
+    """Read the nearest ``.intc.json`` at or above `folder`; empty where there is none."""
+    here = os.path.abspath(folder)
+    while True:
+        for name in _NAMES:
+            candidate = os.path.join(here, name)
+            if os.path.isfile(candidate):
+                return _read(candidate)
+        above = os.path.dirname(here)
+        if above == here:
+            return FoundProject()
+        here = above
+
+
+def _read(file: str) -> FoundProject:
+    document = jsonc.read(file)
+    value = document.value
+    if not isinstance(value, dict):
+        raise ConfigError([document.problem((), "", "expected an object")])
+    folder = os.path.dirname(file)
+    found = FoundProject(file)
+    for position, source in _strings(document, value, "src"):
+        path = os.path.normpath(os.path.join(folder, source.replace(".", os.sep) if _is_dotted(source) else source))
+        if not os.path.exists(path):
+            raise ConfigError([document.problem(("src", position), "src", f'there is no folder or file "{source}" in {folder}')])
+        found.sources.append(path)
+    for position, source in _strings(document, value, "module"):
+        path = os.path.normpath(os.path.join(folder, source))
+        if not os.path.isdir(path):
+            raise ConfigError([document.problem(("module", position), "module", f'there is no folder "{source}" in {folder}')])
+        _read_modules(path, found.modules)
+    return found
+
+
+def _strings(document: jsonc.Document, value: dict[str, Any], key: str) -> list[tuple[int, str]]:
+    items = value.get(key, [])
+    if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
+        raise ConfigError([document.problem((key,), key, "expected a list of texts")])
+    return list(enumerate(items))
+
+
+def _is_dotted(source: str) -> bool:
+    return all(part.isidentifier() for part in source.split("."))
+
+
+def _read_modules(folder: str, modules: dict[tuple[str, str], jsonc.Document]) -> None:
+    for root, folders, files in os.walk(folder):
+        folders.sort()
+        for file in sorted(files):
+            stem, ending = os.path.splitext(file)
+            if file.startswith(("_", ".")) or ending.lower() not in _MODULE_ENDINGS:
+                continue
+            path = os.path.join(root, file)
+            type_name, at, name = stem.partition("@")
+            if not at or not name:
+                raise ConfigError([Problem("", 'a module file is named "type@name.jsonc"', path)])
+            document = _read_yaml(path) if ending.lower() in (".yaml", ".yml") else jsonc.read(path)
+            value = document.value
+            if not isinstance(value, dict) or not isinstance(value.get("_base", value.get("_name")), str):
+                raise ConfigError([document.problem((), f"{type_name}@{name}", 'a module file needs "_base", the name it builds on')])
+            if (type_name, name) in modules:
+                other = modules[type_name, name].file
+                raise ConfigError([Problem(f"{type_name}@{name}", f"is defined in {other} too", path)])
+            modules[type_name, name] = document
+
+
+def _read_yaml(path: str) -> jsonc.Document:
+    import yaml
+
+    with open(path, encoding="utf-8") as handle:
+        try:
+            return jsonc.Document(yaml.safe_load(handle), file=path)
+        except yaml.YAMLError as error:
+            mark = getattr(error, "problem_mark", None)
+            line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
+            raise ConfigError([Problem("", f"not valid YAML: {getattr(error, 'problem', error)}", path, line, column)]) from None

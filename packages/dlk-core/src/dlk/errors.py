@@ -1,0 +1,127 @@
+"""Errors that a user can cause, and the words that help to mend them.
+
+Everything here derives from `DlkError`: the command line prints its message and exits non-zero, without a
+traceback. A wrong call from code stays a `ValueError` or `TypeError`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+__all__ = [
+    "BundleError",
+    "ConfigError",
+    "DataError",
+    "DlkError",
+    "PluginError",
+    "Problem",
+    "RowError",
+    "RunError",
+    "did_you_mean",
+    "nearest",
+]
+
+
+class DlkError(Exception):
+    """Base of all errors that a user can cause; the message says what was given, expected, and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One mistake in a config.
+
+    Attributes:
+        path: config path, such as ``imodel.optimizer.lr``; empty for the whole file.
+        message: what was given, what was expected, what would have worked.
+        file: the file it stands in; empty where the config came from a dict.
+        line: line of the value, from 1; 0 where there is no text.
+        column: column of the value, from 1; 0 where there is no text.
+    """
+
+    path: str
+    message: str
+    file: str = ""
+    line: int = 0
+    column: int = 0
+
+    def __str__(self) -> str:
+        position = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+        where = " ".join(part for part in (position, self.path) if part)
+        return f"{where}: {self.message}" if where else self.message
+
+
+class ConfigError(DlkError):
+    """One or more mistakes in a config, all of them named.
+
+    Attributes:
+        problems: the mistakes, in the order of the text.
+    """
+
+    def __init__(self, problems: str | Sequence[Problem]) -> None:
+        if isinstance(problems, str):
+            problems = [Problem(path="", message=problems)]
+        self.problems: tuple[Problem, ...] = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class DataError(DlkError):
+    """Input data that cannot be used: a missing file or column, unequal lengths, a wrong type."""
+
+
+class RowError(DlkError):
+    """One bad row: the rest of the data is fine.
+
+    Attributes:
+        row: number of the row in its split (or in the request), from 0.
+        column: the column with the value.
+        value: what was found there.
+        reason: what is wrong with it.
+    """
+
+    def __init__(self, row: int, column: str, value: object, reason: str) -> None:
+        self.row = row
+        self.column = column
+        self.value = value
+        self.reason = reason
+        shown = repr(value)
+        if len(shown) > 120:
+            shown = shown[:117] + "..."
+        super().__init__(f"row {row}, column {column!r}: {reason}; got {shown}")
+
+    def __reduce__(self) -> tuple[type[RowError], tuple[int, str, object, str]]:
+        return RowError, (self.row, self.column, self.value, self.reason)
+
+
+class BundleError(DlkError):
+    """A bundle that is damaged, hostile, or made for something that is not installed."""
+
+
+class PluginError(DlkError):
+    """A plugin or component that is missing, broken or claimed twice."""
+
+
+class RunError(DlkError):
+    """A run that cannot start or go on: no data, a clashing run directory, a checkpoint that does not fit."""
+
+
+def nearest(word: str, known: Iterable[str], n: int = 3) -> list[str]:
+    """Return up to `n` of the known words that are close to `word`, nearest first."""
+    candidates = sorted({str(k) for k in known})
+    folded = {c.lower(): c for c in reversed(candidates)}
+    found = difflib.get_close_matches(word.lower(), list(folded), n=n, cutoff=0.6)
+    return [folded[f] for f in found]
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return the sentence that ends an unknown-name message: the nearest names, then what is known."""
+    names = sorted({str(k) for k in known})
+    close = nearest(word, names)
+    parts = []
+    if close:
+        parts.append("Did you mean " + " or ".join(f'"{c}"' for c in close) + "?")
+    if names:
+        shown = ", ".join(names[:20]) + (f", … ({len(names)} in all)" if len(names) > 20 else "")
+        parts.append(f"Known: {shown}.")
+    return " ".join(parts)
