@@ -30,4 +30,13 @@ def _training() -> list[Component]:
 
 
 def _postprocessing() -> list[Component]:
-    return []
+    configs = "dlk.postprocessor.configs"
+    return [
+        Component(
+            "postprocessor",
+            "identity",
+            config=f"{configs}:IdentityConfig",
+            cls="dlk.postprocessor.identity:Identity",
+            help="gives the named outputs as they are and measures nothing",
+        ),
+    ]

@@ -1,0 +1,23 @@
+"""Options of core's postprocessors; imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from dlk.config import Base, ListField, Signature, cregister
+
+
+@cregister("postprocessor", "identity")
+class IdentityConfig(Base):
+    """Gives the named outputs as they are and measures nothing."""
+
+    outputs = ListField(value=[], help="model outputs that each prediction holds, by their names")
+    columns = ListField(value=[], help="raw columns copied into each prediction, such as an id")
+
+    def signature(self) -> Signature:
+        return Signature(reads=tuple(self.outputs), columns=tuple(self.columns))
+
+    def rules(self) -> Iterable[tuple[str, str]]:
+        both = sorted(set(self.outputs) & set(self.columns))
+        if both:
+            yield "columns", f"{', '.join(both)} is already named by outputs"
