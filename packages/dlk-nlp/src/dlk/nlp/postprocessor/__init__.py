@@ -1,0 +1,1 @@
+"""Predictions and metrics of text tasks. Importing this package loads nothing heavy."""

@@ -1,0 +1,192 @@
+"""Classes of texts: labels with probabilities, accuracy and F1."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from dlk.errors import DataError, DlkError
+from dlk.metrics import ClassCounts, LabelSetCounts
+from dlk.metrics.classification import NO_ANSWER
+from dlk.nlp.postprocessor._text import TextPostProcessor
+from dlk.postprocessor.base import Metrics, Outputs, Parts, Prediction, Row, pick
+from dlk.registry import register
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from dlk.context import Setup
+    from dlk.nlp.postprocessor.configs import TxtClsConfig
+
+NO_TRUTH = -100
+
+
+@register("postprocessor", "txt_cls")
+class TxtCls(TextPostProcessor):
+    """One prediction per row, after its copied columns:
+
+    - one label: ``{"label": "x", "score": 0.9, "predicts": [{"label": "x", "score": 0.9}, …]}``,
+      `predicts` being the `top_k` labels, the most probable first;
+    - `multi_label`: ``{"labels": ["x", "y"], "predicts": […]}``, `labels` being those with a
+      probability of at least `threshold`.
+
+    Probabilities are the softmax (`multi_label`: the sigmoid) in float32; of equal ones the lower
+    id comes first. A row in several parts (windows of a long text) has the mean of its parts'
+    probabilities. Where a probability is not a number (a NaN logit), label, score and labels are
+    null and `predicts` is empty; the metrics count such a row as a miss.
+    """
+
+    def __init__(self, config: TxtClsConfig, setup: Setup) -> None:
+        super().__init__(config, setup)
+        self.words: tuple[str, ...] = tuple(setup.meta.vocabulary(config.label_vocab).words)
+        self.vocabulary_name = config.label_vocab
+        self.logits_name = config.input_map["logits"]
+        self.target_name = config.input_map["label_ids"]
+        self.top_k = min(config.top_k or len(self.words), len(self.words))
+        self.multi_label = config.multi_label
+        self.threshold = config.threshold
+
+    def decode(self, out: Outputs, rows: Sequence[Row]) -> list[Prediction]:
+        parts = Parts(rows)
+        probabilities = parts.mean(self._probabilities(pick(out, self.logits_name, rows)))
+        scores, ids = torch.sort(probabilities, dim=-1, descending=True, stable=True)  # (R, C)
+        known = torch.isfinite(probabilities).all(-1).tolist()
+        # How many labels each row is given; only `multi_label` asks.
+        given = (scores >= self.threshold).sum(-1).tolist()
+        listed = len(self.words) if self.multi_label else max(self.top_k, 1)
+        own = [
+            self._prediction(row_ids, row_scores, count) if answered else self._no_answer()
+            for row_ids, row_scores, count, answered in zip(
+                ids[:, :listed].tolist(), scores[:, :listed].tolist(), given, known, strict=True
+            )
+        ]
+        return self.frame(own, parts, out, rows)
+
+    def new_metrics(self) -> Metrics:
+        kind = LabelSetMetrics if self.multi_label else LabelMetrics
+        return kind(self.words, self.target_name)
+
+    def _probabilities(self, logits: Tensor) -> Tensor:
+        if logits.ndim != 2 or logits.shape[1] != len(self.words):
+            raise DlkError(
+                f'txt_cls needs logits (B, {len(self.words)}), as "{self.vocabulary_name}" has '
+                f"{len(self.words)} labels, got {tuple(logits.shape)}: "
+                "set the decoder's output_size to the vocabulary's size"
+            )
+        logits = logits.float()
+        return logits.sigmoid() if self.multi_label else logits.softmax(-1)
+
+    def _prediction(self, ids: list[int], scores: list[float], given: int) -> Prediction:
+        labels = [self.words[label] for label in ids]
+        predicts = [
+            {"label": label, "score": score}
+            for label, score in zip(labels[: self.top_k], scores, strict=False)
+        ]
+        if self.multi_label:
+            return {"labels": labels[:given], "predicts": predicts}
+        return {"label": labels[0], "score": scores[0], "predicts": predicts}
+
+    def _no_answer(self) -> Prediction:
+        if self.multi_label:
+            return {"labels": None, "predicts": []}
+        return {"label": None, "score": None, "predicts": []}
+
+
+class _ClassMetrics(Metrics):
+    """Scores of what was decoded, so that what is measured is what a user gets."""
+
+    counts: ClassCounts | LabelSetCounts
+
+    def __init__(self, words: Sequence[str], target_name: str) -> None:
+        self.words = tuple(words)
+        self.ids = {word: number for number, word in enumerate(self.words)}
+        self.target_name = target_name
+
+    def compute(self) -> dict[str, float]:
+        return self.counts.compute()
+
+    def state(self) -> dict[str, Any]:  # Any: plain numbers and lists of them
+        return self.counts.state()
+
+    def merge(self, state: Mapping[str, Any]) -> None:  # Any: as `state`
+        self.counts.merge(state)
+
+    def table(self) -> list[dict[str, object]]:
+        """One row per label: precision, recall, f1 in 0..1, and how often it is true."""
+        scores = self.counts.per_class()
+        return [
+            {
+                "label": word,
+                "precision": float(scores.precision[number]),
+                "recall": float(scores.recall[number]),
+                "f1": float(scores.f1[number]),
+                "support": int(scores.support[number]),
+            }
+            for number, word in enumerate(self.words)
+        ]
+
+
+class LabelMetrics(_ClassMetrics):
+    """One true label per row, as ids (B,) or (B, 1); -100 says that the truth is unknown."""
+
+    def __init__(self, words: Sequence[str], target_name: str) -> None:
+        super().__init__(words, target_name)
+        self.counts: ClassCounts = ClassCounts(len(words))
+
+    def update(self, out: Outputs, rows: Sequence[Row], decoded: Sequence[Prediction]) -> None:
+        if self.target_name not in out:
+            return
+        target = Parts(rows).first_of(pick(out, self.target_name, rows)).reshape(-1).numpy()
+        predicted = np.array(
+            [NO_ANSWER if p["label"] is None else self.ids[str(p["label"])] for p in decoded],
+            dtype=np.int64,
+        )
+        if target.shape != predicted.shape:
+            raise DlkError(
+                f'"{self.target_name}" must hold one label id per row for {len(decoded)} rows, '
+                f"got {target.size}; rows with several labels need multi_label"
+            )
+        known = target != NO_TRUTH
+        if known.any() and not 0 <= target[known].min() <= target[known].max() < len(self.words):
+            raise DataError(
+                f'"{self.target_name}" holds ids {target[known].min()}..{target[known].max()}, '
+                f"but there are {len(self.words)} labels (or {NO_TRUTH} where none is known)"
+            )
+        self.counts.update(predicted[known], target[known])
+
+    def confusion(self) -> list[list[int]] | None:
+        """Counts, truth down, prediction across, last column: no answer; None for > 1000 labels."""
+        table = self.counts.confusion()
+        return None if table is None else table.tolist()
+
+
+class LabelSetMetrics(_ClassMetrics):
+    """Any number of true labels per row, as 0/1 (B, C); a negative entry or NaN: truth unknown."""
+
+    def __init__(self, words: Sequence[str], target_name: str) -> None:
+        super().__init__(words, target_name)
+        self.counts: LabelSetCounts = LabelSetCounts(len(words))
+
+    def update(self, out: Outputs, rows: Sequence[Row], decoded: Sequence[Prediction]) -> None:
+        if self.target_name not in out:
+            return
+        target = Parts(rows).first_of(pick(out, self.target_name, rows)).float().numpy()
+        size = (len(decoded), len(self.words))
+        if target.shape != size:
+            raise DlkError(
+                f'multi_label needs "{self.target_name}" as 0/1 of shape {size} (rows, labels), '
+                f"got {target.shape}"
+            )
+        predicted = np.zeros(size, dtype=np.bool_)
+        answered = np.ones(len(decoded), dtype=np.bool_)
+        for number, prediction in enumerate(decoded):
+            labels = prediction["labels"]
+            if isinstance(labels, list):
+                predicted[number, [self.ids[label] for label in labels]] = True
+            else:
+                answered[number] = False
+        known = (target >= 0).all(axis=1)  # false for NaN too
+        self.counts.update(predicted[known], target[known] >= 0.5, answered[known])

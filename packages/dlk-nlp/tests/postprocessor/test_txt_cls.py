@@ -1,0 +1,265 @@
+"""The postprocessor `txt_cls`."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar
+
+import pytest
+import torch
+from sklearn.metrics import accuracy_score, f1_score
+
+from dlk.config import make
+from dlk.context import Setup
+from dlk.data.meta import Meta
+from dlk.data.vocabulary import Vocabulary
+from dlk.errors import ConfigError, DataError, DlkError
+from dlk.registry import register
+from dlk.testing.postprocessor import PostProcessorConformance
+
+WORDS = ["loc", "num", "hum", "abbr"]
+
+
+def label_meta(folder) -> Meta:
+    vocabulary = Vocabulary()
+    vocabulary.add({word: len(WORDS) - place for place, word in enumerate(WORDS)})
+    meta = Meta(folder)
+    meta.put_vocabulary("label_vocab.json", vocabulary)
+    return meta
+
+
+class TestSingle(PostProcessorConformance):
+    name = "txt_cls"
+    values: ClassVar = {
+        "label_vocab": "label_vocab.json",
+        "input_map": {"logits": "scores"},
+        "columns": ["uuid"],
+        "predict_extend_return": {"vector": "pooled"},
+    }
+
+    def meta(self, folder):
+        return label_meta(folder)
+
+    def batch(self, count, generator):
+        return {
+            "scores": torch.randn(count, 4, generator=generator),
+            "pooled": torch.randn(count, 3, generator=generator),
+            "label_ids": torch.randint(4, (count,), generator=generator),
+        }
+
+
+class TestPair(TestSingle):
+    values: ClassVar = {"label_vocab": "label_vocab.json", "data_type": "pair", "top_k": 2}
+
+    def batch(self, count, generator):
+        return {
+            "logits": torch.randn(count, 4, generator=generator),
+            "label_ids": torch.randint(4, (count, 1), generator=generator),
+        }
+
+
+class TestMultiLabel(TestSingle):
+    values: ClassVar = {"label_vocab": "label_vocab.json", "multi_label": True, "threshold": 0.4}
+
+    def batch(self, count, generator):
+        return {
+            "logits": torch.randn(count, 4, generator=generator),
+            "label_ids": (torch.rand(count, 4, generator=generator) < 0.4).float(),
+        }
+
+
+@pytest.fixture
+def build(tmp_path):
+    meta = label_meta(tmp_path)
+
+    def made(**values):
+        config = make("postprocessor", "txt_cls", {"label_vocab": "label_vocab.json", **values})
+        return register.build(config, Setup(meta=meta))
+
+    return made
+
+
+def rows(*numbers, **columns):
+    return [{"_row": number, "_part": 0, **columns} for number in numbers]
+
+
+def test_a_prediction_holds_text_label_score_and_all_labels_in_order(build):
+    (result,) = build().decode(
+        {"logits": torch.tensor([[0.0, 3.0, 1.0, -1.0]])}, rows(0, sentence="how many?")
+    )
+    assert list(result) == ["sentence", "label", "score", "predicts"]
+    assert result["sentence"] == "how many?"
+    assert result["label"] == "num"
+    assert [item["label"] for item in result["predicts"]] == ["num", "hum", "loc", "abbr"]
+    total = sum(math.exp(x) for x in (0, 3, 1, -1))
+    assert result["score"] == pytest.approx(math.exp(3) / total, abs=1e-6)
+    assert sum(item["score"] for item in result["predicts"]) == pytest.approx(1, abs=1e-6)
+
+
+def test_label_id_zero_is_a_label_like_any_other(build):
+    component = build()
+    out = {"logits": torch.tensor([[9.0, 0.0, 0.0, 0.0]]), "label_ids": torch.tensor([0])}
+    decoded = component.decode(out, rows(0))
+    assert decoded[0]["label"] == "loc"
+    metrics = component.new_metrics()
+    metrics.update(out, rows(0), decoded)
+    assert metrics.compute()["acc"] == 1.0
+
+
+def test_top_k_shortens_the_list_and_nothing_else(build):
+    out = {"logits": torch.randn(3, 4)}
+    whole, short = build().decode(out, rows(0, 1, 2)), build(top_k=2).decode(out, rows(0, 1, 2))
+    assert [len(result["predicts"]) for result in short] == [2, 2, 2]
+    for long, cut in zip(whole, short, strict=True):
+        assert cut == {**long, "predicts": long["predicts"][:2]}
+    assert build(top_k=99).decode(out, rows(0, 1, 2)) == whole
+
+
+def test_equal_probabilities_go_by_id(build):
+    (result,) = build().decode({"logits": torch.zeros(1, 4)}, rows(0))
+    assert [item["label"] for item in result["predicts"]] == WORDS
+
+
+def test_windows_of_a_row_share_the_mean_of_their_probabilities(build):
+    logits = torch.tensor([[8.0, 0, 0, 0], [0, 0, 0, 0], [0, 9.0, 0, 0], [0, 0, 5.0, 0]])
+    results = build().decode({"logits": logits}, rows(3, 3, 3, 1))
+    mean = logits[:3].softmax(-1).mean(0)
+    assert [result["label"] for result in results] == ["num", "hum"]
+    assert results[0]["score"] == pytest.approx(mean[1].item(), abs=1e-6)
+
+
+def test_a_window_counts_for_its_row_once(build):
+    component = build()
+    out = {"logits": torch.eye(4)[[0, 0, 1]], "label_ids": torch.tensor([0, 0, 2])}
+    metrics = component.new_metrics()
+    metrics.update(out, rows(5, 5, 6), component.decode(out, rows(5, 5, 6)))
+    assert metrics.compute()["acc"] == 0.5
+
+
+def test_half_precision_is_scored_in_float32(build):
+    logits = torch.randn(2, 4).bfloat16()
+    (result, _) = build().decode({"logits": logits}, rows(0, 1))
+    assert result["score"] == logits[0].float().softmax(-1).max().item()
+
+
+def test_a_logit_that_is_not_a_number_gives_null_and_counts_as_a_miss(build):
+    component = build()
+    out = {
+        "logits": torch.tensor([[math.nan, 0, 0, 0], [0, 9.0, 0, 0]]),
+        "label_ids": torch.tensor([0, 1]),
+    }
+    decoded = component.decode(out, rows(0, 1))
+    assert decoded[0] == {"label": None, "score": None, "predicts": []}
+    metrics = component.new_metrics()
+    metrics.update(out, rows(0, 1), decoded)
+    assert metrics.compute()["acc"] == 0.5
+    assert metrics.confusion()[0] == [0, 0, 0, 0, 1]
+
+
+def test_multi_label_gives_the_labels_from_the_threshold_on(build):
+    component = build(multi_label=True, threshold=0.5, top_k=1)
+    out = {"logits": torch.tensor([[0.0, 2.0, -1.0, -3.0], [-1.0, -1.0, -1.0, -1.0]])}
+    first, second = component.decode(out, rows(0, 1))
+    assert first["labels"] == ["num", "loc"]  # sigmoid(0) is the threshold itself
+    assert first["predicts"] == [
+        {"label": "num", "score": pytest.approx(1 / (1 + math.exp(-2)), abs=1e-6)}
+    ]
+    assert second["labels"] == []
+
+
+def test_multi_label_null_is_a_miss_and_a_row_of_unknown_truth_does_not_count(build):
+    component = build(multi_label=True)
+    logits = torch.full((3, 4), -9.0)
+    logits[0, 0] = math.nan
+    target = torch.tensor([[0.0] * 4, [0.0] * 4, [-100.0] * 4])
+    out = {"logits": logits, "label_ids": target}
+    decoded = component.decode(out, rows(0, 1, 2))
+    assert decoded[0] == {"labels": None, "predicts": []}
+    metrics = component.new_metrics()
+    metrics.update(out, rows(0, 1, 2), decoded)
+    assert metrics.compute()["acc"] == 0.5
+
+
+def test_metrics_over_batches_are_those_of_scikit_learn(build):
+    component = build()
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(200, 4, generator=generator)
+    target = torch.randint(4, (200,), generator=generator)
+    metrics = component.new_metrics()
+    for start in range(0, 200, 64):
+        out = {"logits": logits[start : start + 64], "label_ids": target[start : start + 64]}
+        some = rows(*range(start, start + len(out["logits"])))
+        metrics.update(out, some, component.decode(out, some))
+    predicted = logits.argmax(-1)
+    scores = metrics.compute()
+    assert scores["acc"] == pytest.approx(accuracy_score(target, predicted), abs=1e-12)
+    for kind in ("macro", "micro", "weighted"):
+        expected = f1_score(target, predicted, average=kind)
+        assert scores[f"f1_{kind}"] == pytest.approx(expected, abs=1e-12)
+    assert [line["label"] for line in metrics.table()] == WORDS
+    assert sum(line["support"] for line in metrics.table()) == 200
+
+
+def test_a_target_of_minus_100_is_an_unknown_truth(build):
+    component = build()
+    out = {"logits": torch.eye(4)[:2], "label_ids": torch.tensor([0, -100])}
+    metrics = component.new_metrics()
+    metrics.update(out, rows(0, 1), component.decode(out, rows(0, 1)))
+    assert metrics.compute()["acc"] == 1.0
+
+
+def test_origin_columns_are_renamed_or_left_out(build):
+    component = build(
+        data_type="pair", origin_input_map={"sentence_a": "question", "sentence_b": ""}, top_k=1
+    )
+    (result,) = component.decode(
+        {"logits": torch.zeros(1, 4)}, rows(0, question="q", sentence_b="b")
+    )
+    assert list(result) == ["sentence_a", "label", "score", "predicts"]
+    assert result["sentence_a"] == "q"
+
+
+def test_predict_extend_return_takes_the_row_it_belongs_to(build):
+    component = build(predict_extend_return={"vector": "pooled"})
+    out = {"logits": torch.zeros(3, 4), "pooled": torch.tensor([[1], [2], [3]])}
+    results = component.decode(out, rows(0, 0, 1))
+    assert [result["vector"] for result in results] == [[1], [3]]
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"columns": ["label"]}, "already has the key label"),
+        ({"predict_extend_return": {"sentence": "pooled"}}, "already has the key sentence"),
+        ({"predict_extend_return": {"vector": 1}}, "must be the name of a model output"),
+        ({"data_type": "triple"}, "triple"),
+        ({"threshold": 1.5}, r"1\.5"),
+    ],
+)
+def test_fields_that_do_not_fit_are_refused(build, values, says):
+    with pytest.raises(ConfigError, match=says):
+        build(**values)
+
+
+def test_logits_of_another_width_say_what_to_set(build):
+    with pytest.raises(
+        DlkError, match=r'"label_vocab.json" has 4 labels, got \(1, 3\).*output_size'
+    ):
+        build().decode({"logits": torch.zeros(1, 3)}, rows(0))
+
+
+def test_a_label_id_outside_the_vocabulary_is_refused(build):
+    component = build()
+    out = {"logits": torch.zeros(1, 4), "label_ids": torch.tensor([7])}
+    with pytest.raises(DataError, match=r"holds ids 7\.\.7, but there are 4 labels"):
+        component.new_metrics().update(out, rows(0), component.decode(out, rows(0)))
+
+
+def test_targets_of_another_shape_name_the_option(build):
+    single, several = build(), build(multi_label=True)
+    out = {"logits": torch.zeros(1, 4), "label_ids": torch.zeros(1, 4)}
+    with pytest.raises(DlkError, match="need multi_label"):
+        single.new_metrics().update(out, rows(0), single.decode(out, rows(0)))
+    out["label_ids"] = torch.zeros(1, dtype=torch.long)
+    with pytest.raises(DlkError, match=r"0/1 of shape \(1, 4\)"):
+        several.new_metrics().update(out, rows(0), several.decode(out, rows(0)))
