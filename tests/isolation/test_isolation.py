@@ -44,7 +44,7 @@ def test_passes_its_own_tests_with_only_its_own_dependencies(
     imported = environment.run("python", "-I", "-c", IMPORT_ALL)  # before any test tool is there
     assert imported.returncode == 0, imported.stderr
 
-    environment.install("pytest", "hypothesis", wheels={})
+    environment.install("pytest", "hypothesis", "scikit-learn", wheels={})
     tests = shutil.copytree(DISTRIBUTIONS[package] / "tests", tmp_path / "tests")
     settings = shutil.copy(ROOT / "pyproject.toml", tmp_path)
     done = environment.run("python", "-m", "pytest", "-q", "-c", settings, tests, cwd=tmp_path)
