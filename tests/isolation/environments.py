@@ -66,9 +66,7 @@ class Environment:
         return run([self.path / "bin" / program, *rest], cwd=cwd or self.path)
 
 
-def run(
-    command: Sequence[str | Path], cwd: Path | None = None
-) -> subprocess.CompletedProcess[str]:
+def run(command: Sequence[str | Path], cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Run a command with nothing of this process's Python settings in its environment."""
     leaks = ("PYTHON", "VIRTUAL_ENV", "PYTEST", "COVERAGE")
     env = {name: value for name, value in os.environ.items() if not name.startswith(leaks)}
