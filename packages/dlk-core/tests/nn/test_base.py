@@ -47,8 +47,10 @@ def test_an_output_mapped_to_nothing_is_left_out():
 def test_merging_changes_neither_batch_nor_result_and_cannot_be_written():
     batch, new = {"x": torch.zeros(1)}, {"y": torch.ones(1)}
     merged = merge(batch, new, writer=Add(1))
-    assert dict(merged) == {"x": 0, "y": 1} and list(batch) == ["x"] and list(new) == ["y"]
-    assert len(merged) == 2 and "x" in merged and "z" not in merged
+    assert dict(merged) == {"x": 0, "y": 1}
+    assert (list(batch), list(new), len(merged)) == (["x"], ["y"], 2)
+    assert "x" in merged
+    assert "z" not in merged
     with pytest.raises(TypeError):
         merged["z"] = torch.zeros(1)  # type: ignore[index]
     with pytest.raises(KeyError):

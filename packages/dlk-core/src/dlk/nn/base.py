@@ -69,11 +69,11 @@ class Module(nn.Module):
         renamed.pop("", None)
         return renamed
 
-    def forward(self, x: Batch) -> dict[str, Tensor]:
+    def forward(self, x: Batch) -> dict[str, Tensor]:  # noqa: ARG002  # for subclasses
         """Return only what this module writes. Runs in every stage, with targets or without."""
         raise TypeError(f"{type(self).__name__} must define forward(self, x)")
 
-    def predict(self, x: Batch) -> dict[str, Tensor]:
+    def predict(self, x: Batch) -> dict[str, Tensor]:  # noqa: ARG002  # for subclasses
         """Return what only prediction needs (default: nothing); `x` holds what `forward` wrote."""
         return {}
 

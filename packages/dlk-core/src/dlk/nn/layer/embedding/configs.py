@@ -1,0 +1,74 @@
+"""The options of core's embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from dlk.config import (
+    MISSING,
+    AssetField,
+    Base,
+    BoolField,
+    FloatField,
+    IntField,
+    MapField,
+    Signature,
+    cregister,
+)
+
+
+@cregister()
+class TableConfig(Base):
+    """What embeddings share that look vectors up in a table."""
+
+    vocab_size = IntField(value=MISSING, minimum=1, help="number of ids, so rows of the table")
+    embedding_dim = IntField(value=MISSING, minimum=1, help="width of a vector")
+    dropout = FloatField(
+        value=0.0, minimum=0.0, maximum=1.0, help="share of vector entries dropped in training"
+    )
+    padding_idx: int | None = IntField(
+        value=0,
+        minimum=0,
+        additions=[None],
+        help="id of padding, whose vector is zero and stays so; null: no id is padding",
+    )
+    input_map = MapField(
+        {"input_ids": "input_ids", "attention_mask": "attention_mask"},
+        help='batch names read; attention_mask "": kept is what is not padding_idx',
+    )
+    output_map = MapField(
+        {"embedding": "embedding", "embedding_mask": "embedding_mask"}, help="batch names written"
+    )
+
+    def rules(self) -> Iterable[tuple[str, str]]:
+        if self.padding_idx is not None and self.padding_idx >= self.vocab_size:
+            yield (
+                "padding_idx",
+                f"expected an id below vocab_size ({self.vocab_size}) or null, "
+                f"got {self.padding_idx}.",
+            )
+
+
+@cregister("embedding", "random")
+class RandomEmbeddingConfig(TableConfig):
+    """A table of vectors, learnt from random start values."""
+
+
+@cregister("embedding", "static")
+class StaticEmbeddingConfig(TableConfig):
+    """A table of vectors read from a file, learnt further or kept as it is."""
+
+    embedding_file = AssetField(
+        MISSING,
+        help="the vectors (vocab_size, embedding_dim): .npy, or .safetensors that holds one tensor",
+        bundle=False,
+    )
+    freeze = BoolField(value=False, help="keep the vectors as they are in the file")
+
+
+@cregister("embedding", "identity")
+class IdentityEmbeddingConfig(Base):
+    """Nothing: the batch holds vectors already."""
+
+    def signature(self) -> Signature:
+        return Signature()

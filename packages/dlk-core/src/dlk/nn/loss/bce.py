@@ -1,0 +1,63 @@
+"""Binary cross entropy of scores, before the sigmoid, and targets in [0, 1]."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from dlk.errors import DlkError
+from dlk.nn.loss import _classes
+from dlk.nn.loss._shapes import matched
+from dlk.nn.loss.base import PairLoss
+from dlk.registry import register
+
+if TYPE_CHECKING:
+    from dlk.nn.loss.configs import BCELossConfig
+
+
+@register("loss", "bce")
+class BCELoss(PairLoss):
+    """Mean of ``-t·log σ(x) - (1 - t)·log(1 - σ(x))`` over all kept targets."""
+
+    pos_weight: Tensor | None
+
+    def __init__(self, config: BCELossConfig) -> None:
+        super().__init__(config)
+        self.ignore_index = config.ignore_index
+        given = config.pos_weight
+        weight = None if given is None else torch.tensor(given, dtype=torch.float)
+        self.register_buffer("pos_weight", weight, persistent=False)
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Return the mean over kept targets, () float in nats; 0 where none is kept.
+
+        Args:
+            logits: (..., C) float, before the sigmoid.
+            target: the same shape (a trailing 1 may be missing), float or integer: each in [0, 1],
+                or `ignore_index`.
+
+        Raises:
+            ValueError: the shapes disagree.
+            DlkError: `pos_weight` has neither one number nor one for each of C labels.
+        """
+        logits, target = matched("bce", logits, target)
+        if self.pos_weight is not None and len(self.pos_weight) not in (1, logits.shape[-1]):
+            raise DlkError(
+                f"pos_weight: expected one number, or one for each of {logits.shape[-1]} labels, "
+                f"got {len(self.pos_weight)}."
+            )
+        kept = target != self.ignore_index
+        each = binary_cross_entropy_with_logits(
+            logits,
+            target.where(kept, 0.0).to(logits.dtype),
+            pos_weight=None if self.pos_weight is None else self.pos_weight.to(logits.dtype),
+            reduction="none",
+        )
+        return _classes.mean(each.where(kept, 0.0).sum(), kept.sum())
+
+    def items(self, logits: Tensor, target: Tensor) -> Tensor:  # noqa: ARG002  # targets alone decide
+        """Return the number of kept targets."""
+        return (target != self.ignore_index).sum()

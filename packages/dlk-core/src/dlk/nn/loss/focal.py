@@ -1,0 +1,62 @@
+"""Focal loss: cross entropy that fades the examples the model already gets right.
+
+Source: Lin et al. 2017, "Focal Loss for Dense Object Detection", arXiv:1708.02002, eq. 4 and 5.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from dlk.nn.loss import _classes
+from dlk.nn.loss.base import PairLoss
+from dlk.registry import register
+
+if TYPE_CHECKING:
+    from dlk.nn.loss.configs import FocalLossConfig
+
+
+@register("loss", "focal")
+class FocalLoss(PairLoss):
+    """Mean of ``-(1 - p)**gamma * log(p)``, where p is the true class's probability.
+
+    With class weights each example counts as its class does and the mean is a weighted one.
+    """
+
+    weight: Tensor | None
+
+    def __init__(self, config: FocalLossConfig) -> None:
+        super().__init__(config)
+        self.gamma = config.gamma
+        self.ignore_index = config.ignore_index
+        weight = None if config.weight is None else torch.tensor(config.weight, dtype=torch.float)
+        self.register_buffer("weight", weight, persistent=False)
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Return the mean over kept targets, () float in nats; 0 where none is kept.
+
+        Args:
+            logits: (..., C) float, before softmax.
+            target: (...) int64, each in [0, C) or `ignore_index`.
+
+        Raises:
+            ValueError: the shapes disagree.
+            DlkError: there is not one weight for each class.
+        """
+        logits, target = _classes.flat("focal loss", logits, target)  # (N, C), (N,)
+        _classes.check_weight(self.weight, logits.shape[-1])
+        nll = cross_entropy(logits, target, ignore_index=self.ignore_index, reduction="none")
+        # expm1 keeps 1 - p exact near p = 1; the clamp keeps the power's gradient finite at p = 1.
+        miss = (-torch.expm1(-nll)).clamp(min=torch.finfo(nll.dtype).tiny)  # (N,)
+        loss = miss**self.gamma * nll
+        if self.weight is not None:
+            kept = target != self.ignore_index
+            loss = loss * self.weight[target.where(kept, 0)]
+        return _classes.mean(loss.sum(), self.items(logits, target))
+
+    def items(self, logits: Tensor, target: Tensor) -> Tensor:  # noqa: ARG002  # targets alone decide
+        """Return the number of kept targets, or the sum of their classes' weights."""
+        return _classes.mass(target, self.weight, self.ignore_index)

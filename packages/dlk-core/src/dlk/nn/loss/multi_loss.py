@@ -1,0 +1,47 @@
+"""Several losses at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+import torch
+from torch import Tensor, nn
+
+from dlk.nn.loss.base import Loss, LossOut
+from dlk.registry import register
+
+if TYPE_CHECKING:
+    from dlk.context import Context, Setup
+    from dlk.nn.base import Batch
+    from dlk.nn.loss.configs import MultiLossConfig
+
+
+@register("loss", "multi_loss")
+class MultiLoss(Loss):
+    """The sum of its children, each with its own schedule, all of them scaled by its own.
+
+    A child's terms are logged as ``alias/term``; an alias holds no slash and is there only once,
+    so no two terms meet.
+    """
+
+    def __init__(self, config: MultiLossConfig, setup: Setup) -> None:
+        super().__init__(config)
+        self.losses = nn.ModuleDict(register.build_children(config, "loss", setup))
+
+    def compute(self, out: Batch, ctx: Context) -> LossOut:
+        """Add the children up; see `Loss.compute`.
+
+        Returns:
+            The sum. Where the children count different numbers of items, its weight is the largest,
+            so that a mean over batches of different make-up is near, not exact.
+        """
+        found = {alias: cast(Loss, loss).compute(out, ctx) for alias, loss in self.losses.items()}
+        terms = {f"{alias}/{k}": v for alias, part in found.items() for k, v in part.terms.items()}
+        plain = sum(
+            part.terms[cast(Loss, self.losses[alias]).log_name] for alias, part in found.items()
+        )
+        total = cast(Tensor, sum(part.total for part in found.values()))
+        terms[self.log_name] = cast(Tensor, plain)
+        weights = [torch.as_tensor(part.weight, device=total.device) for part in found.values()]
+        weight = torch.stack([w.to(total.dtype) for w in weights]).amax()
+        return LossOut(total * self.factor(ctx), terms, weight)

@@ -1,0 +1,91 @@
+"""The options of core's optimizers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from dlk.config import (
+    Base,
+    BoolField,
+    DictField,
+    FloatField,
+    ListField,
+    Signature,
+    StrField,
+    cregister,
+)
+
+
+@cregister()
+class OptimizerConfig(Base):
+    """What all optimizers share: groups of parameters that go their own way."""
+
+    name = StrField(
+        value="default", help="name of the group of all parameters that no pattern takes"
+    )
+    optimizer_special_groups: dict[str, Any] = DictField(
+        value={},
+        help=(
+            "groups with settings of their own: {order: [group, …], group: {config: {lr: …}, "
+            "pattern: [regular expression searched in parameter names]}}; the first match wins"
+        ),
+    )
+    decay_all = BoolField(
+        value=False,
+        help="weight decay also for biases and norms; false: for those only in a special group "
+        "that says weight_decay itself",
+    )
+
+    def signature(self) -> Signature:
+        return Signature()
+
+    def rules(self) -> Iterable[tuple[str, str]]:
+        from dlk.optimizer._groups import mistakes
+
+        for message in mistakes(self.optimizer_special_groups, rest=self.name):
+            yield "optimizer_special_groups", message
+
+
+@cregister("optimizer", "adamw")
+class AdamWOptimizerConfig(OptimizerConfig):
+    """Adam with weight decay apart from the gradient."""
+
+    lr = FloatField(value=1e-3, minimum=0.0, help="learning rate, before the scheduler's factor")
+    betas: list[Any] = ListField(
+        value=[0.9, 0.999], help="decay of the running means of gradient and squared gradient"
+    )
+    eps = FloatField(value=1e-8, minimum=1e-20, help="added to the denominator")
+    weight_decay = FloatField(value=0.01, minimum=0.0, help="share of weights taken off, times lr")
+    fused = BoolField(
+        value=True,
+        help="one kernel for all parameters where devices and dtypes have one; set it to false for "
+        "precision 16-mixed with gradient clipping",
+    )
+
+    def rules(self) -> Iterable[tuple[str, str]]:
+        yield from OptimizerConfig.rules(self)
+        fits = [isinstance(beta, (int, float)) and 0 <= beta < 1 for beta in self.betas]
+        if fits != [True, True]:
+            yield "betas", f"expected two numbers in [0, 1), got {self.betas}."
+
+
+@cregister("optimizer", "sgd")
+class SGDOptimizerConfig(OptimizerConfig):
+    """Stochastic gradient descent, with momentum."""
+
+    lr = FloatField(value=1e-3, minimum=0.0, help="learning rate, before the scheduler's factor")
+    momentum = FloatField(value=0.9, minimum=0.0, help="share of the last step that is kept")
+    dampening = FloatField(value=0.0, minimum=0.0, help="how much less a new gradient counts")
+    nesterov = BoolField(value=False, help="look ahead before taking the gradient")
+    weight_decay = FloatField(value=0.0, minimum=0.0, help="share of weights added to the gradient")
+    fused = BoolField(
+        value=True,
+        help="one kernel for all parameters where devices and dtypes have one; set it to false for "
+        "precision 16-mixed with gradient clipping",
+    )
+
+    def rules(self) -> Iterable[tuple[str, str]]:
+        yield from OptimizerConfig.rules(self)
+        if self.nesterov and (self.momentum == 0 or self.dampening != 0):
+            yield "nesterov", "needs a momentum above 0 and a dampening of 0."
