@@ -48,7 +48,7 @@ baseline: setup ## what a plain PyTorch script reaches where `make demo` trains
 	@$(BIN)/python -m benchmarks.text_cls_baseline
 
 clean: ## remove what runs and builds left (not .venv, not the cache of downloads)
-	rm -rf build dist examples/*/work .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf build dist examples/*/data examples/*/processed examples/*/logs .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -not -path './.venv*' -prune -exec rm -rf {} +
 
 clean-all: clean ## remove .venv, too

@@ -25,18 +25,24 @@ from examples.data import Row, minilm, trec
 
 
 class Classifier(nn.Module):
-    """An encoder and a linear head on the first token's state."""
+    """An encoder and a linear head on one vector pooled from the tokens' states."""
 
-    def __init__(self, folder: Path, num_labels: int, *, dropout: float) -> None:
+    def __init__(self, folder: Path, num_labels: int, *, pool: str, dropout: float) -> None:
         super().__init__()
+        self.pool = pool
         self.encoder = AutoModel.from_pretrained(folder, add_pooling_layer=False)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(self.encoder.config.hidden_size, num_labels)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Return logits (B, C) from (B, T) int64 ids and a (B, T) bool mask."""
-        states = self.encoder(input_ids=input_ids, attention_mask=attention_mask)
-        logits: Tensor = self.head(self.dropout(states.last_hidden_state[:, 0]))
+        states = self.encoder(input_ids=input_ids, attention_mask=attention_mask)[0]  # (B, T, D)
+        if self.pool == "first":
+            pooled = states[:, 0]  # (B, D)
+        else:
+            kept = attention_mask.unsqueeze(-1)
+            pooled = (states * kept).sum(1) / kept.sum(1)  # (B, D)
+        logits: Tensor = self.head(self.dropout(pooled))
         return logits
 
 
@@ -91,7 +97,7 @@ def run(args: argparse.Namespace) -> dict[str, float]:
     names = sorted(set(labels["train"]))
     truth = {name: torch.tensor([names.index(y) for y in ys]) for name, ys in labels.items()}
 
-    model = Classifier(folder, len(names), dropout=args.dropout)
+    model = Classifier(folder, len(names), pool=args.pool, dropout=args.dropout)
     optimizer = torch.optim.AdamW(groups(model, args))
     count = len(ids["train"])
     total = args.epochs * -(-count // args.batch)
@@ -130,6 +136,7 @@ def main() -> None:
     """Read the settings, train, print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--pool", choices=["first", "mean"], default="mean")
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--lr", type=float, default=1e-4, help="learning rate of the encoder")

