@@ -18,7 +18,69 @@ def _engine() -> list[Component]:
 
 
 def _data() -> list[Component]:
-    return []
+    steps, data = "dlk.data.subprocessor", "dlk.data"
+    return [
+        Component(
+            "processor",
+            "default",
+            config=f"{data}.processor.configs:DefaultProcessorConfig",
+            cls=f"{data}.processor.default:DefaultProcessor",
+            help="runs subprocessors in order and stores what they write",
+        ),
+        Component(
+            "subprocessor",
+            "fast_tokenizer",
+            config=f"{steps}.configs:FastTokenizerConfig",
+            cls=f"{steps}.fast_tokenizer:FastTokenizer",
+            help="texts, or pairs of texts, to ids by a tokenizers JSON file",
+            needs=("tokenizers",),
+        ),
+        Component(
+            "subprocessor",
+            "token_gather",
+            config=f"{steps}.configs:TokenGatherConfig",
+            cls=f"{steps}.token_gather:TokenGather",
+            help="learns a vocabulary from columns of the training split",
+        ),
+        Component(
+            "subprocessor",
+            "token2id",
+            config=f"{steps}.configs:Token2IdConfig",
+            cls=f"{steps}.token2id:Token2Id",
+            help="words to ids by a learnt vocabulary",
+        ),
+        Component(
+            "subprocessor",
+            "token2id-label",
+            config=f"{steps}.configs:Token2IdLabelConfig",
+            cls=f"{steps}.token2id:Token2Id",
+            help="labels to ids, where the truth is known",
+        ),
+        Component(
+            "dataset",
+            "default",
+            config=f"{data}.dataset.configs:DefaultDatasetConfig",
+            cls=f"{data}.dataset.default:DefaultDataset",
+            help="columns by name and type",
+            needs=("numpy",),
+        ),
+        Component(
+            "data_collate",
+            "default",
+            config=f"{data}.data_collate.configs:DefaultDataCollateConfig",
+            cls=f"{data}.data_collate.default:DefaultDataCollate",
+            help="pads whole batches and makes masks",
+            needs=("torch",),
+        ),
+        Component(
+            "datamodule",
+            "default",
+            config=f"{data}.datamodule.configs:DefaultDataModuleConfig",
+            cls=f"{data}.datamodule.default:DefaultDataModule",
+            help="batches of processed splits, grouped by length for training",
+            needs=("torch",),
+        ),
+    ]
 
 
 def _nn() -> list[Component]:

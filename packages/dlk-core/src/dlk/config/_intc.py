@@ -170,6 +170,8 @@ def fields_of(config_class: type) -> dict[str, Mapping[str, Any]]:
     """Return the fields of a config class in order, with intc's description of each (children left out)."""
     import attrs
 
+    if not attrs.has(config_class):  # the class of a NestField, which intc decorates on the fly
+        config_class = attrs.define(config_class)
     return {a.name: a.metadata for a in attrs.fields(config_class) if a.name != "submodule"}
 
 
@@ -209,5 +211,15 @@ def parse_tree(tree: Mapping[str, Any], global_values: Mapping[str, Any]) -> dic
             raise ConfigError(str(error).strip("'\"") or type(error).__name__) from error
     if len(found) != 1:
         raise ConfigError("a base config may not search")
-    resolved: dict[str, Any] = found[0]
+    resolved: dict[str, Any] = _in_order(found[0], tree)
     return resolved
+
+
+def _in_order(resolved: Mapping[str, Any], written: Mapping[str, Any]) -> dict[str, Any]:
+    """Return intc's result with components in the order in which they were written; intc turns it around."""
+    keys = [key for key in written if key in resolved]
+    keys += [key for key in resolved if key not in written]
+    return {
+        key: _in_order(resolved[key], written.get(key, {})) if key.startswith("@") and isinstance(resolved[key], Mapping) else resolved[key]
+        for key in keys
+    }

@@ -1,0 +1,64 @@
+"""Options of the collates."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from dlk.config import Base, DictField, ListField, Signature, cregister
+from dlk.errors import did_you_mean
+
+__all__ = ["DefaultDataCollateConfig"]
+
+
+@cregister("data_collate", "default")
+class DefaultDataCollateConfig(Base):
+    """Pads rows to the longest of the batch, and makes masks."""
+
+    key_padding_pairs = DictField(
+        {}, help="padding value of columns of lists; such columns are padded with 0 where nothing is said"
+    )
+    key_padding_pairs_2d = DictField({}, help="padding value of columns of lists of lists")
+    key_padding_pairs_3d = DictField({}, help="padding value of columns of lists nested three deep")
+    key_no_padding = ListField([], help="columns whose rows all have one shape: stacked as they are")
+    gen_mask = DictField(
+        {}, help="masks to make: {column: name of its mask}, true where the row has a value"
+    )
+
+    def declared(self) -> dict[str, int]:
+        """Return how deep the rows of each padded column nest."""
+        pairs = (self.key_padding_pairs, self.key_padding_pairs_2d, self.key_padding_pairs_3d)
+        return {name: depth for depth, names in enumerate(pairs, start=1) for name in names}
+
+    def signature(self) -> Signature:
+        """Reads the columns it names; writes the masks."""
+        reads = (*self.declared(), *self.key_no_padding, *self.gen_mask)
+        return Signature(reads=tuple(dict.fromkeys(reads)), writes=tuple(self.gen_mask.values()))
+
+    def rules(self) -> Iterable[tuple[str, str]]:
+        """Yield columns named twice, padding that is no number, and masks that clash."""
+        pairs = {
+            "key_padding_pairs": self.key_padding_pairs,
+            "key_padding_pairs_2d": self.key_padding_pairs_2d,
+            "key_padding_pairs_3d": self.key_padding_pairs_3d,
+        }
+        counts = Counter(name for names in pairs.values() for name in names)
+        counts.update(self.key_no_padding)
+        for name, count in counts.items():
+            if count > 1:
+                yield "", f'the column "{name}" is named {count} times'
+        for field, names in pairs.items():
+            for name, value in names.items():
+                if not isinstance(value, int | float):
+                    yield field, f'"{name}": expected a number, got {value!r}'
+        masks = Counter(self.gen_mask.values())
+        for mask, count in masks.items():
+            if not isinstance(mask, str) or not mask:
+                yield "gen_mask", f"expected the name of a mask, got {mask!r}"
+            elif count > 1:
+                yield "gen_mask", f'two masks are called "{mask}"'
+            elif mask in counts:
+                yield "gen_mask", f'the mask "{mask}" has the name of a column'
+        for name in self.gen_mask:
+            if name in self.key_no_padding:
+                yield "gen_mask", f'"{name}" is not padded, so it has no mask. {did_you_mean(name, self.declared())}'.rstrip()

@@ -1,0 +1,50 @@
+"""Options of the data modules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from dlk.config import Base, BoolField, IntField, Signature, child, cregister, one
+from dlk.errors import did_you_mean
+
+__all__ = ["DefaultDataModuleConfig"]
+
+
+@cregister("datamodule", "default")
+class DefaultDataModuleConfig(Base):
+    """Batches of processed splits: shuffled and grouped by length for training, in row order otherwise."""
+
+    train_batch_size = IntField(32, minimum=1, help="records in a training batch")
+    predict_batch_size = IntField(32, minimum=1, help="records in a batch of validation, test and prediction")
+    num_workers = IntField(
+        0, minimum=-1, help="processes that make batches; 0: the training process itself; -1: one per core"
+    )
+    shuffle = BoolField(True, help="whether training records come in a new order each epoch")
+    window = IntField(
+        20,
+        minimum=0,
+        help="batches whose records are sorted by length together, so that little is padded; 0: plain shuffle",
+    )
+    drop_last = BoolField(False, help="whether an incomplete last training batch is left out")
+    pin_memory = BoolField(
+        None, additions=[None], help="whether batches lie in page-locked memory; null: where there is a GPU"
+    )
+
+    children = {"dataset": one(default="default"), "data_collate": one(default="default")}  # noqa: RUF012 - a declaration, as the fields are
+
+    def signature(self) -> Signature:
+        """Reads the dataset's columns; writes them, the masks and `_index`."""
+        rows = child(self, "dataset").signature()
+        joined = child(self, "data_collate").signature()
+        return Signature(reads=rows.reads, writes=tuple(dict.fromkeys((*rows.writes, *joined.writes))))
+
+    def rules(self) -> Iterable[tuple[str, str]]:
+        """Yield columns that the collate names and the dataset does not have."""
+        columns = child(self, "dataset").signature().writes
+        for name in child(self, "data_collate").signature().reads:
+            if name not in columns:
+                hint = did_you_mean(name, columns)
+                yield "", f'data_collate names "{name}", which the dataset does not have. {hint}'
+        for mask in child(self, "data_collate").signature().writes:
+            if mask in columns:
+                yield "", f'data_collate makes the mask "{mask}", which is a column of the dataset'

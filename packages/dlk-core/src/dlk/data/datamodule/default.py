@@ -1,0 +1,166 @@
+"""The data module over a processed folder: whole-batch gathers, no per-row work, no Lightning."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from dlk.data.data_collate.base import DataCollate
+from dlk.data.datamodule.base import DataModule
+from dlk.data.datamodule.configs import DefaultDataModuleConfig
+from dlk.data.dataset.base import Dataset, Records
+from dlk.data.sampler import EvalBatches, TrainBatches
+from dlk.errors import DataError
+from dlk.registry import register
+
+if TYPE_CHECKING:
+    from dlk.context import Setup
+    from dlk.data.store import Split
+
+__all__ = ["DefaultDataModule", "TrainLoader"]
+
+SPLITS = ("train", "valid", "test", "predict")
+
+
+@register("datamodule", "default")
+class DefaultDataModule(DataModule):
+    """Loaders of the splits of a processed folder; which columns and types is the dataset's, padding the collate's."""
+
+    def __init__(self, config: DefaultDataModuleConfig, setup: Setup) -> None:
+        super().__init__(config, setup)
+        self.dataset: Dataset = register.build_child(config, "dataset", setup)
+        self.collate: DataCollate = register.build_child(config, "data_collate", setup)
+        self.train_batch_size: int = config.train_batch_size
+        self.predict_batch_size: int = config.predict_batch_size
+        workers: int = config.num_workers
+        self.num_workers = (os.cpu_count() or 1) if workers < 0 else workers
+        self.shuffle: bool = config.shuffle
+        self.window: int = config.window
+        self.drop_last: bool = config.drop_last
+        pin: bool | None = config.pin_memory
+        self.pin_memory = torch.cuda.is_available() if pin is None else pin
+        self._splits: dict[str, Split] = {}
+        self._train: TrainLoader | None = None
+
+    def open(self, processed_dir: str | os.PathLike[str]) -> None:
+        """Open the splits that are there; see `DataModule.open`."""
+        from dlk.data.store import is_split, open_split
+
+        folder = Path(processed_dir)
+        found = {name: open_split(folder / name) for name in SPLITS if is_split(folder / name)}
+        if not found:
+            raise DataError(f"{folder} holds no processed data: run `dlk process` first")
+        self._splits, self._train = found, None
+
+    def split(self, name: str) -> Split | None:
+        """Return the stored records of a split; see `DataModule.split`."""
+        _check_name(name)
+        return self._splits.get(name)
+
+    def loader(
+        self, name: str, *, rank: int | None = None, world_size: int | None = None
+    ) -> DataLoader[dict[str, Tensor]] | None:
+        """Return the loader of a split; see `DataModule.loader`. "train" gives a `TrainLoader`."""
+        split = self.split(name)
+        if split is None:
+            return None
+        rank, world_size = _place(rank, world_size)
+        records = self.dataset.open(split, depths=self.collate.depths, partial=name == "predict")
+        if name == "train":
+            self._train = TrainLoader(records, self._train_batches(records, rank, world_size), **self._options())
+            return self._train
+        rows = split.ragged("_row").values if "_part" in split.column_names else None
+        batches = EvalBatches(
+            len(split), self.predict_batch_size, rows=rows, rank=rank, world_size=world_size
+        )
+        return DataLoader(records, batch_sampler=batches, **self._options())  # type: ignore[arg-type]  # Records is a dataset by its methods
+
+    def _train_batches(self, records: Records, rank: int, world_size: int) -> TrainBatches:
+        lengths = [column.lengths() for column in records.columns.values() if column.depth]
+        return TrainBatches(
+            len(records),
+            self.train_batch_size,
+            lengths=np.sum(lengths, axis=0) if lengths else None,
+            window=self.window,
+            shuffle=self.shuffle,
+            drop_last=self.drop_last,
+            seed=self.setup.seed,
+            rank=rank,
+            world_size=world_size,
+        )
+
+    def _options(self) -> dict[str, Any]:
+        return {
+            "collate_fn": self.collate,
+            "num_workers": self.num_workers,
+            "persistent_workers": self.num_workers > 0,
+            "pin_memory": self.pin_memory,
+        }
+
+    def batch(self, columns: Mapping[str, Sequence[Any]]) -> dict[str, Tensor]:
+        """Return the columns of a request as one batch; see `DataModule.batch`."""
+        return self.collate(self.dataset.items(columns, depths=self.collate.depths))
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say which epoch the training loader made last is to give next; nothing where there is none."""
+        if self._train is not None:
+            self._train.set_epoch(epoch)
+
+
+class TrainLoader(DataLoader[dict[str, Tensor]]):
+    """A loader that knows its place: saved after any batch, it goes on with the next one.
+
+    The order depends on (seed, epoch) alone, so the place is all there is to save. It counts the batches handed
+    out, not those that workers prepared ahead. A place at the end of an epoch is the start of the next.
+    """
+
+    def __init__(self, records: Records, batches: TrainBatches, **options: Any) -> None:
+        super().__init__(records, batch_sampler=batches, **options)  # type: ignore[arg-type]  # Records is a dataset by its methods
+        self.batches = batches
+        self._given: int | None = None
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:  # type: ignore[override]  # torch names its private iterator class
+        """Yield the batches of the epoch, from the loaded place on."""
+        self._given = self.batches.start
+        for batch in super().__iter__():
+            self._given += 1
+            yield batch
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch to give next; the one that was loaded keeps its place."""
+        if epoch != self.batches.epoch:
+            self._given = None
+        self.batches.set_epoch(epoch)
+
+    def state_dict(self) -> dict[str, int]:
+        """Return epoch and batches given, as plain numbers."""
+        given = self.batches.start if self._given is None else self._given
+        return {"epoch": self.batches.epoch, "start": given}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a saved place."""
+        self.batches.load_state_dict(state)
+        self._given = None
+
+
+def _place(rank: int | None, world_size: int | None) -> tuple[int, int]:
+    if (rank is None) != (world_size is None):
+        raise ValueError("rank and world_size go together")
+    if rank is not None and world_size is not None:
+        return rank, world_size
+    distributed = torch.distributed
+    if distributed.is_available() and distributed.is_initialized():
+        return distributed.get_rank(), distributed.get_world_size()
+    return 0, 1
+
+
+def _check_name(name: str) -> None:
+    if name not in SPLITS:
+        raise ValueError(f"splits are {', '.join(SPLITS)}, got {name!r}")

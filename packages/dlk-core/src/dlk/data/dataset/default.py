@@ -1,0 +1,106 @@
+"""The dataset that gives each column its declared type."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dlk.data.dataset.base import Dataset, Items, Records
+from dlk.data.dataset.configs import DefaultDatasetConfig
+from dlk.data.ragged import Ragged
+from dlk.errors import DataError, did_you_mean
+from dlk.registry import register
+
+if TYPE_CHECKING:
+    from dlk.context import Setup
+    from dlk.data.store import Split
+
+__all__ = ["DefaultDataset"]
+
+_TYPES: dict[str, type[np.generic]] = {
+    "long": np.int64,
+    "int": np.int32,
+    "float": np.float32,
+    "bool": np.bool_,
+}
+
+
+@register("dataset", "default")
+class DefaultDataset(Dataset):
+    """The columns of `key_type_pairs`: long is int64, int int32, float float32, bool bool."""
+
+    def __init__(self, config: DefaultDatasetConfig, setup: Setup) -> None:
+        super().__init__(config, setup)
+        self.types = {name: _TYPES[kind] for name, kind in config.key_type_pairs.items()}
+
+    def open(self, split: Split, *, depths: Mapping[str, int], partial: bool) -> Records:
+        """Return the records of a split; see `Dataset.open`. Values keep their stored width until a batch is made."""
+        names = split.column_names
+        columns: dict[str, Ragged] = {}
+        for name, dtype in self.types.items():
+            if name not in names:
+                if partial:
+                    continue
+                raise DataError(
+                    f'{split.folder} has no column "{name}", which key_type_pairs names. {did_you_mean(name, names)} '
+                    f'Is a step missing that writes it, or must the processor\'s "keep" name it?'
+                )
+            column = split.ragged(name)
+            _check(column, name, dtype, depths.get(name))
+            columns[name] = column
+        return _Typed(columns, len(split), self.types)
+
+    def items(self, columns: Mapping[str, Sequence[Any]], *, depths: Mapping[str, int]) -> Items:
+        """Return the columns of a request; see `Dataset.items`."""
+        made: Items = {}
+        size = 0
+        for name, dtype in self.types.items():
+            if name in columns:
+                try:
+                    column = Ragged.from_lists(columns[name], depth=depths.get(name))
+                except TypeError as error:
+                    raise DataError(f'column "{name}": {error}') from error
+                _check(column, name, dtype, depths.get(name))
+                made[name] = column.astype(dtype)
+                size = len(column)
+        made["_index"] = Ragged(np.arange(size, dtype=np.int64))
+        return made
+
+
+class _Typed(Records):
+    """Records that widen to their types a batch at a time."""
+
+    def __init__(
+        self, columns: Mapping[str, Ragged], size: int, types: Mapping[str, type[np.generic]]
+    ) -> None:
+        super().__init__(columns, size)
+        self._types = dict(types)
+
+    def __getitems__(self, indices: Sequence[int]) -> Items:
+        items = super().__getitems__(indices)
+        return {
+            name: column.astype(self._types[name]) if name in self._types else column
+            for name, column in items.items()
+        }
+
+
+def _check(column: Ragged, name: str, dtype: type[np.generic], depth: int | None) -> None:
+    """Refuse values that the type would change, and rows that nest otherwise than declared."""
+    if depth is not None and column.depth != depth and column.values.size:
+        raise DataError(
+            f'column "{name}" holds {_nesting(column.depth)}, and data_collate pads {_nesting(depth)}'
+        )
+    values = column.values
+    if values.dtype.kind == "f" and np.dtype(dtype).kind in "iub" and values.size:
+        raise DataError(f'column "{name}" holds numbers with fractions ({values.dtype}): its type is "float"')
+    if np.dtype(dtype).kind == "i" and values.dtype.kind in "iu" and values.size:
+        low, high = int(values.min()), int(values.max())
+        limits = np.iinfo(dtype)  # type: ignore[type-var]  # of integers here
+        if low < limits.min or high > limits.max:
+            raise DataError(f'column "{name}" goes from {low} to {high}: its type is "long"')
+
+
+def _nesting(depth: int) -> str:
+    return "single values" if depth == 0 else f"lists nested {depth} deep"

@@ -1,0 +1,326 @@
+"""Any input as chunks of columns: data frames, dicts of lists, lists of dicts, `datasets.Dataset`, files and globs.
+
+Neither pandas nor datasets is imported: their objects are known by what they offer. Chunks hold plain Python values.
+"""
+
+from __future__ import annotations
+
+import glob
+import json
+import math
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from dlk.errors import DataError, did_you_mean
+from dlk.io import is_remote, open_file
+
+__all__ = ["Columns", "Source", "open_input"]
+
+Columns = dict[str, list[Any]]
+
+_READERS = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".arrow")
+
+
+class Source(ABC):
+    """Rows that can be gone through again and again, chunk by chunk.
+
+    Attributes:
+        column_names: the columns of the first chunk; a later chunk may bring more.
+        num_rows: how many rows there are; None where only reading would tell.
+    """
+
+    column_names: tuple[str, ...]
+    num_rows: int | None
+
+    @abstractmethod
+    def chunks(self, size: int) -> Iterator[Columns]:
+        """Yield the rows in order, at most `size` at a time, as columns of equal length."""
+
+
+def open_input(data: Any, *, name: str = "data") -> Source:
+    """Return the source behind any kind of input.
+
+    Args:
+        data: a DataFrame, a dict of lists, a list of dicts, a `datasets.Dataset`, an Arrow table, or a path or glob
+            (or a list of them) of json, jsonl, csv, tsv, parquet or arrow files.
+        name: what the input is called in errors, such as the split.
+
+    Raises:
+        DataError: the input is of no known kind, a file is missing, a glob finds nothing, columns differ in length.
+    """
+    if isinstance(data, str | os.PathLike):
+        return _Files([os.fspath(data)], name)
+    if isinstance(data, Mapping):
+        return _Lists(data, name)
+    if hasattr(data, "column_names") and hasattr(data, "to_pydict") and hasattr(data, "slice"):
+        return _Sliced(
+            data.column_names, data.num_rows, lambda start, stop: _plain(data.slice(start, stop - start).to_pydict()), name
+        )
+    if hasattr(data, "column_names") and hasattr(data, "with_format") and hasattr(data, "__getitem__"):
+        if not hasattr(data, "__len__"):
+            raise DataError(f"{name}: a streaming dataset cannot be read twice, as learning needs: save it as files")
+        rows = data.with_format(None)
+        return _Sliced(rows.column_names, len(rows), lambda start, stop: _plain(rows[start:stop]), name)
+    if hasattr(data, "iloc") and hasattr(data, "columns"):
+        return _Sliced(
+            list(data.columns), len(data), lambda start, stop: _from_frame(data.iloc[start:stop]), name
+        )
+    if isinstance(data, Sequence) and len(data) and all(isinstance(item, str | os.PathLike) for item in data):
+        return _Files([os.fspath(item) for item in data], name)
+    if isinstance(data, Sequence) and all(isinstance(item, Mapping) for item in data):
+        names = list(dict.fromkeys(key for row in data for key in row))
+        return _Sliced(
+            names, len(data), lambda start, stop: _from_records(data[start:stop], names), name
+        )
+    if isinstance(data, Sequence):
+        found = next(item for item in data if not isinstance(item, Mapping))
+        raise DataError(f"{name}: expected a list of dicts, one per row, found {type(found).__name__} in it")
+    raise DataError(
+        f"{name}: cannot read {type(data).__name__}; expected a DataFrame, a dict of lists, a list of dicts, "
+        f"a datasets.Dataset, or paths of {', '.join(_READERS)} files"
+    )
+
+
+class _Sliced(Source):
+    """Rows in memory (or mapped), given by slices."""
+
+    def __init__(
+        self, names: Iterable[Any], num_rows: int, read: Callable[[int, int], Columns], name: str
+    ) -> None:
+        self.column_names = tuple(_check_names(names, name))
+        self.num_rows = num_rows
+        self._read = read
+
+    def chunks(self, size: int) -> Iterator[Columns]:
+        assert self.num_rows is not None
+        for start in range(0, self.num_rows, size):
+            yield self._read(start, min(start + size, self.num_rows))
+
+
+class _Lists(_Sliced):
+    """A dict of columns: lists, arrays, series, anything with a length and slices."""
+
+    def __init__(self, data: Mapping[Any, Any], name: str) -> None:
+        lengths = {}
+        for key, values in data.items():
+            if isinstance(values, str | bytes | Mapping) or not hasattr(values, "__len__"):
+                raise DataError(f'{name}: column "{key}" should be a list, got {type(values).__name__}')
+            lengths[key] = len(values)
+        if len(set(lengths.values())) > 1:
+            raise DataError(f"{name}: columns differ in length: " + ", ".join(f"{k} {n}" for k, n in lengths.items()))
+        columns = {key: getattr(values, "array", values) for key, values in data.items()}  # a series slices by label
+        rows = next(iter(lengths.values()), 0)
+        super().__init__(
+            columns, rows, lambda start, stop: _plain({k: v[start:stop] for k, v in columns.items()}), name
+        )
+
+
+class _Files(Source):
+    """Files of one or several formats, one after the other."""
+
+    def __init__(self, patterns: Sequence[str], name: str) -> None:
+        self._name = name
+        self.paths = [path for pattern in patterns for path in _expand(pattern, name)]
+        for path in self.paths:
+            _suffix(path, name)
+        self.num_rows = self._count()
+        first: Columns = next(self.chunks(4096), {})
+        self.column_names = tuple(_check_names(first, name))
+
+    def _count(self) -> int | None:
+        """Return the number of rows where the formats tell it without reading."""
+        total = 0
+        for path in self.paths:
+            if _suffix(path, self._name) != ".parquet":
+                return None
+            import pyarrow.parquet as pq
+
+            with _reading(path, self._name), open_file(path, "rb") as handle:
+                total += pq.read_metadata(handle).num_rows
+        return total
+
+    def chunks(self, size: int) -> Iterator[Columns]:
+        seen: dict[str, None] = {}
+        for path in self.paths:
+            for chunk in _read(path, size, self._name):
+                rows = len(next(iter(chunk.values()), []))
+                seen.update(dict.fromkeys(chunk))
+                yield {key: chunk[key] if key in chunk else [None] * rows for key in seen}
+
+
+def _expand(pattern: str, name: str) -> list[str]:
+    if is_remote(pattern):
+        import fsspec
+
+        system, inner = fsspec.core.url_to_fs(pattern)
+        found = sorted(system.unstrip_protocol(path) for path in system.glob(inner))
+        if not found:
+            raise DataError(f'{name}: no file fits "{pattern}"')
+        return found
+    if os.path.isfile(pattern):
+        return [pattern]
+    if glob.has_magic(pattern):
+        found = sorted(path for path in glob.glob(pattern, recursive=True) if os.path.isfile(path))
+        if not found:
+            raise DataError(f'{name}: no file fits "{pattern}"')
+        return found
+    if os.path.isdir(pattern):
+        raise DataError(f'{name}: "{pattern}" is a folder; give a glob such as "{os.path.join(pattern, "*.jsonl")}"')
+    folder = Path(pattern).parent
+    beside = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    close = did_you_mean(Path(pattern).name, beside).partition(" Known:")[0]
+    raise DataError(f'{name}: there is no file "{pattern}". {close if close.startswith("Did") else ""}'.rstrip())
+
+
+def _suffix(path: str, name: str) -> str:
+    suffix = Path(path).suffix.lower()
+    if suffix not in _READERS:
+        raise DataError(f'{name}: cannot tell the format of "{path}"; expected one of {", ".join(_READERS)}')
+    return suffix
+
+
+class _reading:
+    """Turns what a reader raises about a file into a DataError that names the file."""
+
+    def __init__(self, path: str, name: str) -> None:
+        self.path, self.name = path, name
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, OSError | ValueError):  # Arrow's errors and json's are ValueErrors
+            raise DataError(f"{self.name}: cannot read {self.path}: {error}") from error
+
+
+def _read(path: str, size: int, name: str) -> Iterator[Columns]:
+    suffix = _suffix(path, name)
+    if suffix == ".json":
+        with _reading(path, name), open_file(path) as handle:
+            content = json.load(handle)
+        if not isinstance(content, list | dict):
+            raise DataError(f"{name}: {path} should hold a list of objects, or an object of lists")
+        yield from open_input(content, name=f"{name}: {path}").chunks(size)
+    elif suffix in {".jsonl", ".ndjson"}:
+        yield from _read_lines(path, size, name)
+    else:
+        batches = _batches(path, suffix, size)
+        while True:
+            with _reading(path, name):
+                batch = next(batches, None)
+            if batch is None:
+                return
+            for start in range(0, batch.num_rows, size):
+                yield batch.slice(start, size).to_pydict()
+
+
+def _read_lines(path: str, size: int, name: str) -> Iterator[Columns]:
+    rows: list[Mapping[str, Any]] = []
+    with open_file(path) as handle:
+        for number, line in enumerate(handle, start=1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except ValueError as error:
+                raise DataError(f"{name}: {path}:{number} is no JSON: {error}") from error
+            if not isinstance(row, dict):
+                raise DataError(f"{name}: {path}:{number} should hold an object, one row a line")
+            rows.append(row)
+            if len(rows) == size:
+                yield _from_records(rows, list(dict.fromkeys(key for each in rows for key in each)))
+                rows = []
+    if rows:
+        yield _from_records(rows, list(dict.fromkeys(key for each in rows for key in each)))
+
+
+def _batches(path: str, suffix: str, size: int) -> Iterator[Any]:
+    if suffix == ".parquet":
+        import pyarrow.parquet as pq
+
+        with open_file(path, "rb") as handle, pq.ParquetFile(handle) as file:
+            yield from file.iter_batches(batch_size=size)
+    elif suffix == ".arrow":
+        from pyarrow import ipc
+
+        with open_file(path, "rb") as source:
+            if source.read(6) == b"ARROW1":
+                batches = ipc.open_file(source)
+                for number in range(batches.num_record_batches):
+                    yield batches.get_batch(number)
+            else:
+                source.seek(0)
+                yield from ipc.open_stream(source)
+    else:
+        from pyarrow import csv
+
+        # an empty text stays a text, and a line break inside quotes is part of it
+        parsing = csv.ParseOptions(delimiter="\t" if suffix == ".tsv" else ",", newlines_in_values=True)
+        with open_file(path, "rb") as handle, csv.open_csv(handle, parse_options=parsing) as reader:
+            yield from reader
+
+
+def _check_names(names: Iterable[Any], name: str) -> Iterator[str]:
+    for each in names:
+        if not isinstance(each, str):
+            raise DataError(f"{name}: column names must be texts, got {each!r}")
+        if each in {"_row", "_part", "_index"}:
+            raise DataError(f'{name}: the column name "{each}" is taken: dlk numbers rows by it')
+        yield each
+
+
+def _from_records(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Columns:
+    return _plain({name: [row.get(name) for row in rows] for name in names})
+
+
+def _from_frame(frame: Any) -> Columns:
+    return _plain({name: frame[name] for name in frame.columns})
+
+
+def _plain(columns: Mapping[str, Any]) -> Columns:
+    return {name: _plain_column(values) for name, values in columns.items()}
+
+
+def _plain_column(values: Any) -> list[Any]:
+    """Return a column as a list of plain values.
+
+    NaN is a number in a column of numbers; among texts, lists or dicts it is how pandas says "missing": None.
+    """
+    kind = getattr(getattr(values, "dtype", None), "kind", "O")
+    to_list = getattr(values, "tolist", None) or getattr(values, "to_pylist", None)
+    listed: list[Any] = to_list() if to_list is not None else list(values)
+    if kind in "biufU" and _is_numpy(values):
+        return listed
+    plain = [item if type(item) in _PLAIN else _plain_value(item) for item in listed]
+    numeric = all(item is None or isinstance(item, int | float) for item in plain)
+    if numeric and not str(getattr(values, "dtype", "")).startswith("str"):
+        return plain
+    return [None if isinstance(item, float) and math.isnan(item) else item for item in plain]
+
+
+_PLAIN = frozenset({str, int, float, bool, type(None)})
+
+
+def _is_numpy(values: Any) -> bool:
+    """Return whether the values lie in a numpy array, in which nothing but a float can be missing."""
+    return type(getattr(values, "dtype", None)).__module__.startswith("numpy")
+
+
+def _plain_value(value: Any) -> Any:
+    """Return a value as plain Python: numpy's scalars and arrays as numbers and lists, a missing one as None."""
+    if isinstance(value, float):
+        return float(value)
+    if isinstance(value, list | tuple):
+        return [item if type(item) in _PLAIN else _plain_value(item) for item in value]
+    if isinstance(value, Mapping):
+        return {key: _plain_value(item) for key, item in value.items()}
+    if type(value).__name__ in {"NAType", "NaTType"}:  # pandas.NA, pandas.NaT
+        return None
+    if hasattr(value, "tolist"):  # numpy scalar or array
+        return _plain_value(value.tolist())
+    if hasattr(value, "to_pylist"):
+        return _plain_value(value.to_pylist())
+    return value

@@ -1,0 +1,70 @@
+"""Options of the processors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from dlk.config import (
+    Base,
+    IntField,
+    ListField,
+    PathField,
+    Signature,
+    StrField,
+    children,
+    cregister,
+    many,
+)
+
+__all__ = ["DefaultProcessorConfig"]
+
+
+@cregister("processor", "default")
+class DefaultProcessorConfig(Base):
+    """Runs subprocessors in order over the splits and stores what they write."""
+
+    feed_order = ListField(
+        [], help="the steps in order, by alias or else name; []: in the order in which they are written"
+    )
+    processed_data_dir = PathField("data/processed_data", help="folder of the processed splits and the meta folder")
+    keep = ListField([], help="columns to make and store though no step reads them, such as offsets")
+    bad_rows = StrField(
+        "stop", options=["stop", "reject"], help="what a bad row does: end the run, or go into rejects.jsonl"
+    )
+    chunk_size = IntField(4096, minimum=1, help="rows that are processed and written at once")
+    seed = IntField(0, minimum=0, help="seed of steps that draw random numbers")
+
+    children = {"subprocessor": many()}  # noqa: RUF012 - a declaration, as the fields are
+
+    def order(self) -> tuple[str, ...]:
+        """Return the steps' names in the order in which they run."""
+        return tuple(self.feed_order) or tuple(children(self, "subprocessor"))
+
+    def signature(self) -> Signature:
+        """Reads what its first steps need from outside; writes what all write while training data is processed."""
+        steps = children(self, "subprocessor")
+        reads: dict[str, None] = {}
+        writes: dict[str, None] = {}
+        meta: dict[str, None] = {}
+        for name in self.order():
+            signature = steps[name].signature()
+            reads.update(dict.fromkeys(column for column in signature.reads if column not in writes))
+            writes.update(dict.fromkeys(signature.writes))
+            meta.update(dict.fromkeys(signature.meta))
+        return Signature(reads=tuple(reads), writes=tuple(writes), meta=tuple(meta))
+
+    def rules(self) -> Iterable[tuple[str, str]]:
+        """Yield what does not fit between `feed_order` and the subprocessors."""
+        from dlk.errors import did_you_mean
+
+        steps = children(self, "subprocessor")
+        for name in self.feed_order:
+            if name not in steps:
+                yield "feed_order", f'there is no step "{name}". {did_you_mean(str(name), steps)}'.rstrip()
+        if self.feed_order:
+            twice = {name for name in self.feed_order if list(self.feed_order).count(name) > 1}
+            if twice:
+                yield "feed_order", f"names {', '.join(sorted(twice))} twice"
+            missing = [name for name in steps if name not in self.feed_order]
+            if missing:
+                yield "feed_order", f"leaves out {', '.join(missing)}: name it, or take the subprocessor away"

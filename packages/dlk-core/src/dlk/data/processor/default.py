@@ -1,0 +1,382 @@
+"""The processor that runs subprocessors over chunks of columns: one code path offline and online."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dlk.config import children, node_of, to_dict
+from dlk.context import Setup
+from dlk.data.inputs import Columns, Source, open_input
+from dlk.data.meta import Meta
+from dlk.data.processor.base import Online, Processor, Report
+from dlk.data.processor.configs import DefaultProcessorConfig
+from dlk.data.subprocessor.base import Subprocessor, TransformContext
+from dlk.errors import ConfigError, DataError, Problem, RowError, did_you_mean
+from dlk.io import atomic_dir, atomic_write
+from dlk.registry import register
+
+if TYPE_CHECKING:
+    from dlk.data.store import SplitWriter
+
+__all__ = ["DefaultProcessor"]
+
+SPLITS = {"train": ("train", "valid", "test"), "predict": ("predict",), "online": ("online",)}
+REJECTS = "rejects.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A subprocessor with its name in the config."""
+
+    name: str
+    path: str
+    run: Subprocessor
+    splits: Mapping[str, tuple[str, ...]]
+    meta: tuple[str, ...]
+
+    def is_on(self, stage: str, split: str) -> bool:
+        """Return whether the step runs on a split."""
+        return split in self.splits[stage]
+
+
+@register("processor", "default")
+class DefaultProcessor(Processor):
+    """Runs the steps of `feed_order` chunk by chunk.
+
+    Before any work, the columns that steps read are checked against the input and the steps before. Steps that
+    learn go through the training split first, with only those steps before them that make what they read. Then
+    each chunk runs through all steps of its split and is written with its raw columns and `_row`, the number of
+    the input row in its split.
+    """
+
+    def __init__(self, config: DefaultProcessorConfig, setup: Setup) -> None:
+        super().__init__(config, setup)
+        self._config = config
+        self.bad_rows: str = config.bad_rows
+        self.chunk_size: int = config.chunk_size
+        self.seed: int = config.seed
+        self.keep: tuple[str, ...] = tuple(config.keep)
+        self._order: tuple[str, ...] = config.order()
+        self.steps: tuple[Step, ...] = self._build(setup)
+        self._plans = {
+            (stage, split): self._plan(self.steps, stage, split) for stage in SPLITS for split in SPLITS[stage]
+        }
+
+    def _build(self, setup: Setup) -> tuple[Step, ...]:
+        configs = children(self.config, "subprocessor")
+        steps = []
+        for name in self._order:
+            config = configs[name]
+            splits = {stage: tuple(getattr(config, f"{stage}_data_set")) for stage in SPLITS}
+            run: Subprocessor = register.build(config, setup)
+            steps.append(Step(name, node_of(config).path, run, splits, tuple(config.signature().meta)))
+        return tuple(steps)
+
+    def _plan(self, steps: Sequence[Step], stage: str, split: str) -> tuple[tuple[Step, frozenset[str]], ...]:
+        """Return the steps that run on a split, each with the columns that later steps or `keep` want of it."""
+        plan: list[tuple[Step, frozenset[str]]] = []
+        wanted = set(self.keep)
+        for step in reversed([step for step in steps if step.is_on(stage, split)]):
+            plan.append((step, frozenset(wanted)))
+            wanted.update(step.run.reads)
+        return tuple(reversed(plan))
+
+    # Offline ---------------------------------------------------------------------------------------------------
+
+    def fit_transform(self, data: Mapping[str, Any], out_dir: str | os.PathLike[str]) -> Report:
+        """Learn on the training split, write all splits; see `Processor.fit_transform`.
+
+        Raises:
+            ConfigError: a step reads a column that neither the input nor a step before it has.
+            DataError: an input cannot be read, or a row is bad and `bad_rows` is "stop".
+        """
+        sources = _open(data, "train")
+        self._check(sources, "train")
+        self._check_meta(sources, "train", learning="train" in sources)
+        with atomic_dir(out_dir) as aside:
+            meta = Meta(aside / "meta")
+            meta.save()
+            fresh = DefaultProcessor(self._config, Setup(meta, seed=self.setup.seed))
+            for step in fresh.steps:
+                if step.run.stores:
+                    step.run.store(meta)
+            if "train" in sources:
+                fresh._fit(sources["train"], meta)
+            report = fresh._write(sources, aside, "train")
+            with atomic_write(aside / "process.json") as handle:
+                json.dump(to_dict(self.config), handle, ensure_ascii=False, indent=2)
+                handle.write("\n")
+        return report
+
+    def transform(self, data: Mapping[str, Any], out_dir: str | os.PathLike[str], *, stage: str) -> Report:
+        """Write splits beside those that are there, with what was learnt before; see `Processor.transform`.
+
+        Raises:
+            ConfigError: as `fit_transform`.
+            DataError: as `fit_transform`, or nothing was learnt yet that a step needs.
+        """
+        sources = _open(data, stage)
+        self._check(sources, stage)
+        self._check_meta(sources, stage, learning=False)
+        total = Report()
+        for split, source in sources.items():
+            with atomic_dir(Path(out_dir) / split) as aside:
+                part = self._write({split: source}, aside, stage, flat=True)
+            for name in ("rows", "records", "rejects"):
+                getattr(total, name).update(getattr(part, name))
+        return total
+
+    def _check(self, sources: Mapping[str, Source], stage: str) -> None:
+        """Follow the columns through the steps of every split; all mistakes at once."""
+        problems: dict[Problem, None] = {}
+        for split, source in sources.items():
+            available = set(source.column_names)
+            for step, _ in self._plans[stage, split]:
+                for column in step.run.reads:
+                    if column not in available:
+                        hint = did_you_mean(column, available)
+                        message = (
+                            f'reads the column "{column}", which neither the input "{split}" has '
+                            f"nor a step before it writes. {hint}"
+                        )
+                        problems[Problem(step.path, message.rstrip())] = None
+                available.update(name for name in step.run.writes if name != "_part")
+            parts = [step for step, _ in self._plans[stage, split] if "_part" in step.run.writes]
+            for step in parts[1:]:
+                problems[Problem(step.path, f"{parts[0].name} splits rows into records already; one step may")] = None
+            for name in self.keep:
+                if name not in available:
+                    message = f'keep: no step writes "{name}", nor has the input "{split}". {did_you_mean(name, available)}'
+                    problems[Problem(node_of(self.config).path, message.rstrip())] = None
+        if problems:
+            raise ConfigError(list(problems))
+
+    def _check_meta(self, sources: Mapping[str, Source], stage: str, *, learning: bool) -> None:
+        """Refuse steps that need a file of the meta folder which nobody makes."""
+        learns = {file: step.name for step in self.steps if step.run.learns for file in step.meta}
+        made = {file for step in self.steps if step.run.stores for file in step.meta}
+        if learning:
+            made.update(file for step, _ in self._plans["train", "train"] if step.run.learns for file in step.meta)
+        else:
+            made.update(self.setup.meta.files)
+        problems: dict[Problem, None] = {}
+        for split in sources:
+            for step, _ in self._plans[stage, split]:
+                for file in step.meta:
+                    if step.run.learns or file in made:
+                        continue
+                    if file in learns:
+                        hint = f"{learns[file]} learns it on the training split: process that first"
+                    else:
+                        hint = f"no step learns it. {did_you_mean(file, made | set(learns))}".rstrip()
+                    problems[Problem(step.path, f"needs {file}, and {hint}")] = None
+        if problems:
+            raise ConfigError(list(problems))
+
+    def _fit(self, source: Source, meta: Meta) -> None:
+        for number, step in enumerate(self.steps):
+            if step.run.learns and step.is_on("train", "train"):
+                before = _needed(self.steps[:number], step)
+                plan = self._plan([*before, step], "train", "train")[:-1]
+                with _progress(f"learning {step.name}", source.num_rows) as advance:
+                    step.run.fit(self._fit_chunks(step, plan, source, advance), meta)
+
+    def _fit_chunks(
+        self, step: Step, plan: Sequence[tuple[Step, frozenset[str]]], source: Source, advance: Any
+    ) -> Iterator[Columns]:
+        for columns in _numbered(source, self.chunk_size):
+            bad: dict[int, RowError] = {}
+            rows = len(columns["_row"])
+            made = self._run(plan, columns, "train", "train", bad)
+            self._stop_at(bad, "train")
+            yield {name: made[name] for name in step.run.reads}
+            advance(rows)
+
+    def _write(self, sources: Mapping[str, Source], folder: Path, stage: str, *, flat: bool = False) -> Report:
+        from dlk.data.store import SplitWriter
+
+        report = Report()
+        for split, source in sources.items():
+            target = folder if flat else folder / split
+            with _progress(f"processing {split}", source.num_rows) as advance:
+                writer = SplitWriter(target)
+                rows, rejects = self._write_split(source, writer, stage, split, advance)
+            records = writer.close({"split": split, "rows": rows, "rejects": rejects})
+            report.rows[split], report.records[split], report.rejects[split] = rows, records, rejects
+        return report
+
+    def _write_split(
+        self, source: Source, writer: SplitWriter, stage: str, split: str, advance: Any
+    ) -> tuple[int, int]:
+        rows = rejects = 0
+        for columns in _numbered(source, self.chunk_size):
+            bad: dict[int, RowError] = {}
+            size = len(columns["_row"])
+            made = self._run(self._plans[stage, split], columns, stage, split, bad)
+            self._stop_at(bad, split)
+            if bad:
+                with open(writer.folder / REJECTS, "a", encoding="utf-8") as handle:
+                    for row in sorted(bad):
+                        handle.write(json.dumps(_reject(split, bad[row]), ensure_ascii=False) + "\n")
+            if made["_row"]:
+                writer.write(made)
+            rows, rejects = rows + size, rejects + len(bad)
+            advance(size)
+        return rows, rejects
+
+    def _stop_at(self, bad: Mapping[int, RowError], split: str) -> None:
+        if bad and self.bad_rows == "stop":
+            first = bad[min(bad)]
+            more = f" ({len(bad)} bad rows in this chunk)" if len(bad) > 1 else ""
+            raise DataError(
+                f'{split}: {first}{more}. With "bad_rows": "reject" such rows are left out and listed.'
+            ) from first
+
+    # Online ----------------------------------------------------------------------------------------------------
+
+    def online(self, columns: Mapping[str, Sequence[Any]]) -> Online:
+        """Process the columns of a request; see `Processor.online`.
+
+        Raises:
+            DataError: columns differ in length, or one that a step reads is missing.
+        """
+        lengths = {name: len(values) for name, values in columns.items()}
+        if len(set(lengths.values())) > 1:
+            raise DataError(f"the request's columns differ in length: {lengths}")
+        plan = self._plans["online", "online"]
+        available = set(columns)
+        for step, _ in plan:
+            for column in step.run.reads:
+                if column not in available:
+                    raise DataError(
+                        f'the request lacks the column "{column}", which {step.name} reads. '
+                        + did_you_mean(column, columns)
+                    )
+            available.update(step.run.writes)
+        bad: dict[int, RowError] = {}
+        rows = next(iter(lengths.values()), 0)
+        given: Columns = {name: list(values) for name, values in columns.items()}
+        made = self._run(plan, {**given, "_row": list(range(rows))}, "online", "online", bad)
+        return Online(made, dict(sorted(bad.items())))
+
+    # Both ------------------------------------------------------------------------------------------------------
+
+    def _run(
+        self,
+        plan: Sequence[tuple[Step, frozenset[str]]],
+        columns: Columns,
+        stage: str,
+        split: str,
+        bad: dict[int, RowError],
+    ) -> Columns:
+        """Run the steps over one chunk, which has `_row`; bad rows go into `bad` and out of the result."""
+        for step, wanted in plan:
+            while True:
+                ctx = TransformContext(stage, split, columns["_row"], wanted, self.seed)
+                given = {name: columns[name] for name in step.run.reads}
+                try:
+                    new = step.run.transform({**given, "_row": columns["_row"]}, ctx)
+                except RowError as error:
+                    if error.row not in columns["_row"]:
+                        raise ValueError(f"{step.path} was not given the row of its error: {error}") from error
+                    ctx.bad.setdefault(error.row, error)
+                    bad.update(ctx.bad)
+                    columns = _without(columns, ctx.bad)
+                    continue  # the others of the chunk once more
+                break
+            columns = _merged(columns, new, step)
+            if ctx.bad:
+                bad.update(ctx.bad)
+                columns = _without(columns, ctx.bad)
+        return columns
+
+
+def _open(data: Mapping[str, Any], stage: str) -> dict[str, Source]:
+    known = SPLITS[stage]
+    wrong = [str(split) for split in data if split not in known]
+    if wrong:
+        raise DataError(
+            f"stage {stage} takes the splits {', '.join(known)}, got {', '.join(wrong)}. {did_you_mean(wrong[0], known)}"
+        )
+    return {split: open_input(data[split], name=split) for split in known if data.get(split) is not None}
+
+
+def _needed(before: Sequence[Step], step: Step) -> list[Step]:
+    """Return the steps before one that make what it reads, directly or through each other, in order."""
+    wanted = set(step.run.reads)
+    found: list[Step] = []
+    for each in reversed([other for other in before if other.is_on("train", "train")]):
+        if wanted.intersection(each.run.writes):
+            found.append(each)
+            wanted.update(each.run.reads)
+    return found[::-1]
+
+
+def _numbered(source: Source, size: int) -> Iterator[Columns]:
+    """Yield the chunks with `_row`, the number of each input row."""
+    start = 0
+    for columns in source.chunks(size):
+        rows = len(next(iter(columns.values()), []))
+        yield {**columns, "_row": list(range(start, start + rows))}
+        start += rows
+
+
+def _merged(columns: Columns, new: Columns, step: Step) -> Columns:
+    """Return the columns with those that a step wrote; where it split rows, the others are repeated."""
+    unknown = [name for name in new if name not in step.run.writes and name != "_row"]
+    if unknown:
+        raise ValueError(f"{step.path} writes {', '.join(unknown)}, which its signature does not say")
+    if ("_row" in new) != ("_part" in new):
+        raise ValueError(f"{step.path} splits rows: it writes both _row and _part, or neither")
+    if "_part" not in new:
+        expected = len(columns["_row"])
+        wrong = {name: len(values) for name, values in new.items() if len(values) != expected}
+        if wrong:
+            raise ValueError(f"{step.path} was given {expected} records and wrote columns of {wrong}")
+        return {**columns, **new}
+    place = {row: position for position, row in enumerate(columns["_row"])}
+    taken = [place[row] for row in new["_row"]]
+    repeated = {name: [values[position] for position in taken] for name, values in columns.items()}
+    return {**repeated, **new}
+
+
+def _without(columns: Columns, bad: Mapping[int, RowError]) -> Columns:
+    """Return the columns without any record of the bad rows."""
+    kept = [position for position, row in enumerate(columns["_row"]) if row not in bad]
+    return {name: [values[position] for position in kept] for name, values in columns.items()}
+
+
+def _reject(split: str, error: RowError) -> dict[str, Any]:
+    shown = error.value
+    try:
+        text = json.dumps(shown, ensure_ascii=False)
+    except (TypeError, ValueError):
+        text, shown = repr(shown), repr(shown)
+    if len(text) > 1000:  # a reject file is for reading
+        shown = text[:1000] + "…"
+    return {"split": split, "row": error.row, "column": error.column, "value": shown, "reason": error.reason}
+
+
+@contextmanager
+def _progress(title: str, total: int | None) -> Iterator[Any]:
+    """Show a bar on a terminal, nothing elsewhere; gives a function that is told how many rows were done."""
+    import sys
+
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    parts: Iterable[Any] = (
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    )
+    with Progress(*parts, console=Console(stderr=True)) as bar:
+        task = bar.add_task(title, total=total)
+        yield lambda rows: bar.advance(task, rows)

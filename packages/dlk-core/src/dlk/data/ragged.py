@@ -1,0 +1,242 @@
+"""Rows of unequal length as flat values and offsets: a batch is taken by one gather and padded by one write."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["MAX_DEPTH", "Ragged"]
+
+MAX_DEPTH = 3
+
+Array = NDArray[Any]
+
+
+class Ragged:
+    """N rows, each a scalar (depth 0) or a list nested 1 to 3 deep.
+
+    The item i of a level spans ``offsets[level][i] : offsets[level][i + 1]`` of the next level; the last level is
+    `values`. A row of depth 2 is ``[[1, 2], [], [3]]``. Rows may be empty at any level.
+
+    Args:
+        values: (total,) numbers or booleans, all rows one after the other.
+        offsets: one array per level, outermost first; each starts with 0 and never falls.
+
+    Raises:
+        ValueError: an array has the wrong shape, or offsets do not cover the level below.
+    """
+
+    __slots__ = ("offsets", "values")
+
+    def __init__(self, values: Array, offsets: Sequence[Array] = ()) -> None:
+        if len(offsets) > MAX_DEPTH:
+            raise ValueError(f"rows nest at most {MAX_DEPTH} deep, got {len(offsets)} levels of offsets")
+        if values.ndim != 1:
+            raise ValueError(f"values must be flat, got shape {values.shape}")
+        below = len(values)
+        for level in reversed(range(len(offsets))):
+            edges = offsets[level]
+            if edges.ndim != 1 or len(edges) == 0 or edges[0] != 0 or edges[-1] != below:
+                raise ValueError(f"offsets of level {level} do not cover the {below} items below them")
+            below = len(edges) - 1
+        self.values = values
+        self.offsets: tuple[Array, ...] = tuple(offsets)
+
+    @property
+    def depth(self) -> int:
+        """How deep a row nests: 0 for scalars."""
+        return len(self.offsets)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the values."""
+        return self.values.dtype
+
+    def __len__(self) -> int:
+        return len(self.offsets[0]) - 1 if self.offsets else len(self.values)
+
+    def __repr__(self) -> str:
+        return f"Ragged({len(self)} rows, depth {self.depth}, {self.dtype})"
+
+    def lengths(self) -> NDArray[np.int64]:
+        """Return (N,) int64, the number of items of each row at its outermost level; 1 for scalars."""
+        if not self.offsets:
+            return np.ones(len(self.values), dtype=np.int64)
+        return np.diff(self.offsets[0]).astype(np.int64, copy=False)
+
+    def take(self, indices: Sequence[int] | Array) -> Ragged:
+        """Return the rows of `indices`, in that order; one gather per level, no loop over rows."""
+        chosen = np.asarray(indices, dtype=np.int64)
+        if chosen.size and (chosen.min() < 0 or chosen.max() >= len(self)):
+            raise IndexError(f"rows 0 to {len(self) - 1} can be taken, got {chosen.min()} to {chosen.max()}")
+        taken: list[Array] = []
+        for edges in self.offsets:
+            starts = edges[chosen].astype(np.int64, copy=False)
+            lengths = edges[chosen + 1] - starts
+            ends = np.cumsum(lengths)
+            taken.append(np.concatenate(([0], ends)))
+            # item k of the result lies at its row's start plus its place in the row
+            chosen = np.arange(ends[-1] if len(ends) else 0) + np.repeat(starts - ends + lengths, lengths)
+        return Ragged(self.values[chosen], taken)
+
+    def astype(self, dtype: Any) -> Ragged:
+        """Return the same rows with values of another type."""
+        return Ragged(self.values.astype(dtype, copy=False), self.offsets)
+
+    def shape(self) -> tuple[int, ...]:
+        """Return the shape that padding gives: rows, then the longest length of each level."""
+        longest = (int(np.diff(edges).max(initial=0)) for edges in self.offsets)
+        return (len(self), *longest)
+
+    def _places(self) -> tuple[Array, ...]:
+        """Return the place of each value in the padded array, one array per axis."""
+        axes: list[Array] = [np.arange(len(self))]
+        for edges in self.offsets:
+            lengths = np.diff(edges)
+            inside = np.arange(edges[-1]) - np.repeat(edges[:-1], lengths)
+            axes = [np.repeat(axis, lengths) for axis in axes] + [inside]
+        return tuple(axes)
+
+    def pad(self, value: float | bool = 0) -> Array:
+        """Return an array of `shape` and the same dtype, filled up with `value`."""
+        if not self.offsets:
+            return self.values
+        padded: Array = np.full(self.shape(), value, dtype=self.dtype)
+        padded[self._places()] = self.values
+        return padded
+
+    def mask(self) -> NDArray[np.bool_]:
+        """Return an array of `shape`, true where a value stands and false where padding would."""
+        made = np.zeros(self.shape(), dtype=np.bool_)
+        made[self._places()] = True
+        return made
+
+    def stack(self) -> Array:
+        """Return the rows as one array (N, ...), where all have one shape.
+
+        Raises:
+            ValueError: rows differ in length at some level.
+        """
+        for level, edges in enumerate(self.offsets):
+            lengths = np.diff(edges)
+            if lengths.size and lengths.min() != lengths.max():
+                raise ValueError(f"lengths of level {level} go from {lengths.min()} to {lengths.max()}")
+        return self.values.reshape(self.shape())
+
+    def tolist(self) -> list[Any]:
+        """Return the rows as nested lists of Python numbers."""
+        items: list[Any] = self.values.tolist()
+        for edges in reversed(self.offsets):
+            ends = edges.tolist()
+            items = [items[start:end] for start, end in zip(ends, ends[1:], strict=False)]
+        return items
+
+    @classmethod
+    def from_lists(cls, rows: Sequence[Any], dtype: Any = None, depth: int | None = None) -> Ragged:
+        """Return nested lists as flat values.
+
+        Args:
+            rows: scalars, or lists nested equally deep.
+            dtype: type of the values; None: as numpy finds it.
+            depth: how deep a row nests; None: as the first item that tells says.
+
+        Raises:
+            TypeError: a row nests deeper or shallower than `depth`, or holds something that is no number.
+        """
+        if depth is None:
+            depth = _depth_of(rows)
+        level: Sequence[Any] = rows
+        offsets: list[Array] = []
+        for number in range(depth):
+            try:
+                lengths = np.fromiter(map(len, level), dtype=np.int64, count=len(level))
+                flat = list(chain.from_iterable(level))
+            except TypeError as error:
+                raise TypeError(f"expected lists nested {depth} deep, found a value at level {number}") from error
+            offsets.append(np.concatenate(([0], np.cumsum(lengths))))
+            level = flat
+        if isinstance(level, np.ndarray):
+            values: Array = level
+        else:
+            try:
+                values = np.array(level) if len(level) else np.zeros(0, dtype=dtype or np.int64)
+            except ValueError as error:  # lists among the numbers, of unequal lengths
+                raise TypeError(f"expected lists nested {depth} deep, found them deeper") from error
+        if values.ndim != 1:
+            raise TypeError(f"expected lists nested {depth} deep, found them deeper")
+        if values.dtype.kind not in "biuf":
+            wrong = next((item for item in level if not isinstance(item, int | float)), level[0])
+            raise TypeError(f"expected numbers, found {wrong!r}")
+        return cls(values if dtype is None else values.astype(dtype, copy=False), offsets)
+
+    @classmethod
+    def from_arrow(cls, array: Any) -> Ragged:
+        """Return an Arrow array (or chunked array) of numbers, or of lists of them, as flat values.
+
+        One chunk without nulls is not copied.
+
+        Raises:
+            TypeError: a value is null, or is no number.
+        """
+        chunks = array.chunks if hasattr(array, "chunks") else [array]
+        parts = [_from_chunk(chunk) for chunk in chunks]
+        if len(parts) == 1:
+            return parts[0]
+        if not parts:
+            return _from_chunk(array.combine_chunks())
+        values = np.concatenate([part.values for part in parts])
+        offsets = [_join([part.offsets[level] for part in parts]) for level in range(parts[0].depth)]
+        return cls(values, offsets)
+
+
+def _join(edges: list[Array]) -> Array:
+    """Return the offsets of lists that stand one after the other."""
+    lengths = np.concatenate([np.diff(each) for each in edges])
+    return np.concatenate(([0], np.cumsum(lengths, dtype=np.int64)))
+
+
+def _from_chunk(array: Any) -> Ragged:
+    offsets: list[Array] = []
+    while hasattr(array.type, "value_type") and len(offsets) <= MAX_DEPTH:
+        if array.null_count:
+            raise TypeError(f"expected lists, found null at {_first_null(array)}")
+        if hasattr(array.type, "list_size"):
+            edges = np.arange(len(array) + 1, dtype=np.int64) * array.type.list_size
+        else:
+            edges = array.offsets.to_numpy(zero_copy_only=False)
+            edges = edges - edges[0] if len(edges) and edges[0] else edges
+        offsets.append(edges if len(edges) else np.zeros(1, dtype=np.int64))
+        array = array.flatten()
+    if array.null_count:
+        raise TypeError(f"expected numbers, found null at {_first_null(array)}")
+    try:
+        values = array.to_numpy(zero_copy_only=False)
+    except NotImplementedError as error:
+        raise TypeError(f"expected numbers, found {array.type}") from error
+    if len(array) == 0 and values.dtype.kind not in "biuf":
+        values = np.zeros(0, dtype=np.int64)
+    if values.dtype.kind not in "biuf":
+        raise TypeError(f"expected numbers, found {array.type}")
+    return Ragged(values, offsets)
+
+
+def _first_null(array: Any) -> str:
+    return f"item {int(np.flatnonzero(np.asarray(array.is_null()))[0])} of {len(array)}"
+
+
+def _depth_of(rows: Sequence[Any]) -> int:
+    """Return how deep rows nest, from the first item that tells; lists that are all empty end the count."""
+    depth, level = 0, rows
+    while depth <= MAX_DEPTH:
+        first = next((item for item in level if item is not None), None)
+        if not isinstance(first, list | tuple | np.ndarray) or (
+            isinstance(first, np.ndarray) and first.ndim == 0
+        ):
+            return depth
+        depth += 1
+        level = next((item for item in level if item is not None and len(item)), [])
+    raise TypeError(f"rows nest at most {MAX_DEPTH} deep")

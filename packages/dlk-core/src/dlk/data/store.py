@@ -1,0 +1,296 @@
+"""Processed splits on disk: Arrow IPC stream files, written in chunks and read through a memory map.
+
+A split is a folder with one or more ``data-00000.arrow`` and a ``split.json``. Hugging Face `datasets` opens the
+files as they are (``Dataset.from_file``). Types come from the data: integers inside lists are stored as narrow as
+they fit, and a later chunk that needs a wider type (or brings a new column) widens the whole split.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import ipc
+
+from dlk.data.ragged import Ragged
+from dlk.errors import DataError, did_you_mean
+
+__all__ = ["Split", "SplitWriter", "is_split", "open_split"]
+
+INFO = "split.json"
+_SCHEMA = "dlk.split/1"
+_NARROW = (pa.uint8(), pa.int8(), pa.uint16(), pa.int16(), pa.int32())
+
+
+class SplitWriter:
+    """Writes chunks of columns into a folder, which is whole once `close` returned.
+
+    Meant for a folder that is renamed into place afterwards. As a context manager it closes where its block ends
+    well.
+
+    Args:
+        folder: where the files go; made where it is missing.
+        file_rows: rows after which a new file begins.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], *, file_rows: int = 1 << 20) -> None:
+        self.folder = Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.file_rows = file_rows
+        self.records = 0
+        self._schema: pa.Schema | None = None
+        self._files: list[tuple[Path, pa.Schema]] = []
+        self._writer: Any = None
+        self._in_file = 0
+
+    def write(self, columns: Mapping[str, Sequence[Any]]) -> None:
+        """Append one chunk.
+
+        Raises:
+            DataError: columns differ in length, or one mixes types that Arrow cannot hold together.
+        """
+        if not columns:
+            return
+        table = _to_table(columns)
+        schema = table.schema
+        if self._schema is None:
+            self._schema = schema
+        elif schema != self._schema:
+            try:
+                wider = pa.unify_schemas([self._schema, schema], promote_options="permissive")
+            except (pa.ArrowTypeError, pa.ArrowInvalid) as error:
+                raise DataError(
+                    f"records {self.records} to {self.records + table.num_rows - 1} hold other types than those before: {error}"
+                ) from error
+            table = _cast(table, wider)
+            if wider != self._schema:
+                self._end_file()
+                self._schema = wider
+        if self._in_file >= self.file_rows:
+            self._end_file()
+        if self._writer is None:
+            path = self.folder / f"data-{len(self._files):05d}.arrow"
+            self._writer = ipc.new_stream(str(path), self._schema)
+            self._files.append((path, self._schema))
+        self._writer.write_table(table)
+        self._in_file += table.num_rows
+        self.records += table.num_rows
+
+    def _end_file(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+        self._writer, self._in_file = None, 0
+
+    def close(self, info: Mapping[str, Any] | None = None) -> int:
+        """End the last file, give files from before a widening the final types, write ``split.json``.
+
+        Args:
+            info: plain data to keep beside the record count.
+
+        Returns:
+            The number of records.
+        """
+        self._end_file()
+        schema = self._schema if self._schema is not None else pa.schema([])
+        if not self._files:
+            path = self.folder / "data-00000.arrow"
+            with ipc.new_stream(str(path), schema):
+                pass
+            self._files.append((path, schema))
+        for path, written in self._files:
+            if written != schema:
+                _rewrite(path, schema)
+        described = {
+            "schema": _SCHEMA,
+            "records": self.records,
+            "files": [path.name for path, _ in self._files],
+            "columns": {field.name: str(field.type) for field in schema},
+            **(info or {}),
+        }
+        (self.folder / INFO).write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
+        return self.records
+
+    def __enter__(self) -> SplitWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self._end_file()
+
+
+def _to_table(columns: Mapping[str, Sequence[Any]]) -> pa.Table:
+    arrays = [_to_array(name, values) for name, values in columns.items()]
+    lengths = {name: len(values) for name, values in columns.items()}
+    if len(set(lengths.values())) > 1:
+        raise DataError(f"columns differ in length: {lengths}")
+    return pa.table(arrays, names=list(columns))
+
+
+def _to_array(name: str, values: Sequence[Any]) -> pa.Array:
+    try:
+        made = pa.array(values)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError) as error:
+        raise DataError(f'column "{name}" mixes types or holds something that is no plain data: {error}') from error
+    return _narrow(made)
+
+
+def _narrow(array: pa.Array) -> pa.Array:
+    """Return lists of integers with the narrowest integers that hold them; other arrays as they are."""
+    leaf, depth = array, 0
+    while isinstance(leaf.type, pa.ListType):
+        leaf, depth = leaf.values, depth + 1
+    if not depth or leaf.type != pa.int64():
+        return array
+    bounds = pc.min_max(leaf).as_py()
+    low, high = bounds["min"], bounds["max"]
+    if low is None:
+        return array
+    for narrow in _NARROW:
+        bits, signed = narrow.bit_width, pa.types.is_signed_integer(narrow)
+        least, most = (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
+        if least <= low and high <= most:
+            made: pa.DataType = narrow
+            for _ in range(depth):
+                made = pa.list_(made)
+            return array.cast(made)
+    return array
+
+
+def _cast(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    columns = []
+    for field in schema:
+        if field.name in table.column_names:
+            columns.append(table.column(field.name).cast(field.type))
+        else:
+            columns.append(pa.nulls(table.num_rows, field.type))
+    return pa.table(columns, schema=schema)
+
+
+def _rewrite(path: Path, schema: pa.Schema) -> None:
+    aside = path.with_suffix(".part")
+    with (
+        pa.memory_map(str(path)) as source,
+        ipc.open_stream(source) as reader,
+        ipc.new_stream(str(aside), schema) as writer,
+    ):
+        for batch in reader:
+            writer.write_table(_cast(pa.Table.from_batches([batch]), schema))
+    os.replace(aside, path)
+
+
+def is_split(folder: str | os.PathLike[str]) -> bool:
+    """Return whether the folder holds a split."""
+    return (Path(folder) / INFO).is_file()
+
+
+def open_split(folder: str | os.PathLike[str]) -> Split:
+    """Open a split that `SplitWriter` wrote.
+
+    Raises:
+        DataError: the folder holds none, or is damaged.
+    """
+    return Split(folder)
+
+
+class Split:
+    """Records of one split, memory-mapped: opening reads nothing but the files' structure."""
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder = Path(folder)
+        try:
+            info = json.loads((self.folder / INFO).read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise DataError(f"{self.folder} holds no processed split ({INFO} is missing)") from error
+        except ValueError as error:
+            raise DataError(f"{self.folder / INFO} is damaged: {error}") from error
+        if not isinstance(info, dict) or info.get("schema") != _SCHEMA:
+            raise DataError(f'{self.folder / INFO}: expected an object with "schema": "{_SCHEMA}"')
+        self.info: Mapping[str, Any] = info
+        try:
+            tables = [_map(self.folder / name) for name in info["files"]]
+            self._table = pa.concat_tables(tables)
+        except (OSError, pa.ArrowInvalid) as error:
+            raise DataError(f"{self.folder} is damaged: {error}") from error
+        if self._table.num_rows != info["records"]:
+            raise DataError(
+                f"{self.folder} is damaged: {INFO} tells of {info['records']} records, the files hold {self._table.num_rows}"
+            )
+        self._ragged: dict[str, Ragged] = {}
+
+    def __len__(self) -> int:
+        return int(self._table.num_rows)
+
+    def __repr__(self) -> str:
+        return f"Split({str(self.folder)!r}, {len(self)} records, columns {', '.join(self.column_names)})"
+
+    @property
+    def column_names(self) -> tuple[str, ...]:
+        """Names of the columns, as they were written."""
+        return tuple(self._table.column_names)
+
+    @property
+    def table(self) -> pa.Table:
+        """The records as an Arrow table over the mapped files."""
+        return self._table
+
+    def _column(self, name: str) -> pa.ChunkedArray:
+        if name not in self._table.column_names:
+            raise DataError(
+                f'{self.folder} has no column "{name}". {did_you_mean(name, self.column_names)}'
+            )
+        return self._table.column(name)
+
+    def ragged(self, column: str) -> Ragged:
+        """Return a column of numbers, or of nested lists of them; read once, then kept.
+
+        One chunk of numbers stays in the mapped file; several are joined in memory.
+
+        Raises:
+            DataError: there is no such column, or it holds something else, or nulls.
+        """
+        found = self._ragged.get(column)
+        if found is None:
+            try:
+                found = self._ragged[column] = Ragged.from_arrow(self._column(column))
+            except TypeError as error:
+                raise DataError(f'{self.folder}, column "{column}": {error}') from error
+        return found
+
+    def rows(self, indices: Iterable[int], columns: Iterable[str] | None = None) -> list[dict[str, Any]]:
+        """Return records as plain Python values.
+
+        Args:
+            indices: numbers of the records, in any order.
+            columns: the columns wanted; None: all.
+        """
+        wanted = list(map(int, indices))
+        for index in wanted:
+            if not 0 <= index < len(self):
+                raise IndexError(f"records 0 to {len(self) - 1} can be read, got {index}")
+        names = list(self.column_names if columns is None else columns)
+        rows: list[dict[str, Any]] = [{} for _ in wanted]
+        for name in names:
+            chunks = self._column(name).chunks
+            starts = [0]
+            for chunk in chunks:
+                starts.append(starts[-1] + len(chunk))
+            for row, index in zip(rows, wanted, strict=True):
+                number = bisect_right(starts, index) - 1
+                row[name] = chunks[number][index - starts[number]].as_py()
+        return rows
+
+
+def _map(path: Path) -> pa.Table:
+    with pa.memory_map(str(path)) as source:
+        return ipc.open_stream(source).read_all()

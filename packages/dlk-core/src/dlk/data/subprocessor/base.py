@@ -1,0 +1,110 @@
+"""What a subprocessor is: a pure function of columns, and perhaps something it learns on the training split."""
+
+from __future__ import annotations
+
+import random
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from dlk.config import Base, Signature
+from dlk.errors import RowError
+
+if TYPE_CHECKING:
+    from dlk.context import Setup
+    from dlk.data.meta import Meta
+
+__all__ = ["Columns", "Subprocessor", "TransformContext"]
+
+Columns = dict[str, list[Any]]
+
+
+@dataclass(slots=True)
+class TransformContext:
+    """What a transform may know about the records it is given, and where it reports bad ones.
+
+    Attributes:
+        stage: ``train``, ``predict`` or ``online``.
+        split: name of the split; ``online`` when serving.
+        rows: number of the input row of each record.
+        wanted: columns that somebody reads; a transform may leave out others that it could write.
+        seed: the processor's seed.
+        bad: the bad rows found, by input row.
+    """
+
+    stage: str
+    split: str
+    rows: Sequence[int]
+    wanted: frozenset[str] = frozenset()
+    seed: int = 0
+    bad: dict[int, RowError] = field(default_factory=dict)
+
+    @property
+    def training(self) -> bool:
+        """True for the training split only."""
+        return self.stage == "train" and self.split == "train"
+
+    def wants(self, column: str) -> bool:
+        """Return whether somebody reads the column."""
+        return column in self.wanted
+
+    def bad_row(self, position: int, column: str, value: object, reason: str) -> None:
+        """Report a record that cannot be transformed, by its position in the columns.
+
+        The transform goes on with anything in its place: the driver drops the whole row, or stops.
+        """
+        row = self.rows[position]
+        self.bad.setdefault(row, RowError(row, column, value, reason))
+
+    def rng(self, position: int) -> random.Random:
+        """Return the random numbers of a record: the same for the same seed and input row, in any chunk."""
+        return random.Random(f"{self.seed}:{self.rows[position]}")
+
+
+class Subprocessor(ABC):
+    """One step of a processor.
+
+    The config's signature says which columns are read and written, with `_part` among the written ones where a row
+    may become several records; a step is given the columns it reads, and `_row`. Objects are used from many threads
+    at once: after `fit`, nothing changes them.
+    """
+
+    learns = False
+    """Whether `fit` learns something on the training split: the files that the signature's `meta` names."""
+    stores = False
+    """Whether `store` puts the files that the signature's `meta` names into the meta folder."""
+
+    def __init__(self, config: Base, setup: Setup) -> None:
+        self.config = config
+        self.setup = setup
+        signature: Signature = config.signature()
+        self.reads: tuple[str, ...] = signature.reads
+        self.writes: tuple[str, ...] = signature.writes
+        self.input_map: dict[str, str] = dict(getattr(config, "input_map", {}))
+        self.output_map: dict[str, str] = dict(getattr(config, "output_map", {}))
+
+    def fit(self, chunks: Iterable[Columns], meta: Meta) -> None:
+        """Learn from the training split, and put what was learnt into `meta`. Called where `learns` is true.
+
+        Args:
+            chunks: the columns that the step reads, chunk by chunk.
+            meta: the meta folder being made.
+        """
+        raise TypeError(f"{type(self).__name__} says it learns, and has no fit")
+
+    def store(self, meta: Meta) -> None:
+        """Put the files that serving needs into `meta`, before any chunk. Called where `stores` is true."""
+        raise TypeError(f"{type(self).__name__} says it stores, and has no store")
+
+    @abstractmethod
+    def transform(self, columns: Columns, ctx: TransformContext) -> Columns:
+        """Return the columns written, as long as those read, without changing those.
+
+        Where a row becomes several records, the result also has `_row` (taken from the columns given) and `_part`
+        (from 0 within the row), and all its columns are as long as these; the rows keep their order.
+
+        Raises:
+            RowError: one record is bad; its `row` is the input row (``columns["_row"]``). `ctx.bad_row` takes the
+                position instead, and reports many at once.
+        """

@@ -1,0 +1,267 @@
+"""Options of the subprocessors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from dlk.config import (
+    MISSING,
+    AssetField,
+    Base,
+    BoolField,
+    IntField,
+    ListField,
+    MapField,
+    NestField,
+    Signature,
+    StrField,
+    cregister,
+)
+
+__all__ = [
+    "FastTokenizerConfig",
+    "SubprocessorConfig",
+    "Token2IdConfig",
+    "Token2IdLabelConfig",
+    "TokenGatherConfig",
+]
+
+_SPLITS = {
+    "train_data_set": ("train", "valid", "test"),
+    "predict_data_set": ("predict",),
+    "online_data_set": ("online",),
+}
+
+
+@cregister()
+class SubprocessorConfig(Base):
+    """Which splits a step runs on, and how the columns it reads and writes are called."""
+
+    train_data_set = ListField(
+        ["train", "valid", "test"], help="splits the step runs on while training data is processed"
+    )
+    predict_data_set = ListField(
+        ["predict"], help='["predict"]: the step runs on data to predict; []: it does not'
+    )
+    online_data_set = ListField(["online"], help='["online"]: the step runs when serving; []: it does not')
+    input_map = MapField({}, help="columns read")
+    output_map = MapField({}, help="columns written")
+
+    def splits(self, stage: str) -> tuple[str, ...]:
+        """Return the splits that the step runs on in a stage (train, predict or online)."""
+        return tuple(getattr(self, f"{stage}_data_set"))
+
+    def rules(self) -> Iterable[tuple[str, str]]:
+        """Yield a problem for each split that the stage does not have."""
+        for name, known in _SPLITS.items():
+            wrong = [split for split in getattr(self, name) if split not in known]
+            if wrong:
+                yield name, f"expected some of {list(known)}, got {wrong}"
+
+
+@cregister("subprocessor", "fast_tokenizer")
+class FastTokenizerConfig(SubprocessorConfig):
+    """Texts, or pairs of texts, to ids by a `tokenizers` JSON file."""
+
+    tokenizer_path = AssetField(MISSING, help="tokenizer.json of the `tokenizers` library")
+    tokenizer = StrField(
+        "tokenizer.json", help="name of the copy in the meta folder; its entry gives size and special ids"
+    )
+    input_type = StrField("single", options=["single", "pair"], help="one text a row, or two")
+
+    class Truncation:
+        """How long texts are cut."""
+
+        max_length = IntField(
+            512, minimum=1, additions=[None], help="largest number of tokens, with special ones; null: no limit"
+        )
+        direction = StrField("right", options=["right", "left"], help="the end that is cut off")
+        stride = IntField(0, minimum=0, help="tokens that neighbouring windows share")
+        strategy = StrField(
+            "longest_first",
+            options=["longest_first", "only_first", "only_second"],
+            help="which text of a pair is cut",
+        )
+
+    truncation: Any = NestField(Truncation, help="how long texts are cut")
+
+    class ProcessData:
+        """How the texts are given."""
+
+        is_pretokenized = BoolField(False, help="rows hold lists of words instead of texts")
+        add_special_tokens = BoolField(True, help="add the tokens of the post-processor ([CLS], [SEP])")
+
+    process_data: Any = NestField(ProcessData, help="how the texts are given")
+    expand_examples = BoolField(
+        False, help="cut long texts into windows, each a record, instead of dropping their ends"
+    )
+    fix_offset = BoolField(
+        False, help="offsets of words count from the text's start, by the column of the words' offsets"
+    )
+    normalizer = StrField(
+        "default",
+        help="default: the file's; else some of nfc, nfd, lowercase, strip, strip_accents joined by +; none: no normalizer",
+    )
+    pre_tokenizer = StrField(
+        "default",
+        options=["default", "bert", "bytelevel", "whitespace", "whitespacesplit", "none"],
+        help="what splits texts into words; default: the file's",
+    )
+    post_processor = StrField(
+        "default",
+        options=["default", "bert", "none"],
+        help="what adds special tokens; bert: [CLS] text [SEP]; default: the file's",
+    )
+    input_map = MapField(
+        {
+            "sentence": "sentence",
+            "sentence_a": "sentence_a",
+            "sentence_b": "sentence_b",
+            "pretokenized_words": "pretokenized_words",
+            "pretokenized_words_a": "pretokenized_words_a",
+            "pretokenized_words_b": "pretokenized_words_b",
+            "pretokenized_word_offsets": "pretokenized_word_offsets",
+            "pretokenized_word_offsets_a": "pretokenized_word_offsets_a",
+            "pretokenized_word_offsets_b": "pretokenized_word_offsets_b",
+        },
+        help="columns read: those of the input type, as texts or as words",
+    )
+    output_map = MapField(
+        {
+            "ids": "input_ids",
+            "type_ids": "type_ids",
+            "attention_mask": "attention_mask",
+            "tokens": "tokens",
+            "special_tokens_mask": "special_tokens_mask",
+            "offsets": "offsets",
+            "word_ids": "word_ids",
+            "sequence_ids": "sequence_ids",
+        },
+        help="columns written: ids always, type_ids of pairs, others where a later step or `keep` asks",
+    )
+
+    def text_keys(self) -> tuple[str, ...]:
+        """Return the keys of `input_map` that hold the texts (or words) of the input type."""
+        base = "pretokenized_words" if self.process_data.is_pretokenized else "sentence"
+        return (base,) if self.input_type == "single" else (f"{base}_a", f"{base}_b")
+
+    def offset_keys(self) -> tuple[str, ...]:
+        """Return the keys of `input_map` that hold the words' offsets; none unless `fix_offset`."""
+        if not self.fix_offset:
+            return ()
+        return tuple(
+            key.replace("pretokenized_words", "pretokenized_word_offsets") for key in self.text_keys()
+        )
+
+    def signature(self) -> Signature:
+        """Reads the columns of the input type; writes every output it can make, and `_part` with windows."""
+        writes = tuple(self.output_map.values()) + (("_part",) if self.expand_examples else ())
+        return Signature(
+            reads=tuple(self.input_map[key] for key in self.text_keys() + self.offset_keys()),
+            writes=writes,
+            meta=(self.tokenizer,),
+        )
+
+    def rules(self) -> Iterable[tuple[str, str]]:
+        """Yield what does not fit together among truncation, windows and offsets."""
+        yield from SubprocessorConfig.rules(self)
+        cut = self.truncation
+        if cut.stride and not self.expand_examples:
+            yield "truncation.stride", "windows share tokens only where expand_examples is true"
+        if self.expand_examples and cut.max_length is None:
+            yield "truncation.max_length", "windows need a length, got null"
+        if cut.max_length is not None and cut.stride >= cut.max_length:
+            yield "truncation.stride", f"expected less than max_length {cut.max_length}, got {cut.stride}"
+        if self.expand_examples and self.input_type == "pair" and cut.strategy == "longest_first":
+            yield "truncation.strategy", 'windows over pairs cut one text: expected "only_first" or "only_second"'
+        if self.input_type == "single" and cut.strategy == "only_second":
+            yield "truncation.strategy", 'a single text has no second one: expected "longest_first" or "only_first"'
+        if self.fix_offset and not self.process_data.is_pretokenized:
+            yield "fix_offset", "offsets of texts need no mending: it is for process_data.is_pretokenized"
+        if self.normalizer not in {"default", "none"}:
+            known = ("nfc", "nfd", "lowercase", "strip", "strip_accents")
+            wrong = [part for part in self.normalizer.split("+") if part not in known]
+            if wrong:
+                yield "normalizer", f"expected default, none, or some of {', '.join(known)} joined by +, got {wrong}"
+
+
+@cregister("subprocessor", "token_gather")
+class TokenGatherConfig(SubprocessorConfig):
+    """Learns a vocabulary from columns of the training split."""
+
+    train_data_set = ListField(["train"], help="the split it learns from; [] switches it off")
+    predict_data_set = ListField([], help="nothing is learnt there")
+    online_data_set = ListField([], help="nothing is learnt there")
+    gather_columns = ListField(
+        MISSING,
+        help='columns with words or nested lists of them, or {"column": "entities", "trace": "labels"} for those inside dicts',
+    )
+    token_vocab = StrField("token_vocab.json", help="name of the vocabulary in the meta folder")
+    pad = StrField("[PAD]", additions=[None], help="word for padding, id 0; null: none")
+    unk = StrField("[UNK]", additions=[None], help="word for unknown ones; null: none, as for labels")
+    ignore = StrField(None, additions=[None], help="word whose id is -100, which losses ignore; null: none")
+    update = AssetField(
+        None, additions=[None], bundle=False, help="vocabulary to start from, whose ids stay; null: none"
+    )
+    min_freq = IntField(1, minimum=1, help="words seen less often are left out")
+    most_common = IntField(-1, minimum=-1, help="at most so many words beside the special ones; -1: all")
+
+    def sources(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """Return (column, keys to follow inside its dicts) for each gathered column."""
+        found = []
+        for each in self.gather_columns:
+            if isinstance(each, str):
+                found.append((each, ()))
+            else:
+                found.append((each["column"], tuple(str(each.get("trace") or "").split("."))))
+        return tuple((column, tuple(key for key in trace if key)) for column, trace in found)
+
+    def signature(self) -> Signature:
+        """Reads the gathered columns; writes no column but a vocabulary."""
+        return Signature(
+            reads=tuple(dict.fromkeys(column for column, _ in self.sources())), meta=(self.token_vocab,)
+        )
+
+    def rules(self) -> Iterable[tuple[str, str]]:
+        """Yield a problem for each gathered column that is neither a name nor a column with a trace."""
+        yield from SubprocessorConfig.rules(self)
+        if "valid" in self.train_data_set or "test" in self.train_data_set:
+            yield "train_data_set", f'a vocabulary is learnt from ["train"] alone, got {list(self.train_data_set)}'
+        if not self.gather_columns:
+            yield "gather_columns", "expected at least one column"
+        for each in self.gather_columns:
+            fits = isinstance(each, str) or (
+                isinstance(each, dict)
+                and isinstance(each.get("column"), str)
+                and set(each) <= {"column", "trace"}
+                and isinstance(each.get("trace", ""), str)
+            )
+            if not fits:
+                yield "gather_columns", f'expected a column or {{"column": …, "trace": …}}, got {each!r}'
+
+
+@cregister("subprocessor", "token2id")
+class Token2IdConfig(SubprocessorConfig):
+    """Words to ids by a learnt vocabulary; nested lists keep their shape."""
+
+    vocab = StrField("token_vocab.json", help="name of the vocabulary in the meta folder")
+    input_map = MapField({"tokens": "tokens"}, help="column of words, or of nested lists of them")
+    output_map = MapField({"token_ids": "token_ids"}, help="column of ids, in the same shape")
+
+    def signature(self) -> Signature:
+        """Reads the words, writes the ids, needs the vocabulary."""
+        return Signature(
+            reads=(self.input_map["tokens"],), writes=(self.output_map["token_ids"],), meta=(self.vocab,)
+        )
+
+
+@cregister("subprocessor", "token2id-label")
+class Token2IdLabelConfig(Token2IdConfig):
+    """Labels to ids; not where the truth is unknown: in prediction and serving."""
+
+    predict_data_set = ListField([], help="labels of data to predict are unknown")
+    online_data_set = ListField([], help="labels are unknown when serving")
+    vocab = StrField("label_vocab.json", help="name of the vocabulary in the meta folder")
+    input_map = MapField({"tokens": "labels"}, help="column of labels, or of nested lists of them")
+    output_map = MapField({"token_ids": "label_ids"}, help="column of ids, in the same shape")

@@ -1,0 +1,276 @@
+"""Texts to ids by a `tokenizers` JSON file: the same file, options and code in training and in serving."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from tokenizers import Tokenizer, normalizers, pre_tokenizers, processors
+
+from dlk.data.subprocessor.base import Columns, Subprocessor, TransformContext
+from dlk.data.subprocessor.configs import FastTokenizerConfig
+from dlk.errors import ConfigError, DataError
+from dlk.io import open_file
+from dlk.registry import register
+
+if TYPE_CHECKING:
+    from dlk.context import Setup
+    from dlk.data.meta import Meta
+
+__all__ = ["FastTokenizer"]
+
+_NORMALIZERS = {
+    "nfc": normalizers.NFC,
+    "nfd": normalizers.NFD,
+    "lowercase": normalizers.Lowercase,
+    "strip": normalizers.Strip,
+    "strip_accents": normalizers.StripAccents,
+}
+_PRE_TOKENIZERS = {
+    "bert": pre_tokenizers.BertPreTokenizer,
+    "bytelevel": pre_tokenizers.ByteLevel,
+    "whitespace": pre_tokenizers.Whitespace,
+    "whitespacesplit": pre_tokenizers.WhitespaceSplit,
+}
+# the texts under which models keep their special tokens, in the order in which they are looked for
+_SPECIALS = {
+    "pad_id": ("[PAD]", "<pad>", "<|pad|>"),
+    "unk_id": ("[UNK]", "<unk>", "<|unk|>"),
+    "cls_id": ("[CLS]", "<s>"),
+    "sep_id": ("[SEP]", "</s>"),
+    "mask_id": ("[MASK]", "<mask>"),
+    "bos_id": ("[BOS]", "<s>", "<bos>", "<|startoftext|>", "<|endoftext|>"),
+    "eos_id": ("[EOS]", "</s>", "<eos>", "<|endoftext|>"),
+}
+_SLOW_OUTPUTS = ("offsets", "word_ids", "sequence_ids", "tokens")  # encode_batch_fast leaves them empty
+
+
+@register("subprocessor", "fast_tokenizer")
+class FastTokenizer(Subprocessor):
+    """Encodes one text or a pair a row, given as text or as words.
+
+    Padding and truncation stored in the file are switched off: rows keep their own length, and only the options
+    of the config cut. With `expand_examples` a long row becomes several records (`_part` 0, 1, …), windows that
+    share `truncation.stride` tokens. A copy of the tokenizer as used goes to the meta folder, and is what later
+    stages load: serving needs no file from outside.
+
+    Outputs beside the ids (and the type ids of pairs) are made only where somebody reads them; without offsets and
+    word ids the faster encoder of `tokenizers` is used. Safe to use from many threads.
+    """
+
+    stores = True
+
+    def __init__(self, config: FastTokenizerConfig, setup: Setup) -> None:
+        super().__init__(config, setup)
+        self.file: str = config.tokenizer
+        kept = self.file in setup.meta
+        self.path: str = setup.meta.path(self.file) if kept else config.tokenizer_path
+        self.is_pair = config.input_type == "pair"
+        self.is_pretokenized: bool = config.process_data.is_pretokenized
+        self.add_special_tokens: bool = config.process_data.add_special_tokens
+        self.expand: bool = config.expand_examples
+        self.fix_offset: bool = config.fix_offset
+        self.text_columns = [self.input_map[key] for key in config.text_keys()]
+        self.offset_columns = [self.input_map[key] for key in config.offset_keys()]
+        tokenizer = _load(self.path)
+        self.numbers = _numbers(tokenizer)
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        _apply_options(tokenizer, config)
+        self._whole = Tokenizer.from_str(tokenizer.to_str()) if self.expand and self.is_pair else None
+        self.copy: str = tokenizer.to_str(pretty=False)
+        cut = config.truncation
+        self.stride: int = cut.stride
+        self.max_length: int | None = cut.max_length
+        self.strategy: str = cut.strategy
+        self.room = 0  # tokens beside the special ones
+        if cut.max_length is not None:
+            specials = tokenizer.num_special_tokens_to_add(self.is_pair) if self.add_special_tokens else 0
+            self.room = cut.max_length - specials
+            if self.room <= cut.stride:
+                raise ConfigError(
+                    f"max_length {cut.max_length} leaves {self.room} tokens beside {specials} special ones, "
+                    f"and windows share {cut.stride}: give more room"
+                )
+            tokenizer.enable_truncation(
+                cut.max_length, stride=cut.stride, strategy=cut.strategy, direction=cut.direction
+            )
+        self.tokenizer = tokenizer
+
+    def store(self, meta: Meta) -> None:
+        """Put the tokenizer as used into `meta`, with its size and special ids.
+
+        Raises:
+            DataError: another step keeps a different tokenizer under the same name.
+        """
+        if self.file in meta:
+            with open_file(meta.path(self.file)) as handle:
+                if handle.read() != self.copy:
+                    raise DataError(
+                        f'two tokenizers that differ would be kept as "{self.file}": name one of them otherwise'
+                    )
+            return
+        meta.put(self.file, self.numbers, text=self.copy)
+
+    def transform(self, columns: Columns, ctx: TransformContext) -> Columns:
+        """Return ids and the other outputs that are wanted; with windows, `_row` and `_part` too."""
+        given = [columns[name] for name in self.text_columns]
+        inputs = [
+            [self._checked(value, position, name, ctx) for position, value in enumerate(texts)]
+            for name, texts in zip(self.text_columns, given, strict=True)
+        ]
+        wanted = {key for key, name in self.output_map.items() if ctx.wants(name)}
+        encodings = self._encode(inputs, ctx, fast=not wanted.intersection(_SLOW_OUTPUTS))
+        positions = range(len(encodings))
+        result: Columns = {}
+        if self.expand:
+            windows = [[encoding, *encoding.overflowing] for encoding in encodings]
+            positions = [position for position, each in enumerate(windows) for _ in each]
+            result["_row"] = [columns["_row"][position] for position in positions]
+            result["_part"] = [part for each in windows for part in range(len(each))]
+            encodings = [encoding for each in windows for encoding in each]
+        result[self.output_map["ids"]] = [encoding.ids for encoding in encodings]
+        if self.is_pair or "type_ids" in wanted:
+            result[self.output_map["type_ids"]] = [encoding.type_ids for encoding in encodings]
+        for key in ("attention_mask", "tokens", "special_tokens_mask", "word_ids", "sequence_ids"):
+            if key in wanted:
+                result[self.output_map[key]] = [getattr(encoding, key) for encoding in encodings]
+        if "offsets" in wanted:
+            result[self.output_map["offsets"]] = self._offsets(encodings, positions, columns, ctx)
+        return result
+
+    def _checked(self, value: Any, position: int, column: str, ctx: TransformContext) -> Any:
+        """Return the text or words, or an empty text in place of what is neither."""
+        if self.is_pretokenized:
+            if isinstance(value, list | tuple) and all(isinstance(word, str) for word in value):
+                return value
+            ctx.bad_row(position, column, value, "expected a list of words")
+            return []
+        if isinstance(value, str):
+            return value
+        ctx.bad_row(position, column, value, "expected a text" if value is not None else "there is no text")
+        return ""
+
+    def _encode(self, inputs: list[list[Any]], ctx: TransformContext, *, fast: bool) -> list[Any]:
+        rows: list[Any] = list(zip(*inputs, strict=True)) if self.is_pair else list(inputs[0])
+        if self._whole is not None:
+            rows = self._with_room(rows, inputs, ctx)
+        encode = self.tokenizer.encode_batch_fast if fast else self.tokenizer.encode_batch
+        options = {
+            "is_pretokenized": self.is_pretokenized,
+            "add_special_tokens": self.add_special_tokens,
+        }
+        try:
+            return list(encode(rows, **options))
+        except Exception:  # noqa: BLE001 - tokenizers raises bare Exception where a text cannot be cut
+            found: list[Any] = []  # one of the rows: find it
+        for position, row in enumerate(rows):
+            try:
+                found += encode([row], **options)
+            except Exception as error:  # noqa: BLE001 - as above
+                value = row if not self.is_pair else list(row)
+                ctx.bad_row(position, self.text_columns[0], value, f"the tokenizer refuses it: {error}")
+                found += encode([self._empty()], **options)
+        return found
+
+    def _empty(self) -> Any:
+        text: Any = [] if self.is_pretokenized else ""
+        return (text, text) if self.is_pair else text
+
+    def _with_room(
+        self, rows: list[Any], inputs: list[list[Any]], ctx: TransformContext
+    ) -> list[Any]:
+        """Return the rows, with an empty one where the text that is kept whole leaves no room for windows."""
+        assert self._whole is not None
+        kept = 1 if self.strategy == "only_first" else 0
+        lengths = self._whole.encode_batch_fast(
+            inputs[kept], is_pretokenized=self.is_pretokenized, add_special_tokens=False
+        )
+        checked = []
+        for position, (row, encoding) in enumerate(zip(rows, lengths, strict=True)):
+            room = self.room - len(encoding.ids)
+            if room <= self.stride:
+                ctx.bad_row(
+                    position,
+                    self.text_columns[kept],
+                    row[kept],
+                    f"its {len(encoding.ids)} tokens leave {max(room, 0)} for the windows, which share {self.stride}",
+                )
+                row = self._empty()
+            checked.append(row)
+        return checked
+
+    def _offsets(
+        self, encodings: list[Any], positions: Sequence[int], columns: Columns, ctx: TransformContext
+    ) -> list[list[tuple[int, int]]]:
+        """Return (start, end) in characters for each token: of the text, or of the word unless `fix_offset`."""
+        if not self.fix_offset:
+            return [encoding.offsets for encoding in encodings]
+        found = []
+        for encoding, position in zip(encodings, positions, strict=True):
+            try:
+                found.append(self._from_text_start(encoding, position, columns))
+            except (LookupError, TypeError):
+                column = self.offset_columns[0]
+                ctx.bad_row(position, column, columns[column][position], "expected (start, end) of each word")
+                found.append(encoding.offsets)
+        return found
+
+    def _from_text_start(self, encoding: Any, position: int, columns: Columns) -> list[tuple[int, int]]:
+        words = [columns[column][position] for column in self.offset_columns]
+        mended = []
+        for (start, end), word, text in zip(
+            encoding.offsets, encoding.word_ids, encoding.sequence_ids, strict=True
+        ):
+            if word is None or text is None:  # a special token
+                mended.append((start, end))
+            else:
+                first = words[text][word][0]
+                mended.append((first + start, first + end))
+        return mended
+
+
+def _load(path: str) -> Tokenizer:
+    try:
+        with open_file(path) as handle:
+            text = handle.read()
+    except OSError as error:
+        raise DataError(f"cannot read the tokenizer {path}: {error.strerror or error}") from error
+    try:
+        return Tokenizer.from_str(text)
+    except Exception as error:  # tokenizers raises bare Exception
+        raise DataError(f"{path} is no tokenizer.json: {error}") from error
+
+
+def _apply_options(tokenizer: Tokenizer, config: FastTokenizerConfig) -> None:
+    """Replace the parts that the config names; replacing them twice changes nothing."""
+    if config.normalizer == "none":
+        tokenizer.normalizer = None
+    elif config.normalizer != "default":
+        parts = [_NORMALIZERS[name]() for name in config.normalizer.split("+")]
+        tokenizer.normalizer = normalizers.Sequence(parts)
+    if config.pre_tokenizer == "none":
+        tokenizer.pre_tokenizer = None
+    elif config.pre_tokenizer != "default":
+        tokenizer.pre_tokenizer = _PRE_TOKENIZERS[config.pre_tokenizer]()
+    if config.post_processor == "none":
+        tokenizer.post_processor = None
+    elif config.post_processor == "bert":
+        ids = [tokenizer.token_to_id(token) for token in ("[SEP]", "[CLS]")]
+        if None in ids:
+            raise ConfigError('post_processor "bert" needs [CLS] and [SEP] in the tokenizer')
+        tokenizer.post_processor = processors.BertProcessing(("[SEP]", ids[0]), ("[CLS]", ids[1]))
+
+
+def _numbers(tokenizer: Tokenizer) -> dict[str, int]:
+    """Return the size (added tokens included) and the ids of the special tokens that there are."""
+    found = {"size": max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1) + 1}
+    padding = tokenizer.padding
+    for name, texts in _SPECIALS.items():
+        ids = [tokenizer.token_to_id(text) for text in texts]
+        known = next((id for id in ids if id is not None), None)
+        if name == "pad_id" and padding is not None:
+            known = padding["pad_id"]
+        if known is not None:
+            found[name] = known
+    return found

@@ -1,0 +1,52 @@
+"""Words to ids by a learnt vocabulary."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from dlk.data.subprocessor.base import Columns, Subprocessor, TransformContext
+from dlk.data.subprocessor.configs import Token2IdConfig
+from dlk.data.vocabulary import UnknownWord, Vocabulary
+from dlk.registry import register
+
+if TYPE_CHECKING:
+    from dlk.context import Setup
+
+__all__ = ["Token2Id"]
+
+
+@register("subprocessor", "token2id")
+class Token2Id(Subprocessor):
+    """Replaces each word by its id; lists nested to any depth keep their shape.
+
+    A row with a missing word, or with an unknown one where the vocabulary has no unknown word, is a bad row.
+    """
+
+    def __init__(self, config: Token2IdConfig, setup: Setup) -> None:
+        super().__init__(config, setup)
+        self.vocab: str = config.vocab
+        self.source = self.input_map["tokens"]
+        self.target = self.output_map["token_ids"]
+
+    def transform(self, columns: Columns, ctx: TransformContext) -> Columns:
+        """Return the ids, shaped as the words."""
+        vocabulary = self.setup.meta.vocabulary(self.vocab)
+        ids: list[Any] = []
+        for position, value in enumerate(columns[self.source]):
+            try:
+                ids.append(_ids(value, vocabulary))
+            except UnknownWord as error:
+                ids.append(None)
+                ctx.bad_row(position, self.source, value, f"{error.reason} ({self.vocab})")
+            except TypeError as error:
+                ids.append(None)
+                ctx.bad_row(position, self.source, value, str(error))
+        return {self.target: ids}
+
+
+def _ids(value: Any, vocabulary: Vocabulary) -> Any:
+    if isinstance(value, list | tuple):
+        return [_ids(item, vocabulary) for item in value]
+    if value is None:
+        raise TypeError("expected a word, found nothing")
+    return vocabulary.id(value)

@@ -1,0 +1,92 @@
+"""Learns a vocabulary from columns of the training split."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from dlk.data.subprocessor.base import Columns, Subprocessor, TransformContext
+from dlk.data.subprocessor.configs import TokenGatherConfig
+from dlk.data.vocabulary import Vocabulary, text_of
+from dlk.errors import DataError
+from dlk.registry import register
+
+if TYPE_CHECKING:
+    from dlk.context import Setup
+    from dlk.data.meta import Meta
+
+__all__ = ["TokenGather"]
+
+
+@register("subprocessor", "token_gather")
+class TokenGather(Subprocessor):
+    """Counts words on the training split; writes a vocabulary to the meta folder, and no column.
+
+    The order of the ids depends on the counts alone: by count, falling, then by text.
+    """
+
+    learns = True
+
+    def __init__(self, config: TokenGatherConfig, setup: Setup) -> None:
+        super().__init__(config, setup)
+        self.sources = config.sources()
+        self.file: str = config.token_vocab
+        self.specials: dict[str, str | None] = {
+            "pad": config.pad,
+            "unk": config.unk,
+            "ignore": config.ignore,
+        }
+        self.update: str | None = config.update
+        self.min_freq: int = config.min_freq
+        self.most_common: int = config.most_common
+
+    def fit(self, chunks: Iterable[Columns], meta: Meta) -> None:
+        """Count the words of all chunks; missing ones are left out.
+
+        Raises:
+            DataError: a value is no word, a trace leads nowhere, or `update` has other special words.
+        """
+        counts: Counter[str] = Counter()
+        for columns in chunks:
+            for column, trace in self.sources:
+                for value in columns[column]:
+                    try:
+                        counts.update(_words(value, trace))
+                    except (TypeError, LookupError) as error:
+                        raise DataError(
+                            f'cannot gather words from column "{column}": {error}'
+                        ) from error
+        if self.update:
+            vocabulary = Vocabulary.load(self.update)
+            found = {name: getattr(vocabulary, name) for name in self.specials}
+            wanted = {name: special or None for name, special in self.specials.items()}
+            if found != wanted:
+                raise DataError(
+                    f"{self.update} has the special words {found}, this step has {wanted}"
+                )
+        else:
+            vocabulary = Vocabulary(**self.specials)
+        vocabulary.add(counts, min_freq=self.min_freq, most_common=self.most_common)
+        meta.put_vocabulary(self.file, vocabulary)
+
+    def transform(self, columns: Columns, ctx: TransformContext) -> Columns:  # noqa: ARG002
+        """Return nothing: the step learns, and writes no column."""
+        return {}
+
+
+def _words(value: Any, trace: tuple[str, ...]) -> Iterator[str]:
+    """Yield the words inside a value: lists and sets are gone through, dicts followed by the trace."""
+    if value is None:
+        return
+    if isinstance(value, list | tuple | set | frozenset):
+        for item in value:
+            yield from _words(item, trace)
+    elif trace:
+        if not isinstance(value, Mapping):
+            raise TypeError(f'the trace "{".".join(trace)}" needs dicts, found {value!r}')
+        if trace[0] not in value:
+            raise LookupError(f'the trace finds no "{trace[0]}" among {sorted(map(str, value))}')
+        yield from _words(value[trace[0]], trace[1:])
+    else:
+        yield text_of(value)

@@ -1,0 +1,143 @@
+"""Process: raw data to processed splits, by a process config.
+
+The same config prepares training data, data to predict, and requests::
+
+    Process("process.jsonc").run({"train": "train.jsonl", "valid": frame})
+    Process("process.jsonc", stage="predict").run("new/*.csv")
+    Process("process.jsonc", stage="online").run({"sentence": ["a text"]}).columns
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dlk.config import Base, load
+from dlk.context import Setup
+from dlk.data.meta import Meta
+from dlk.data.processor.base import Online, Processor
+from dlk.errors import DataError
+from dlk.registry import register
+
+__all__ = ["Process", "Processed"]
+
+_STAGES = ("train", "predict", "online")
+
+
+@dataclass(frozen=True, slots=True)
+class Processed:
+    """What `Process.run` made.
+
+    Attributes:
+        dir: the processed folder.
+        rows: input rows read, by split.
+        records: records written, by split; more than the rows where long ones became several.
+        rejects: rows left out, by split.
+        meta: the numbers learnt, by entry.
+    """
+
+    dir: str
+    rows: dict[str, int]
+    records: dict[str, int]
+    rejects: dict[str, int]
+    meta: dict[str, dict[str, int | float | bool]]
+
+    def __str__(self) -> str:
+        lines = [f"processed data in {self.dir}"]
+        for split, rows in self.rows.items():
+            line = f"  {split:<8} {rows:>9,} rows"
+            if self.records[split] != rows - self.rejects[split]:
+                line += f" -> {self.records[split]:,} records"
+            if self.rejects[split]:
+                line += f", {self.rejects[split]:,} rejected ({split}/rejects.jsonl)"
+            lines.append(line)
+        for name, numbers in self.meta.items():
+            shown = ", ".join(f"{key} {value}" for key, value in numbers.items())
+            lines.append(f"  meta.{name}: {shown}")
+        return "\n".join(lines)
+
+
+class Process:
+    """Prepares data by a config.
+
+    Args:
+        config: path of a process config, the config as a dict, or a processor's config object.
+        stage: ``train`` learns on the training split and writes all splits; ``predict`` writes data to predict with
+            what was learnt; ``online`` returns columns.
+        overrides: changes of the config, such as ``"processor.chunk_size=100"``.
+
+    Raises:
+        ConfigError: the config has mistakes; all of them are named.
+    """
+
+    def __init__(
+        self,
+        config: str | os.PathLike[str] | Mapping[str, Any] | Base,
+        stage: str = "train",
+        overrides: Sequence[str] | Mapping[str, Any] = (),
+    ) -> None:
+        if stage not in _STAGES:
+            raise ValueError(f"stage is one of {', '.join(_STAGES)}, got {stage!r}")
+        self.stage = stage
+        if isinstance(config, Base):
+            if overrides:
+                raise ValueError("a config object is final: overrides go with a path or a dict")
+            self.config: Any = config
+        else:
+            self.config = load(config, overrides=overrides).one().root("processor")
+        self.dir: str = self.config.processed_data_dir
+
+    def run(self, data: Any) -> Any:
+        """Process data.
+
+        Args:
+            data: for ``train`` a dict of train, valid and test (any of them), each a DataFrame, dict of lists, list of
+                dicts, `datasets.Dataset`, or paths; for ``predict`` one of these, or ``{"predict": …}``; for
+                ``online`` a dict of lists, a list of dicts or a DataFrame.
+
+        Returns:
+            `Processed`; for ``online`` the `Online` of the request.
+
+        Raises:
+            ConfigError: a step reads a column that is not there.
+            DataError: the data cannot be read, or holds a bad row and the config does not say to reject it.
+        """
+        if self.stage == "online":
+            return self._online(data)
+        splits = self._splits(data)
+        meta = Meta.empty() if "train" in splits else self._learnt()
+        processor: Processor = register.build(self.config, Setup(meta=meta, seed=self.config.seed))
+        if self.stage == "train" and not meta.dir:
+            report = processor.fit_transform(splits, self.dir)
+            meta = Meta.load(self.dir)
+        else:
+            report = processor.transform(splits, self.dir, stage=self.stage)
+        return Processed(self.dir, report.rows, report.records, report.rejects, meta.numbers())
+
+    def _splits(self, data: Any) -> Mapping[str, Any]:
+        if self.stage == "predict":
+            return data if isinstance(data, Mapping) and set(data) == {"predict"} else {"predict": data}
+        if not isinstance(data, Mapping) or not data:
+            raise DataError(
+                f'stage train takes {{"train": …, "valid": …, "test": …}} (any of them), got {type(data).__name__}'
+            )
+        return data
+
+    def _learnt(self) -> Meta:
+        """Return what an earlier run learnt; nothing where there was none."""
+        if self.stage == "train" and not os.path.isfile(os.path.join(self.dir, "meta", "meta.json")):
+            return Meta.empty()
+        return Meta.load(self.dir)
+
+    def _online(self, data: Any) -> Online:
+        from dlk.data.inputs import open_input
+
+        source = open_input(data, name="the request")
+        processor: Processor = register.build(self.config, Setup(meta=self._learnt(), seed=self.config.seed))
+        columns: dict[str, list[Any]] = {name: [] for name in source.column_names}
+        for chunk in source.chunks(4096):
+            for name, values in chunk.items():
+                columns[name] += values
+        return processor.online(columns)
