@@ -7,6 +7,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from dlk.config import Base, IntField, PathField, Signature, cregister, to_dict
@@ -79,7 +80,7 @@ class WordsAndPairs(Processor):
 def tokens(sentence: str) -> list[str]:
     """Return the words of a sentence and its pairs of neighbours: what, is, what is."""
     words = ["^", *re.findall(r"\w+|\?", sentence.lower())]
-    return words + [f"{first} {second}" for first, second in zip(words, words[1:], strict=False)]
+    return words + [f"{first} {second}" for first, second in pairwise(words)]
 
 
 def _columns(data: Any, name: str) -> Columns:
