@@ -14,7 +14,53 @@ def dlk_components() -> list[Component]:
 
 
 def _engine() -> list[Component]:
-    return []
+    callback = "dlk.callback"
+    return [
+        Component("fit", "", config="dlk.fit:FitConfig", help="the root of fit.jsonc"),
+        Component(
+            "trainer",
+            "lightning",
+            config="dlk.trainer.configs:LightningTrainerConfig",
+            cls="dlk.trainer.lightning:LightningTrainer",
+            help="PyTorch Lightning's Trainer with its options",
+        ),
+        Component(
+            "imodel",
+            "default",
+            config="dlk.imodel.configs:DefaultIModelConfig",
+            cls="dlk.imodel.default:DefaultIModel",
+            help="model, loss, postprocessor, optimizer and scheduler together",
+        ),
+        Component(
+            "callback",
+            "checkpoint",
+            config=f"{callback}.configs:CheckpointConfig",
+            cls=f"{callback}.checkpoint:Checkpoint",
+            help="keeps the best checkpoints and the last",
+        ),
+        Component(
+            "callback",
+            "early_stop",
+            config=f"{callback}.configs:EarlyStopConfig",
+            cls=f"{callback}.early_stop:EarlyStop",
+            help="stops when a metric no longer improves",
+        ),
+        Component(
+            "callback",
+            "lr_monitor",
+            config=f"{callback}.configs:LRMonitorConfig",
+            cls=f"{callback}.lr_monitor:LRMonitor",
+            help="logs learning rates",
+        ),
+        Component(
+            "callback",
+            "progress_bar",
+            config=f"{callback}.configs:ProgressBarConfig",
+            cls=f"{callback}.progress_bar:make_progress_bar",
+            help="shows progress on a terminal",
+            aliases=("prograss_bar",),
+        ),
+    ]
 
 
 def _data() -> list[Component]:

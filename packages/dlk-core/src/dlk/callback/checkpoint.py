@@ -1,0 +1,40 @@
+"""Checkpoints: the best by a metric, and the last, in the run's folder."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from dlk.registry import register
+
+if TYPE_CHECKING:
+    from dlk.callback.configs import CheckpointConfig
+
+__all__ = ["Checkpoint"]
+
+
+@register("callback", "checkpoint")
+class Checkpoint(ModelCheckpoint):
+    """Lightning's ModelCheckpoint, writing to ``checkpoint`` in the run's folder."""
+
+    def __init__(self, config: CheckpointConfig, run_dir: str) -> None:
+        interval = config.train_time_interval
+        super().__init__(
+            dirpath=os.path.join(run_dir, "checkpoint"),
+            filename=config.filename,
+            monitor=config.monitor,
+            verbose=config.verbose,
+            save_last=config.save_last,
+            save_top_k=config.save_top_k,
+            save_weights_only=config.save_weights_only,
+            mode=config.mode,
+            auto_insert_metric_name=config.auto_insert_metric_name,
+            every_n_train_steps=config.every_n_train_steps,
+            train_time_interval=None if interval is None else timedelta(seconds=interval),
+            every_n_epochs=config.every_n_epochs,
+            save_on_train_epoch_end=config.save_on_train_epoch_end,
+            enable_version_counter=config.enable_version_counter,
+        )

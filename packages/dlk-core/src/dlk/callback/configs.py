@@ -1,0 +1,85 @@
+"""Options of the callbacks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from dlk.config import MISSING, Base, BoolField, FloatField, IntField, StrField, cregister
+
+__all__ = ["CheckpointConfig", "EarlyStopConfig", "LRMonitorConfig", "ProgressBarConfig"]
+
+
+@cregister("callback", "checkpoint")
+class CheckpointConfig(Base):
+    """Keeps the best checkpoints by a monitored metric, and the last."""
+
+    monitor: str | None = StrField(
+        None, additions=[None], help="metric to keep the best of, such as val_acc; null: keep the newest"
+    )
+    mode = StrField("max", options=["max", "min"], help="whether more or less of the metric is better")
+    save_top_k = IntField(value=1, minimum=-1, help="how many of the best to keep; -1: all")
+    save_last = BoolField(True, help="keep the newest checkpoint as last.ckpt too")
+    filename: str | None = StrField(None, additions=[None], help="name pattern; null: {epoch}-{step}")
+    auto_insert_metric_name = BoolField(True, help="write metric names into file names")
+    every_n_train_steps: int | None = IntField(
+        None, minimum=1, additions=[None], help="also save each so many steps; null: not by steps"
+    )
+    train_time_interval: float | None = FloatField(
+        None, minimum=1, additions=[None], help="also save each so many seconds; null: not by time"
+    )
+    every_n_epochs: int | None = IntField(
+        None, minimum=0, additions=[None], help="save each so many epochs; null: each, if not by steps or time"
+    )
+    save_on_train_epoch_end: bool | None = BoolField(
+        None, additions=[None], help="save after training epochs rather than after validation; null: as fits"
+    )
+    save_weights_only = BoolField(False, help="leave out what resuming needs")
+    verbose = BoolField(False, help="say when a checkpoint is kept")
+    enable_version_counter = BoolField(False, help="keep files of equal name side by side")
+
+    def rules(self) -> Iterable[tuple[str, str]]:
+        """Saving by steps, time and epochs exclude each other; several bests need a metric."""
+        given = [n for n in ("every_n_train_steps", "train_time_interval", "every_n_epochs") if getattr(self, n) is not None]
+        if len(given) > 1:
+            yield given[1], f"{' and '.join(given)} exclude each other"
+        if self.monitor is None and self.save_top_k > 1:
+            yield "save_top_k", f"keeping the best {self.save_top_k} needs a monitor"
+
+
+@cregister("callback", "early_stop")
+class EarlyStopConfig(Base):
+    """Stops training when a metric no longer improves."""
+
+    monitor = StrField(MISSING, help="metric to watch, such as val_acc")
+    mode = StrField("max", options=["max", "min"], help="whether more or less of the metric is better")
+    patience = IntField(value=3, minimum=0, help="evaluations without improvement before stopping")
+    min_delta = FloatField(value=0.0, minimum=0.0, help="smallest change that counts as improvement")
+    check_on_train_epoch_end = BoolField(False, help="check after training epochs rather than after validation")
+    strict = BoolField(True, help="fail where the metric is missing")
+    check_finite = BoolField(True, help="stop when the metric is nan or infinite")
+    stopping_threshold: float | None = FloatField(None, additions=[None], help="stop once this is reached; null: never")
+    divergence_threshold: float | None = FloatField(
+        None, additions=[None], help="stop once the metric is worse than this; null: never"
+    )
+    verbose = BoolField(False, help="say when the metric improves")
+    log_rank_zero_only = BoolField(True, help="speak on the first process only")
+
+
+@cregister("callback", "lr_monitor")
+class LRMonitorConfig(Base):
+    """Logs the learning rate of each parameter group."""
+
+    logging_interval: str | None = StrField(
+        None, options=["step", "epoch", None], help="when to log; null: as the scheduler counts"
+    )
+    log_momentum = BoolField(False, help="log momentum or betas too")
+    log_weight_decay = BoolField(False, help="log weight decay too")
+
+
+@cregister("callback", "progress_bar")
+class ProgressBarConfig(Base):
+    """Shows the progress of training and evaluation on a terminal."""
+
+    type_bar = StrField("tqdm", options=["tqdm", "rich"], help="which bar")
+    refresh_rate = IntField(value=20, minimum=1, help="batches between two refreshes")
+    leave = BoolField(False, help="keep the bar of each epoch")

@@ -1,0 +1,53 @@
+"""The base of all imodels: what trainer and bundle need of a Lightning module."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import lightning.pytorch as pl
+from torch import Tensor, nn
+
+from dlk.nn.base import Batch
+from dlk.postprocessor.base import PostProcessor
+
+__all__ = ["IModel"]
+
+
+class IModel(pl.LightningModule, ABC):
+    """A Lightning module with a model and a postprocessor, fed by dlk's datamodules.
+
+    Attributes:
+        model: what a bundle saves.
+        postprocessor: what turns outputs into predictions and metrics.
+        datamodule: where raw columns of evaluated rows come from; set by the trainer.
+        history: for each evaluation the step it was made at, and its metrics.
+        shown: values for the progress bar, refreshed when they are logged.
+    """
+
+    model: nn.Module
+    postprocessor: PostProcessor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.datamodule: Any = None
+        self.history: list[dict[str, Any]] = []
+        self.shown: dict[str, float] = {}
+
+    @abstractmethod
+    def compute(self, batch: Batch) -> Any:
+        """Return outputs and loss of one batch, without logging or any other side effect."""
+
+    def transfer_batch_to_device(self, batch: Mapping[str, Tensor], device: Any, dataloader_idx: int) -> Any:
+        """Move a batch; the numbers of its records stay where they are needed, on the CPU."""
+        return {
+            name: tensor if name == "_index" else tensor.to(device, non_blocking=True)
+            for name, tensor in batch.items()
+        }
+
+    def rows_of(self, split: str, batch: Mapping[str, Tensor]) -> Sequence[Mapping[str, object]]:
+        """Return the raw columns that the postprocessor needs, for each record of a batch."""
+        from dlk.inference import rows_of
+
+        return rows_of(self.datamodule, split, batch["_index"], self.postprocessor)

@@ -1,0 +1,223 @@
+"""The imodel of all built-in tasks: forward and loss in training; forward, loss and prediction in evaluation."""
+
+from __future__ import annotations
+
+import math
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from dlk.context import Context, Setup
+from dlk.errors import RunError
+from dlk.imodel.base import IModel
+from dlk.inference import outputs_for
+from dlk.nn.base import Batch, merge
+from dlk.registry import register
+
+if TYPE_CHECKING:
+    from dlk.imodel.configs import DefaultIModelConfig
+    from dlk.nn.loss.base import Loss, LossOut
+    from dlk.optimizer.base import Optimizer
+    from dlk.postprocessor.base import Metrics
+    from dlk.scheduler.base import Scheduler
+
+__all__ = ["DefaultIModel"]
+
+
+class _Mean:
+    """A weighted mean of scalars that stays on their device until it is asked for."""
+
+    def __init__(self) -> None:
+        self.total: dict[str, Tensor] = {}
+        self.weight: dict[str, Tensor | float] = {}
+
+    def add(self, values: dict[str, Tensor], weight: Tensor | float = 1.0) -> None:
+        for name, value in values.items():
+            scaled = value.detach().float() * weight
+            self.total[name] = self.total[name] + scaled if name in self.total else scaled
+            self.weight[name] = self.weight.get(name, 0.0) + weight
+
+    def take(self) -> dict[str, float]:
+        """Return the means and start anew; the one place where the device is waited for."""
+        means = {}
+        for name, total in self.total.items():
+            weight = float(self.weight[name])
+            means[name] = float(total) / weight if weight else 0.0
+        self.total, self.weight = {}, {}
+        return means
+
+
+@register("imodel", "default")
+class DefaultIModel(IModel):
+    """Trains `model` on `loss`; evaluates with `postprocessor`. Logs ``train_*``, ``val_*`` and ``test_*``."""
+
+    def __init__(self, config: DefaultIModelConfig, setup: Setup) -> None:
+        super().__init__()
+        self.model = register.build_child(config, "model", setup)
+        self.loss: Loss = register.build_child(config, "loss", setup)
+        self.postprocessor = register.build_child(config, "postprocessor", setup)
+        self._optimizer: Optimizer = register.build_child(config, "optimizer", setup)
+        self._scheduler: Scheduler = register.build_child(config, "scheduler", setup)
+        self._total_steps = 0
+        self._recent, self._epoch_mean = _Mean(), _Mean()
+        self._logged_step = -1
+        self._evaluation = _Mean()
+        self._metrics: Metrics | None = None
+
+    # One batch -------------------------------------------------------------------------------------------------
+
+    def context(self) -> Context:
+        """Return what the loss may know about this moment of the run."""
+        return Context(
+            training=self.training,
+            step=self.trainer.global_step,
+            total_steps=self._total_steps,
+            epoch=self.trainer.current_epoch,
+            run_dir=self.trainer.default_root_dir,
+        )
+
+    def compute(self, batch: Batch) -> tuple[Batch, LossOut]:
+        """Return the batch merged with the model's outputs, and the loss."""
+        x: Batch = MappingProxyType(dict(batch))
+        out = merge(x, self.model(x), writer=self.model)
+        return out, self.loss.compute(out, self.context())
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the loss of one batch; how the loss went is kept as tensors until it is logged."""
+        _, loss = self.compute(batch)
+        values = {"loss": loss.total, **{k: v for k, v in loss.terms.items() if k != "loss"}}
+        self._recent.add(values)
+        self._epoch_mean.add({"loss": loss.total}, loss.weight)
+        total: Tensor = loss.total
+        return total
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Log the mean loss since the last time, each `log_every_n_steps` optimizer steps."""
+        step = self.trainer.global_step
+        every = getattr(self.trainer, "log_every_n_steps", 50)
+        if step != self._logged_step and every and step % every == 0:
+            self._logged_step = step
+            self._log_training(step)
+
+    def _log_training(self, step: int) -> None:
+        means = self._recent.take()
+        if not means:
+            return
+        self.shown = {"loss": means["loss"]}
+        values = {f"train_{name}": value for name, value in means.items()}
+        values["epoch"] = float(self.trainer.current_epoch)
+        for logger in self.trainer.loggers:
+            logger.log_metrics(values, step=step)
+
+    def on_fit_start(self) -> None:
+        """Put every part into training mode: pretrained encoders arrive in evaluation mode."""
+        self.train()
+
+    def on_train_epoch_start(self) -> None:
+        """Tell the loader which epoch's order to give."""
+        if self.datamodule is not None:
+            self.datamodule.set_epoch(self.current_epoch)
+
+    def on_train_epoch_end(self) -> None:
+        """Log what is left of the epoch, and its mean loss for callbacks to monitor."""
+        self._log_training(self.trainer.global_step)
+        means = self._epoch_mean.take()
+        if means:
+            self.log("train_loss_epoch", means["loss"], logger=True, prog_bar=False, sync_dist=True)
+
+    # Evaluation ------------------------------------------------------------------------------------------------
+
+    def on_validation_epoch_start(self) -> None:
+        """Begin fresh metrics."""
+        self._begin()
+
+    def on_test_epoch_start(self) -> None:
+        """Begin fresh metrics."""
+        self._begin()
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Count one batch."""
+        self._evaluate(batch, "valid")
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Count one batch."""
+        self._evaluate(batch, "test")
+
+    def on_validation_epoch_end(self) -> None:
+        """Log ``val_*``."""
+        self._finish("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Log ``test_*``."""
+        self._finish("test")
+
+    def _begin(self) -> None:
+        self._metrics = self.postprocessor.new_metrics()
+        self._evaluation = _Mean()
+
+    def _evaluate(self, batch: Batch, split: str) -> None:
+        out, loss = self.compute(batch)
+        out = merge(out, self.model.predict(out), writer=self.model)
+        values = {"loss": loss.total, **{k: v for k, v in loss.terms.items() if k != "loss"}}
+        self._evaluation.add(values, loss.weight)
+        wanted = outputs_for(self.postprocessor, out)
+        rows = self.rows_of(split, batch)
+        assert self._metrics is not None
+        self._metrics.update(wanted, rows, self.postprocessor.decode(wanted, rows))
+
+    def _finish(self, prefix: str) -> None:
+        assert self._metrics is not None
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            self._gather()
+        values = {**self._evaluation.take(), **self._metrics.compute()}
+        named = {f"{prefix}_{name}": float(value) for name, value in values.items()}
+        if self.trainer.sanity_checking:
+            return
+        self.log_dict(named, logger=True, prog_bar=False, rank_zero_only=False)
+        self.history.append({"step": self.trainer.global_step, "epoch": self.trainer.current_epoch, **named})
+        self.table = self._metrics.table()
+
+    def _gather(self) -> None:
+        """Add what the other ranks counted: sums, not rows."""
+        assert self._metrics is not None
+        mean = self._evaluation
+        own = (
+            self._metrics.state(),
+            {k: float(v) for k, v in mean.total.items()},
+            {k: float(v) for k, v in mean.weight.items()},
+        )
+        ranks: list[Any] = [None] * torch.distributed.get_world_size()
+        torch.distributed.all_gather_object(ranks, own)
+        self._metrics, self._evaluation = self.postprocessor.new_metrics(), _Mean()
+        for state, totals, weights in ranks:
+            self._metrics.merge(state)
+            for name, total in totals.items():
+                self._evaluation.total[name] = self._evaluation.total.get(name, torch.zeros(())) + total
+                self._evaluation.weight[name] = self._evaluation.weight.get(name, 0.0) + weights[name]
+
+    # Optimisation ----------------------------------------------------------------------------------------------
+
+    def configure_optimizers(self) -> Any:
+        """Return optimizer and scheduler; the schedule counts optimizer steps, or epochs, as it says."""
+        optimizer = self._optimizer.build(self.model)
+        planned = self.trainer.estimated_stepping_batches
+        if not math.isfinite(planned):
+            raise RunError(
+                "the number of training steps is not bounded: set max_epochs or max_steps of the trainer"
+            )
+        self._total_steps = int(planned)
+        epochs = self.trainer.max_epochs if self.trainer.max_epochs and self.trainer.max_epochs > 0 else None
+        batches = self.trainer.num_training_batches
+        accumulate = self.trainer.accumulate_grad_batches
+        per_epoch = max(1, math.ceil(batches / accumulate)) if math.isfinite(batches) else self._total_steps
+        if epochs is not None and not math.isfinite(batches):
+            per_epoch = max(1, self._total_steps // epochs)
+        scheduler = self._scheduler.build(
+            optimizer, total_steps=self._total_steps, steps_per_epoch=per_epoch
+        )
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": self._scheduler.interval, "frequency": 1},
+        }

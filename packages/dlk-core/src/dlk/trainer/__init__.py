@@ -1,0 +1,1 @@
+"""Trainers: who runs the loop. `lightning` is the one that dlk brings."""

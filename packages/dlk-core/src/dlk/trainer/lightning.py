@@ -1,0 +1,186 @@
+"""The Lightning trainer: its options from the config, its callbacks from components, its logs in the run's folder."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import lightning.pytorch as pl
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, ProgressBar
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from dlk.errors import ConfigError, Problem, did_you_mean
+from dlk.registry import register
+from dlk.trainer.jsonl import JsonlLogger
+
+if TYPE_CHECKING:
+    from dlk.imodel.base import IModel
+    from dlk.trainer.configs import LightningTrainerConfig
+
+__all__ = ["LightningTrainer"]
+
+_OWN = {"logger", "callbacks", "default_root_dir", "enable_checkpointing", "use_distributed_sampler", "plugins"}
+
+
+@register("trainer", "lightning")
+class LightningTrainer:
+    """Runs one training: built once per run.
+
+    Args:
+        config: Lightning's options and the callbacks.
+        run_dir: folder of the run; logs and checkpoints go there.
+    """
+
+    def __init__(self, config: LightningTrainerConfig, run_dir: str) -> None:
+        self.run_dir = run_dir
+        self.callbacks: dict[str, Any] = register.build_children(config, "callback", run_dir=run_dir)
+        self.tensorboard = TensorBoardLogger(
+            save_dir=run_dir, name="metrics", version="", default_hp_metric=False
+        )
+        options = self._options(config)
+        interactive = sys.stderr.isatty()
+        bars = [c for c in self.callbacks.values() if isinstance(c, ProgressBar)]
+        show = config.enable_progress_bar and interactive
+        callbacks = [c for c in self.callbacks.values() if not isinstance(c, ProgressBar) or show]
+        if show and not bars:
+            from dlk.callback.progress_bar import make_progress_bar
+            from dlk.config import make
+
+            callbacks.append(make_progress_bar(make("callback", "progress_bar")))
+        with _quiet():
+            self.trainer = pl.Trainer(
+                **options,
+                callbacks=callbacks,
+                logger=[self.tensorboard, JsonlLogger(os.path.join(run_dir, "metrics.jsonl"))],
+                default_root_dir=run_dir,
+                enable_checkpointing=any(isinstance(c, ModelCheckpoint) for c in callbacks),
+                enable_progress_bar=show,
+                enable_model_summary=config.enable_model_summary and interactive,
+                use_distributed_sampler=False,
+            )
+
+    @staticmethod
+    def _options(config: LightningTrainerConfig) -> dict[str, Any]:
+        from dlk.config import thaw
+        from dlk.config._intc import fields_of
+        from dlk.config.node import node_of
+
+        ours = {"extra", "enable_progress_bar", "enable_model_summary"}
+        options = {name: thaw(getattr(config, name)) for name in fields_of(type(config)) if name not in ours}
+        known = set(inspect.signature(pl.Trainer.__init__).parameters) - {"self"} - _OWN
+        problems = []
+        for name, value in config.extra.items():
+            if name not in known or name in options:
+                reason = "is an option of its own here" if name in options else "is no option of lightning.Trainer"
+                hint = "" if name in options else f" {did_you_mean(name, known - options.keys())}"
+                problems.append(Problem(f"{node_of(config).path}.extra.{name}", f"{reason}.{hint}"))
+            options[name] = thaw(value)
+        if problems:
+            raise ConfigError(problems)
+        return options
+
+    @property
+    def checkpoint(self) -> ModelCheckpoint | None:
+        """The callback that decides which checkpoint is the best; None where none is kept."""
+        kept = [c for c in self.callbacks.values() if isinstance(c, ModelCheckpoint)]
+        return next((c for c in kept if c.monitor), kept[0] if kept else None)
+
+    def check_monitors(self, metrics: set[str], *, validates: bool) -> None:
+        """Refuse callbacks that watch a metric which nothing computes, before any work is done.
+
+        Raises:
+            ConfigError: the message names the metrics that there are.
+        """
+        problems = []
+        for name, callback in self.callbacks.items():
+            monitor = getattr(callback, "monitor", None)
+            if not isinstance(callback, (ModelCheckpoint, EarlyStopping)) or not monitor:
+                continue
+            if monitor not in metrics:
+                where = "" if validates or not monitor.startswith("val_") else "there is no validation data; "
+                problems.append(
+                    Problem(f"trainer.callback.{name}.monitor", f'{where}nothing computes "{monitor}". {did_you_mean(monitor, metrics)}')
+                )
+        if problems:
+            raise ConfigError(problems)
+
+    def fit(self, imodel: IModel, datamodule: Any) -> None:
+        """Train, with validation where there is validation data.
+
+        Raises:
+            KeyboardInterrupt: training was stopped by Ctrl-C.
+        """
+        imodel.datamodule = datamodule
+        with _quiet():
+            self.trainer.fit(imodel, datamodule=_Loaders(datamodule))
+        if self.trainer.interrupted:
+            raise KeyboardInterrupt
+
+    def test(self, imodel: IModel, datamodule: Any) -> dict[str, float]:
+        """Evaluate on the test split and return ``test_*``."""
+        imodel.datamodule = datamodule
+        with _quiet():
+            found = self.trainer.test(imodel, datamodule=_Loaders(datamodule), verbose=False)
+        return {name: float(value) for name, value in found[0].items()}
+
+    def validate(self, imodel: IModel, datamodule: Any) -> dict[str, float]:
+        """Evaluate on the validation split and return ``val_*``."""
+        imodel.datamodule = datamodule
+        with _quiet():
+            found = self.trainer.validate(imodel, datamodule=_Loaders(datamodule), verbose=False)
+        return {name: float(value) for name, value in found[0].items()}
+
+    def log_hyperparameters(self, values: dict[str, Any], metrics: dict[str, float]) -> None:
+        """Write what TensorBoard's HParams page shows: the run's parameters beside its metrics."""
+        plain = {k: v if isinstance(v, (bool, int, float, str)) else str(v) for k, v in values.items()}
+        self.tensorboard.log_hyperparams(plain, metrics)
+        self.tensorboard.save()
+        self.tensorboard.finalize("success")
+
+
+class _Loaders(pl.LightningDataModule):
+    """dlk's datamodule as Lightning asks for it: loaders are made once the processes know their ranks."""
+
+    def __init__(self, datamodule: Any) -> None:
+        super().__init__()
+        self.inner = datamodule
+
+    def train_dataloader(self) -> Any:
+        return self.inner.loader("train")
+
+    def val_dataloader(self) -> Any:
+        return self.inner.loader("valid") or []
+
+    def test_dataloader(self) -> Any:
+        return self.inner.loader("test") or []
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Lightning's advertisements and hints that do not apply here off the screen."""
+    names = ("lightning.pytorch", "lightning.pytorch.utilities.rank_zero", "lightning.fabric", "lightning.pytorch.accelerators.cuda")
+    loggers = [logging.getLogger(name) for name in names]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(max(logging.WARNING, logger.level))
+    try:
+        with warnings.catch_warnings():
+            for message in (
+                ".*does not have many workers.*",
+                ".*The number of training batches.*is smaller than the logging interval.*",
+                ".*Checkpoint directory .* exists and is not empty.*",
+                ".*You defined a `validation_step` but have no `val_dataloader`.*",
+                ".*GPU available but not used.*",
+                ".*isinstance\\(treespec, LeafSpec\\).*",
+            ):
+                warnings.filterwarnings("ignore", message=message)
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
