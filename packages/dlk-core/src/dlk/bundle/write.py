@@ -186,6 +186,8 @@ def _inputs(processor: IntcBase, processed_data_dir: str) -> list[dict[str, Any]
     written: set[str] = set()
     wanted: dict[str, None] = {}
     steps = children(processor, "subprocessor")
+    if not steps:  # a processor of its own kind: its signature is all that is known
+        wanted.update(dict.fromkeys(processor.signature().reads))
     for name in processor.order() if hasattr(processor, "order") else steps:
         step = steps[name]
         if "online" not in getattr(step, "online_data_set", ["online"]):
