@@ -23,6 +23,7 @@ class IModel(pl.LightningModule, ABC):
         postprocessor: what turns outputs into predictions and metrics.
         datamodule: where raw columns of evaluated rows come from; set by the trainer.
         history: for each evaluation the step it was made at, and its metrics.
+        table: details of the newest evaluation, such as scores per class.
         shown: values for the progress bar, refreshed when they are logged.
     """
 
@@ -33,18 +34,18 @@ class IModel(pl.LightningModule, ABC):
         super().__init__()
         self.datamodule: Any = None
         self.history: list[dict[str, Any]] = []
+        self.table: list[dict[str, object]] = []
         self.shown: dict[str, float] = {}
+
+    @property
+    def latest(self) -> dict[str, float]:
+        """The metrics of the newest evaluation, by prefixed name."""
+        newest = self.history[-1] if self.history else {}
+        return {name: value for name, value in newest.items() if name not in ("step", "epoch")}
 
     @abstractmethod
     def compute(self, batch: Batch) -> Any:
         """Return outputs and loss of one batch, without logging or any other side effect."""
-
-    def transfer_batch_to_device(self, batch: Mapping[str, Tensor], device: Any, dataloader_idx: int) -> Any:
-        """Move a batch; the numbers of its records stay where they are needed, on the CPU."""
-        return {
-            name: tensor if name == "_index" else tensor.to(device, non_blocking=True)
-            for name, tensor in batch.items()
-        }
 
     def rows_of(self, split: str, batch: Mapping[str, Tensor]) -> Sequence[Mapping[str, object]]:
         """Return the raw columns that the postprocessor needs, for each record of a batch."""

@@ -8,12 +8,15 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as pl
+import torch
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, ProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
+
+from torch import Tensor
 
 from dlk.errors import ConfigError, Problem, did_you_mean
 from dlk.registry import register
@@ -126,15 +129,15 @@ class LightningTrainer:
         """Evaluate on the test split and return ``test_*``."""
         imodel.datamodule = datamodule
         with _quiet():
-            found = self.trainer.test(imodel, datamodule=_Loaders(datamodule), verbose=False)
-        return {name: float(value) for name, value in found[0].items()}
+            self.trainer.test(imodel, datamodule=_Loaders(datamodule), verbose=False)
+        return imodel.latest
 
     def validate(self, imodel: IModel, datamodule: Any) -> dict[str, float]:
         """Evaluate on the validation split and return ``val_*``."""
         imodel.datamodule = datamodule
         with _quiet():
-            found = self.trainer.validate(imodel, datamodule=_Loaders(datamodule), verbose=False)
-        return {name: float(value) for name, value in found[0].items()}
+            self.trainer.validate(imodel, datamodule=_Loaders(datamodule), verbose=False)
+        return imodel.latest
 
     def log_hyperparameters(self, values: dict[str, Any], metrics: dict[str, float]) -> None:
         """Write what TensorBoard's HParams page shows: the run's parameters beside its metrics."""
@@ -150,6 +153,10 @@ class _Loaders(pl.LightningDataModule):
     def __init__(self, datamodule: Any) -> None:
         super().__init__()
         self.inner = datamodule
+
+    def transfer_batch_to_device(self, batch: Mapping[str, Tensor], device: torch.device, dataloader_idx: int) -> Any:
+        """Move a batch; the numbers of its records stay where they are needed, on the CPU."""
+        return {n: t if n == "_index" else t.to(device, non_blocking=True) for n, t in batch.items()}
 
     def train_dataloader(self) -> Any:
         return self.inner.loader("train")
