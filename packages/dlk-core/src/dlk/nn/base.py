@@ -69,11 +69,11 @@ class Module(nn.Module):
         renamed.pop("", None)
         return renamed
 
-    def forward(self, x: Batch) -> dict[str, Tensor]:  # noqa: ARG002  # for subclasses
+    def forward(self, x: Batch) -> dict[str, Tensor]:  # for subclasses
         """Return only what this module writes. Runs in every stage, with targets or without."""
         raise TypeError(f"{type(self).__name__} must define forward(self, x)")
 
-    def predict(self, x: Batch) -> dict[str, Tensor]:  # noqa: ARG002  # for subclasses
+    def predict(self, x: Batch) -> dict[str, Tensor]:  # for subclasses
         """Return what only prediction needs (default: nothing); `x` holds what `forward` wrote."""
         return {}
 

@@ -88,6 +88,6 @@ class PairLoss(Loss):
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Return the mean loss, () float."""
 
-    def items(self, logits: Tensor, target: Tensor) -> Tensor | float:  # noqa: ARG002  # for those below
+    def items(self, logits: Tensor, target: Tensor) -> Tensor | float:  # for those below
         """Return what `forward` divided by: how many items its mean is of."""
         return float(target.numel())

@@ -57,6 +57,6 @@ class FocalLoss(PairLoss):
             loss = loss * self.weight[target.where(kept, 0)]
         return _classes.mean(loss.sum(), self.items(logits, target))
 
-    def items(self, logits: Tensor, target: Tensor) -> Tensor:  # noqa: ARG002  # targets alone decide
+    def items(self, logits: Tensor, target: Tensor) -> Tensor:  # targets alone decide
         """Return the number of kept targets, or the sum of their classes' weights."""
         return _classes.mass(target, self.weight, self.ignore_index)

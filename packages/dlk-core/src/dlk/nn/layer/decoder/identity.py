@@ -13,6 +13,6 @@ from dlk.registry import register
 class IdentityDecoder(Decoder):
     """Writes nothing: what was written so far is the model's output."""
 
-    def forward(self, x: Batch) -> dict[str, Tensor]:  # noqa: ARG002  # takes any
+    def forward(self, x: Batch) -> dict[str, Tensor]:  # takes any
         """Return nothing; `x` may hold anything."""
         return {}

@@ -13,6 +13,6 @@ from dlk.registry import register
 class IdentityEmbedding(Embedding):
     """Writes nothing: later parts read what the batch brought."""
 
-    def forward(self, x: Batch) -> dict[str, Tensor]:  # noqa: ARG002  # takes any
+    def forward(self, x: Batch) -> dict[str, Tensor]:  # takes any
         """Return nothing; `x` may hold anything."""
         return {}

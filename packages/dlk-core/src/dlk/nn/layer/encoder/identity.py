@@ -13,6 +13,6 @@ from dlk.registry import register
 class IdentityEncoder(Encoder):
     """Writes nothing: the embedding's vectors go to the decoder as they are."""
 
-    def forward(self, x: Batch) -> dict[str, Tensor]:  # noqa: ARG002  # takes any
+    def forward(self, x: Batch) -> dict[str, Tensor]:  # takes any
         """Return nothing; `x` may hold anything."""
         return {}

@@ -1,0 +1,63 @@
+"""The conformance kit: what every registered component keeps, as pytest classes.
+
+A package with a component of its own derives a class and gets the checks of its family::
+
+    class TestMine(EmbeddingConformance):
+        component = ("embedding", "mine")
+        config = {"vocab_size": 50, "embedding_dim": 8}
+
+Each check fails with a message that says what to do.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dlk.testing.data import DataCollateConformance, SubprocessorConformance
+    from dlk.testing.initmethod import InitMethodConformance
+    from dlk.testing.loss import LossConformance
+    from dlk.testing.nn import (
+        DecoderConformance,
+        EmbeddingConformance,
+        EncoderConformance,
+        ModelConformance,
+    )
+    from dlk.testing.optimizer import OptimizerConformance
+    from dlk.testing.postprocessor import PostProcessorConformance
+    from dlk.testing.scheduler import SchedulerConformance
+
+_HOME = {
+    "DataCollateConformance": "dlk.testing.data",
+    "DecoderConformance": "dlk.testing.nn",
+    "EmbeddingConformance": "dlk.testing.nn",
+    "EncoderConformance": "dlk.testing.nn",
+    "InitMethodConformance": "dlk.testing.initmethod",
+    "LossConformance": "dlk.testing.loss",
+    "ModelConformance": "dlk.testing.nn",
+    "OptimizerConformance": "dlk.testing.optimizer",
+    "PostProcessorConformance": "dlk.testing.postprocessor",
+    "SchedulerConformance": "dlk.testing.scheduler",
+    "SubprocessorConformance": "dlk.testing.data",
+}
+
+__all__ = [
+    "DataCollateConformance",
+    "DecoderConformance",
+    "EmbeddingConformance",
+    "EncoderConformance",
+    "InitMethodConformance",
+    "LossConformance",
+    "ModelConformance",
+    "OptimizerConformance",
+    "PostProcessorConformance",
+    "SchedulerConformance",
+    "SubprocessorConformance",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

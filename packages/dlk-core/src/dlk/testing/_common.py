@@ -1,0 +1,118 @@
+"""What the checks of all families share: building, and the checks of the config class."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from dlk.config import MISSING, from_resolved, make, to_dict
+from dlk.config._intc import fields_of
+from dlk.config.check import check_value
+from dlk.context import Setup
+from dlk.registry import register
+
+DEFAULT_HELPS = frozenset(
+    ("", *(f"{kind} field" for kind in ("int", "float", "bool", "str", "any", "list", "dict")))
+) | {"the dict field", "the list field", "nest field"}
+"""What a field's help is where nobody wrote one."""
+
+
+class Conformance:
+    """Base of the families' classes: names the component and builds it.
+
+    Attributes:
+        component: the two names it is registered under.
+        config: values of its config, children included; where they need a file, a fixture with
+            ``autouse=True`` may set ``self.config``.
+        unread: fields that the component itself need not read, such as one for references only.
+    """
+
+    component: tuple[str, str]
+    config: Mapping[str, Any] = {}
+    unread: tuple[str, ...] = ()
+
+    def setup(self, *, pretrained: bool = True, seed: int = 0) -> Setup:
+        """Return what the component may know when it is built; override it to bring meta."""
+        return Setup.empty(pretrained=pretrained, seed=seed)
+
+    def make(self, **changes: Any) -> Any:
+        """Return the frozen config object, with changes."""
+        return make(*self.component, {**self.config, **changes})
+
+    def build(self, *, seed: int = 0, pretrained: bool = True, config: Any = None) -> Any:
+        """Build the component, all sources of randomness seeded."""
+        config = self.make() if config is None else config
+        seed_all(seed)
+        return register.build(config, self.setup(pretrained=pretrained, seed=seed))
+
+    def exercise(self, component: Any) -> None:
+        """Use the component once, so that all fields it ever reads are read."""
+
+    def test_config_survives_a_round_trip(self) -> None:
+        """The resolved values are plain JSON, and give the same config again."""
+        first = to_dict(self.make())
+        written = json.dumps(first)
+        (config,) = from_resolved(json.loads(written), folder=".").values()
+        assert to_dict(config) == first, (
+            f"{self._name}: the resolved config changes when it is written and read again: "
+            "defaults and converters of its fields must give back what they were given"
+        )
+
+    def test_every_field_is_documented(self) -> None:
+        """The config class and each field say what they are for; defaults are values allowed."""
+        config_class = register.config(*self.component)
+        assert (config_class.__doc__ or "").strip(), (
+            f"{self._name}: give {config_class.__name__} a docstring, a sentence on what it is"
+        )
+        for name, field in fields_of(config_class).items():
+            text = str(field.get("description") or "")
+            assert text not in DEFAULT_HELPS and len(text) >= 8, (
+                f'{self._name}: give the field "{name}" a help=… that says what it does'
+            )
+            default = field.get("default")
+            mistakes = [m for _, m in check_value(field, default) if default != MISSING]
+            assert not mistakes, (
+                f'{self._name}: the default of "{name}" is not allowed by the field itself: '
+                f"{'; '.join(mistakes)}"
+            )
+
+    def test_every_field_is_read(self) -> None:
+        """An option that nothing reads is a promise nobody keeps."""
+        config = self.make()
+        read = _watch(config)
+        self.exercise(self.build(config=config))
+        unread = set(fields_of(register.config(*self.component))) - read - set(self.unread)
+        assert not unread, (
+            f"{self._name} never reads {', '.join(sorted(unread))}: use the field, remove it, or "
+            "name it in `unread` of the test class if it is for references only"
+        )
+
+    @property
+    def _name(self) -> str:
+        return f'{self.component[0]} "{self.component[1]}"'
+
+
+def seed_all(seed: int) -> None:
+    """Seed python, numpy and torch."""
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002  # components of others may use the global generator
+    torch.manual_seed(seed)
+
+
+def _watch(config: Any) -> set[str]:
+    """Return a set that fills with the names of attributes read from a config object."""
+    cls = type(config)
+    read: set[str] = set()
+
+    def note(self: Any, name: str) -> Any:
+        read.add(name)
+        return super(watched, self).__getattribute__(name)
+
+    watched: Any = type(cls)(cls.__name__, (cls,), {"__getattribute__": note, "__slots__": ()})
+    object.__setattr__(config, "__class__", watched)
+    return read

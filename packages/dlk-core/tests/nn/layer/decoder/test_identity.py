@@ -1,0 +1,5 @@
+from dlk.testing import DecoderConformance
+
+
+class TestConformance(DecoderConformance):
+    component = ("decoder", "identity")

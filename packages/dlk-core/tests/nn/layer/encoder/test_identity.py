@@ -1,0 +1,5 @@
+from dlk.testing import EncoderConformance
+
+
+class TestConformance(EncoderConformance):
+    component = ("encoder", "identity")
