@@ -1,0 +1,5 @@
+"""``python -m dlk.cli``: the same as ``dlk``."""
+
+from dlk.cli import main
+
+raise SystemExit(main())

@@ -1,0 +1,120 @@
+"""Options that several commands share, and what their values mean."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from dlk.errors import DlkError, did_you_mean
+
+__all__ = ["UsageError", "add_bundle", "add_data", "add_set", "find_splits", "splits_of"]
+
+SPLITS = ("train", "valid", "test")
+ENDINGS = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".arrow")
+
+
+class UsageError(DlkError):
+    """Arguments that do not fit together, or name what is not there."""
+
+
+def add_set(parser: argparse.ArgumentParser, *, option: str = "--set", file: str = "") -> None:
+    """Add the option that overrides values of a config."""
+    parser.add_argument(
+        option,
+        action="append",
+        default=[],
+        metavar="PATH=VALUE",
+        help=f"override a value{f' of {file}' if file else ''}, such as imodel.optimizer.lr=1e-4; "
+        "may be repeated; the value is JSON, else text",
+    )
+
+
+def add_data(parser: argparse.ArgumentParser) -> None:
+    """Add the option that names the raw data."""
+    parser.add_argument(
+        "--data",
+        action="append",
+        default=[],
+        metavar="SPLIT=PATH",
+        help="raw data of a split (train, valid, test): a file, glob or URL of json, jsonl, csv, "
+        "tsv, parquet or arrow; may be repeated, also for one split. A folder stands for the files "
+        "train.*, valid.* and test.* in it. Default: the folder data beside the config",
+    )
+
+
+def add_bundle(parser: argparse.ArgumentParser) -> None:
+    """Add what every command on a bundle takes: the bundle, the data, and where to run."""
+    parser.add_argument("bundle", metavar="BUNDLE", help="folder of a bundle")
+    parser.add_argument(
+        "data",
+        metavar="DATA",
+        nargs="+",
+        help="files, globs or URLs of json, jsonl, csv, tsv, parquet or arrow",
+    )
+    parser.add_argument("--device", default="cpu", help="where to run (default: cpu), as cuda:0")
+    parser.add_argument(
+        "--batch-size", type=int, metavar="N", help="most records at once (default: as configured)"
+    )
+    parser.add_argument(
+        "--src",
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="folder with the project's own components that the bundle needs; may be repeated",
+    )
+
+
+def splits_of(words: Sequence[str], *, config: str, stage: str) -> dict[str, list[str]]:
+    """Return each split's paths: those of ``--data``, without it those of the default folder.
+
+    Raises:
+        UsageError: a word names neither a split nor a folder, or no file is found.
+    """
+    allowed = ("predict",) if stage == "predict" else SPLITS
+    if not words:
+        return find_splits(Path(config).parent / "data", allowed)
+    found: dict[str, list[str]] = {}
+    for word in words:
+        split, equals, path = word.partition("=")
+        if equals and split in allowed:
+            if not path:
+                raise UsageError(f"--data {word}: expected a path after =")
+            found.setdefault(split, []).append(path)
+        elif Path(word).is_dir():
+            for name, paths in find_splits(Path(word), allowed).items():
+                found.setdefault(name, []).extend(paths)
+        elif stage == "predict" and not equals:
+            found.setdefault("predict", []).append(word)
+        elif equals:
+            hint = did_you_mean(split, allowed)
+            raise UsageError(f'--data {word}: there is no split "{split}" in stage {stage}. {hint}')
+        else:
+            raise UsageError(
+                f"--data {word}: expected SPLIT=PATH, such as train={word}, or an existing folder"
+            )
+    return found
+
+
+def find_splits(folder: Path, splits: Sequence[str] = SPLITS) -> dict[str, list[str]]:
+    """Return the file of each split in a folder, such as ``train.jsonl``; a split may have none.
+
+    Raises:
+        UsageError: there is no such folder or no such file, or two files claim one split.
+    """
+    found: dict[str, list[str]] = {}
+    for split in splits:
+        files = [folder / f"{split}{ending}" for ending in ENDINGS]
+        there = [file for file in files if file.is_file()]
+        if len(there) > 1:
+            names = " and ".join(file.name for file in there)
+            raise UsageError(f"{folder}: which is {split}? Found {names}: name it by --data")
+        if there:
+            found[split] = [str(there[0])]
+    if not found:
+        names = ", ".join(f"{split}.*" for split in splits)
+        reason = f"has no {names}" if folder.is_dir() else "is not there"
+        raise UsageError(
+            f"no data: the folder {folder} {reason}. Name the files: --data {splits[0]}=FILE"
+        )
+    return found

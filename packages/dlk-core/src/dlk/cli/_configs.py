@@ -1,0 +1,60 @@
+"""Reading configs without running them: what ``dlk check`` and ``dlk resolve`` share."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dlk.config import Loaded
+    from dlk.config.tree import Tree
+
+__all__ = ["Read", "read"]
+
+_NUMBER = re.compile(r"_G\.meta\.(\w+)\.(\w+)|~\.meta\.(\w+)\.(\w+)")
+PLACEHOLDER = 1
+
+
+class Read:
+    """A config as read, and whether its numbers of the data are real.
+
+    Attributes:
+        loaded: the config, one point or a grid.
+        processed: false where there is no processed data: each number it would give stands as 1.
+    """
+
+    def __init__(self, path: str, overrides: Sequence[str] = ()) -> None:
+        from dlk.config import load
+
+        self.processed = True
+        self.loaded: Loaded = load(path, overrides=overrides, global_values=self._numbers)
+
+    def _numbers(self, tree: Tree) -> Mapping[str, Any]:  # Any: numbers by entry and name
+        from dlk.data.meta import Meta
+
+        fit = tree.root.get("@fit")
+        folder = fit.get("processed_data_dir") if isinstance(fit, dict) else None
+        if not isinstance(folder, str):
+            return {}
+        origin = tree.origin(("@fit", "processed_data_dir"))
+        here = origin.folder if origin else os.getcwd()
+        folder = os.path.join(here, os.path.expanduser(folder))
+        if os.path.isfile(os.path.join(folder, "meta", "meta.json")):
+            return {"meta": Meta.load(folder).numbers()}
+        numbers: dict[str, dict[str, int]] = {}
+        for match in _NUMBER.finditer(repr(tree.root)):
+            entry, name = (part for part in match.groups() if part)
+            numbers.setdefault(entry, {})[name] = PLACEHOLDER
+        self.processed = not numbers
+        return {"meta": numbers}
+
+
+def read(path: str, overrides: Sequence[str] = ()) -> Read:
+    """Read a config; see `Read`.
+
+    Raises:
+        ConfigError: all mistakes that can be seen in the text.
+    """
+    return Read(path, overrides)

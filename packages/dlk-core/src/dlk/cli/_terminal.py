@@ -1,0 +1,105 @@
+"""Results on stdout, everything else on stderr; colours and drawn tables only on a terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TextIO
+
+__all__ = ["Terminal", "without_bars"]
+
+
+class Terminal:
+    """Where a command writes.
+
+    Attributes:
+        quiet: results and errors only.
+        debug: a failure shows its traceback.
+    """
+
+    def __init__(self, *, quiet: bool = False, debug: bool = False) -> None:
+        self.quiet = quiet
+        self.debug = debug
+
+    def result(self, text: str) -> None:
+        """Write a line of the result to stdout."""
+        print(text, file=sys.stdout)
+
+    def json(self, value: object) -> None:
+        """Write a result as indented JSON to stdout."""
+        self.result(json.dumps(value, ensure_ascii=False, indent=2))
+
+    def note(self, text: str) -> None:
+        """Tell what goes on, on stderr; not when quiet."""
+        if not self.quiet:
+            print(text, file=sys.stderr)
+
+    def error(self, text: str) -> None:
+        """Say on stderr what went wrong."""
+        print(text, file=sys.stderr)
+
+    def table(self, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+        """Write a table to stdout: drawn on a terminal, else aligned text without control codes."""
+        cells = [[shown(cell) for cell in row] for row in rows]
+        if is_terminal(sys.stdout):
+            self._draw(columns, cells)
+            return
+        lines = [list(columns), *cells]
+        widths = [max(len(line[place]) for line in lines) for place in range(len(columns))]
+        for line in lines:
+            padded = [cell.ljust(width) for cell, width in zip(line, widths, strict=True)]
+            self.result("  ".join(padded).rstrip())
+
+    def _draw(self, columns: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
+        from rich.box import SIMPLE_HEAD
+        from rich.console import Console
+        from rich.table import Table
+
+        drawn = Table(box=SIMPLE_HEAD, pad_edge=False)
+        for column in columns:
+            drawn.add_column(column, overflow="fold")
+        for row in cells:
+            drawn.add_row(*row)
+        # No markup: a label such as "[bold]" is a label.
+        Console(file=sys.stdout, markup=False, emoji=False, highlight=False).print(drawn)
+
+    def metrics(self, values: Mapping[str, float]) -> None:
+        """Write metrics as a table, in their order."""
+        self.table(("metric", "value"), values.items())
+
+
+def is_terminal(stream: TextIO) -> bool:
+    """Return whether a person reads the stream on a terminal that can draw."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def shown(cell: object) -> str:
+    """Return a table cell as one line of text; floats with four digits after the point."""
+    if cell is None:
+        return "-"
+    if isinstance(cell, float):
+        return f"{cell:.4f}" if 1e-3 <= abs(cell) < 1e5 or cell == 0 else f"{cell:.4g}"
+    return " ".join(str(cell).split())
+
+
+class _NoTerminal:
+    """A stream that passes everything on and says that it is no terminal."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def isatty(self) -> bool:
+        return False
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._stream, name)
+
+
+@contextlib.contextmanager
+def without_bars() -> Iterator[None]:
+    """Show no progress bars: they are drawn only where stderr is a terminal."""
+    with contextlib.redirect_stderr(_NoTerminal(sys.stderr)):  # type: ignore[type-var]  # a stream by its attributes
+        yield

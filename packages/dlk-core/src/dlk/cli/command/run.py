@@ -1,0 +1,35 @@
+"""``dlk run``: process and train in one go."""
+
+from __future__ import annotations
+
+import argparse
+
+from dlk.cli._arguments import add_data, add_set, splits_of
+from dlk.cli._terminal import Terminal
+from dlk.cli.command.check import check
+from dlk.cli.command.train import add_start, report
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("process", metavar="PROCESS", help="process.jsonc")
+    parser.add_argument("config", metavar="FIT", help="fit.jsonc")
+    add_data(parser)
+    add_set(parser, file="FIT")
+    add_set(parser, option="--set-process", file="PROCESS")
+    add_start(parser)
+
+
+def run(args: argparse.Namespace, terminal: Terminal) -> int:
+    # Both configs first: a mistake in FIT is not to be found after an hour of processing.
+    data = splits_of(args.data, config=args.process, stage="train")
+    check([(args.process, args.set_process), (args.config, args.set)], Terminal(quiet=True))
+
+    from dlk.preprocess import Process
+    from dlk.train import Train
+
+    processed = Process(args.process, overrides=args.set_process).run(data)
+    terminal.note(str(processed))
+    train = Train(
+        args.config, overrides=args.set, checkpoint=args.checkpoint, overwrite=args.overwrite
+    )
+    return report(train.run(), terminal)

@@ -1,0 +1,66 @@
+"""``dlk train``: the runs of a fit config."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from dlk.cli._arguments import add_set
+from dlk.cli._terminal import Terminal
+
+if TYPE_CHECKING:
+    from dlk.train import TrainResult
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("config", metavar="FIT", help="fit.jsonc")
+    add_set(parser)
+    add_start(parser)
+
+
+def add_start(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say what a run starts from."""
+    parser.add_argument(
+        "--checkpoint",
+        default="",
+        metavar="FILE",
+        help="weights to start from, or to test where there is no training data",
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace the folder of a run that is there already"
+    )
+
+
+def run(args: argparse.Namespace, terminal: Terminal) -> int:
+    from dlk.train import Train
+
+    train = Train(
+        args.config, overrides=args.set, checkpoint=args.checkpoint, overwrite=args.overwrite
+    )
+    return report(train.run(), terminal)
+
+
+def report(result: TrainResult, terminal: Terminal) -> int:
+    """Show what came of the runs; return 1 where one failed."""
+    bundles = [run.bundle for run in result.runs if run.bundle]
+    if terminal.quiet:
+        for bundle in bundles:
+            terminal.result(bundle)
+    elif len(result.runs) == 1:
+        (run,) = result.runs
+        terminal.metrics(run.metrics)
+        terminal.result(f"run     {run.dir}")
+        if run.weights:
+            terminal.result(f"weights {run.weights}")
+        if run.bundle:
+            terminal.result(f"bundle  {run.bundle}")
+            terminal.note(f"next: dlk predict {run.bundle} DATA -o predictions.jsonl")
+    else:
+        rows = result.table()
+        columns = list(dict.fromkeys(name for row in rows for name in row))
+        terminal.table(columns, [[row.get(name) for name in columns] for row in rows])
+        for bundle in bundles:
+            terminal.result(f"bundle {bundle}")
+    for run in result.failed:
+        terminal.error(f"error: run {run.name} {run.state}: {run.error}")
+    return 1 if result.failed else 0
