@@ -27,4 +27,22 @@ def _embeddings() -> list[Component]:
 
 
 def _postprocessors() -> list[Component]:
-    return []
+    configs = "dlk.nlp.postprocessor.configs"
+    return [
+        Component(
+            "postprocessor",
+            "txt_cls",
+            config=f"{configs}:TxtClsConfig",
+            cls="dlk.nlp.postprocessor.txt_cls:TxtCls",
+            help="labels of texts with their probabilities; accuracy and F1",
+            needs=("torch",),
+        ),
+        Component(
+            "postprocessor",
+            "txt_reg",
+            config=f"{configs}:TxtRegConfig",
+            cls="dlk.nlp.postprocessor.txt_reg:TxtReg",
+            help="a number per text; squared and absolute error, correlations",
+            needs=("torch",),
+        ),
+    ]
