@@ -6,7 +6,9 @@ import contextlib
 import inspect
 import logging
 import os
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -120,24 +122,38 @@ class LightningTrainer:
             KeyboardInterrupt: training was stopped by Ctrl-C.
         """
         imodel.datamodule = datamodule
-        with _quiet():
+        with self._quiet():
             self.trainer.fit(imodel, datamodule=_Loaders(datamodule))
-        if self.trainer.interrupted:
-            raise KeyboardInterrupt
 
     def test(self, imodel: IModel, datamodule: Any) -> dict[str, float]:
         """Evaluate on the test split and return ``test_*``."""
         imodel.datamodule = datamodule
-        with _quiet():
+        with self._quiet():
             self.trainer.test(imodel, datamodule=_Loaders(datamodule), verbose=False)
         return imodel.latest
 
     def validate(self, imodel: IModel, datamodule: Any) -> dict[str, float]:
         """Evaluate on the validation split and return ``val_*``."""
         imodel.datamodule = datamodule
-        with _quiet():
+        with self._quiet():
             self.trainer.validate(imodel, datamodule=_Loaders(datamodule), verbose=False)
         return imodel.latest
+
+    @contextlib.contextmanager
+    def _quiet(self) -> Iterator[None]:
+        """Run Lightning without its hints, and let Ctrl-C stay a KeyboardInterrupt: Lightning leaves the process."""
+        in_main = threading.current_thread() is threading.main_thread()
+        handler = signal.getsignal(signal.SIGINT) if in_main else None
+        try:
+            with _quiet():
+                yield
+        except SystemExit as stop:
+            if isinstance(stop.__context__, KeyboardInterrupt):
+                raise KeyboardInterrupt from None
+            raise
+        finally:
+            if in_main and handler is not None:
+                signal.signal(signal.SIGINT, handler)
 
     def log_hyperparameters(self, values: dict[str, Any], metrics: dict[str, float]) -> None:
         """Write what TensorBoard's HParams page shows: the run's parameters beside its metrics."""
