@@ -18,14 +18,13 @@ from examples.data import put_all
 SPLITS = ("train", "valid", "test")
 
 
-def run(folder: Path, data: Sequence[str], questions: Sequence[str], *, src: bool = False) -> None:
+def run(folder: Path, data: Sequence[str], questions: Sequence[str]) -> None:
     """Run an example from nothing to predictions; the last line printed is one JSON object.
 
     Args:
         folder: the example's folder, with its two configs.
         data: names of what `examples.data` fetches.
         questions: a few to answer at the end.
-        src: whether the bundle needs the example's own components.
     """
     put_all(data, folder / "data")
     processed = Process(folder / "process.jsonc").run(
@@ -38,10 +37,11 @@ def run(folder: Path, data: Sequence[str], questions: Sequence[str], *, src: boo
     result = Train(folder / "fit.jsonc").run()
     seconds = time.perf_counter() - started
     (done,) = result.runs
+    sources = own_sources(folder)
 
     console = Console(width=100)
     console.print(metrics(done))
-    server = Server(done.bundle, src=_sources(folder) if src else ())
+    server = Server(done.bundle, src=sources)
     console.print(answers(server, questions))
     print(f"bundle: {done.bundle}")
     print("next, with .venv/bin in your PATH:")
@@ -75,6 +75,7 @@ def answers(server: Server, questions: Sequence[str]) -> Table:
     return table
 
 
-def _sources(folder: Path) -> list[str]:
+def own_sources(folder: Path) -> list[str]:
+    """Return the folders of the example's own components, which its bundle asks for."""
     project = json.loads((folder / ".intc.json").read_text(encoding="utf-8"))
     return [str(folder / source) for source in project["src"]]

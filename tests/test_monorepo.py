@@ -10,6 +10,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from dlk.config import jsonc
+
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = sorted(path.parent for path in ROOT.glob("packages/*/pyproject.toml"))
 EXAMPLES = sorted(path.parent for path in ROOT.glob("examples/*/main.py"))
@@ -108,3 +110,11 @@ def _uncommented(blocks: list[tuple[str, str]]) -> list[tuple[str, str]]:
     return [
         (language, re.sub(r"[ \t]*(//|#(?!\w)).*", "", code).strip()) for language, code in blocks
     ]
+
+
+@pytest.mark.parametrize("name", ["process.jsonc", "fit.jsonc"])
+def test_the_readme_shows_the_configs_of_the_example(name: str) -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = text.split(f"`{name}`:")[1].split("```jsonc\n")[1].split("```")[0]
+    example = jsonc.read(str(ROOT / "examples" / "text_cls" / name))
+    assert jsonc.parse(shown).value == example.value

@@ -7,4 +7,4 @@ from examples.end_to_end import run
 QUESTIONS = ["Who wrote Hamlet ?", "How many moons does Jupiter have ?", "Where is the Louvre ?"]
 
 if __name__ == "__main__":
-    run(Path(__file__).parent, ["trec"], QUESTIONS, src=True)
+    run(Path(__file__).parent, ["trec"], QUESTIONS)

@@ -40,7 +40,7 @@ class PaddedWords(DataModule):
         self.splits: dict[str, Split] = {}
 
     def open(self, processed_dir: str | os.PathLike[str]) -> None:
-        folders = {name: os.path.join(processed_dir, name) for name in SPLITS}  # noqa: PTH118  # may be a URL
+        folders = {name: os.path.join(processed_dir, name) for name in SPLITS}  # may be a URL
         self.splits = {name: open_split(path) for name, path in folders.items() if is_split(path)}
 
     def split(self, name: str) -> Split | None:

@@ -31,6 +31,7 @@ class BagOfWords(Model):
     def __init__(self, config: BagOfWordsConfig) -> None:
         super().__init__(config)
         self.vectors = nn.Embedding(config.vocab_size, config.width)
+        nn.init.uniform_(self.vectors.weight, -1 / config.width, 1 / config.width)
         self.dropout = nn.Dropout(config.dropout)
         self.scores = nn.Linear(config.width, config.num_labels)
 

@@ -98,7 +98,7 @@ def _write(
 ) -> Report:
     report = Report()
     for name, columns in splits.items():
-        with SplitWriter(os.path.join(folder, name)) as writer:  # noqa: PTH118  # may be a URL
+        with SplitWriter(os.path.join(folder, name)) as writer:  # may be a URL
             writer.write(processor.made(columns))
         report.rows[name] = report.records[name] = writer.records
         report.rejects[name] = 0
