@@ -1,12 +1,21 @@
-"""The root of ``fit.jsonc``: where the data is, where runs go, and the three components of a run."""
+"""The root of ``fit.jsonc``: where the data is, where runs go, and the three components of a run; and its reading."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from dlk.config import MISSING, Base, DictField, IntField, PathField, StrField, cregister, one
+from dlk.errors import ConfigError
 
-__all__ = ["FitConfig"]
+if TYPE_CHECKING:
+    from dlk.config import Loaded
+    from dlk.config.reading import Source
+    from dlk.config.tree import Tree
+    from dlk.data.meta import Meta
+
+__all__ = ["FitConfig", "load_fit", "load_meta"]
 
 
 @cregister("fit")
@@ -36,3 +45,39 @@ class FitConfig(Base):
                 yield "specific", f"a short name is plain text without / and =, got {name!r}"
         if len(set(map(str, names))) != len(names):
             yield "specific", f"two values share a short name: {names}"
+
+
+def load_fit(config: Source, overrides: Sequence[str] | Mapping[str, Any] = ()) -> Loaded:
+    """Read a fit config with the numbers that Process learnt under ``_G.meta``.
+
+    Args:
+        config: path of the file, or its content.
+        overrides: as `Train` takes them.
+    """
+
+    from dlk.config import load
+
+    def numbers(tree: Tree) -> Mapping[str, Any]:
+        return {"meta": load_meta(_processed_dir(tree)).numbers()}
+
+    return load(config, overrides=overrides, global_values=numbers)
+
+
+def load_meta(processed_data_dir: str) -> Meta:
+    """Return the meta of processed data."""
+    from dlk.data.meta import Meta
+
+    return Meta.load(processed_data_dir)
+
+
+def _processed_dir(tree: Tree) -> str:
+    for path, values in tree.modules():
+        if str(path[-1]).startswith("@fit") and len(path) == 1:
+            value = values.get("processed_data_dir")
+            if not isinstance(value, str) or "@lambda" in value or value == "???":
+                raise ConfigError(
+                    [tree.problem((*path, "processed_data_dir"), "a plain path is expected: it is read before anything is computed")]
+                )
+            origin = tree.origin((*path, "processed_data_dir"))
+            return os.path.join(origin.folder if origin else os.getcwd(), os.path.expanduser(value))
+    raise ConfigError([tree.document.problem((), "", 'expected "@fit" at the top')])

@@ -120,10 +120,11 @@ def _from_configs(
     batch_size: int | None,
     overrides: Sequence[str] | Mapping[str, Any],
 ) -> Engine:
+    from dlk.checkpoint import read_weights
     from dlk.config import load
     from dlk.context import Setup
+    from dlk.fit import load_fit, load_meta
     from dlk.inference import Engine
-    from dlk.train import load_fit, load_meta, read_weights
 
     process = load(process_config).one().root("processor")
     fit = load_fit(fit_config, overrides).one().root("fit")

@@ -22,19 +22,17 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from dlk.config import Loaded, Point, child, load
+from dlk.checkpoint import read_checkpoint, read_weights
+from dlk.config import Point, child
 from dlk.config.keys import locate
 from dlk.config.reading import Source
-from dlk.config.tree import Tree
 from dlk.errors import ConfigError, DlkError, Problem, RunError
+from dlk.fit import load_fit, load_meta
 from dlk.io import atomic_write
 
-if TYPE_CHECKING:
-    from dlk.data.meta import Meta
-
-__all__ = ["RunResult", "Train", "TrainResult", "load_fit"]
+__all__ = ["RunResult", "Train", "TrainResult"]
 
 
 @dataclass(slots=True)
@@ -255,7 +253,7 @@ class Train:
         callback = trainer.checkpoint
         best = callback.best_model_path if callback is not None else ""
         if best:
-            saved = _read_checkpoint(best)
+            saved = read_checkpoint(best)
             imodel.load_state_dict(saved["state_dict"])
             step = int(saved["global_step"])
             by = f"best {callback.monitor}" if callback.monitor else "newest checkpoint"
@@ -264,51 +262,6 @@ class Train:
             result.weights = f"last: step {step}"
         at_step = [h for h in imodel.history if h["step"] == step]
         return {k: v for k, v in at_step[-1].items() if k not in ("step", "epoch")} if at_step else {}
-
-
-def load_fit(config: Source, overrides: Sequence[str] | Mapping[str, Any] = ()) -> Loaded:
-    """Read a fit config with the numbers that Process learnt under ``_G.meta``.
-
-    Args:
-        config: path of the file, or its content.
-        overrides: as `Train` takes them.
-    """
-
-    def numbers(tree: Tree) -> Mapping[str, Any]:
-        return {"meta": load_meta(_processed_dir(tree)).numbers()}
-
-    return load(config, overrides=overrides, global_values=numbers)
-
-
-def load_meta(processed_data_dir: str) -> Meta:
-    """Return the meta of processed data."""
-    from dlk.data.meta import Meta
-
-    return Meta.load(processed_data_dir)
-
-
-def read_weights(path: str) -> dict[str, Any]:
-    """Return the model's weights of a checkpoint (``.ckpt``) or of a bundle's ``model.safetensors``."""
-    if path.endswith(".safetensors"):
-        from dlk.bundle.weights import load_state
-
-        return load_state(path)
-    state = _read_checkpoint(path)["state_dict"]
-    return {k.removeprefix("model."): v for k, v in state.items() if k.startswith("model.")}
-
-
-def _read_checkpoint(path: str) -> dict[str, Any]:
-    import torch
-
-    try:
-        found: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise RunError(f"there is no checkpoint {path}") from None
-    except Exception as error:  # torch raises many kinds for a damaged or foreign file
-        raise RunError(f"{path} is no checkpoint that can be read safely: {error}") from error
-    if not isinstance(found, dict) or "state_dict" not in found:
-        raise RunError(f"{path} is no checkpoint of a run: it holds no state_dict")
-    return found
 
 
 def environment(seed: int) -> dict[str, Any]:
@@ -330,19 +283,6 @@ def environment(seed: int) -> dict[str, Any]:
         "seed": seed,
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
-
-
-def _processed_dir(tree: Tree) -> str:
-    for path, values in tree.modules():
-        if str(path[-1]).startswith("@fit") and len(path) == 1:
-            value = values.get("processed_data_dir")
-            if not isinstance(value, str) or "@lambda" in value or value == "???":
-                raise ConfigError(
-                    [tree.problem((*path, "processed_data_dir"), "a plain path is expected: it is read before anything is computed")]
-                )
-            origin = tree.origin((*path, "processed_data_dir"))
-            return os.path.join(origin.folder if origin else os.getcwd(), os.path.expanduser(value))
-    raise ConfigError([tree.document.problem((), "", 'expected "@fit" at the top')])
 
 
 def _parameters(point: Point) -> dict[str, Any]:

@@ -1,0 +1,33 @@
+"""Reading the weights of a run: a Lightning checkpoint, never unpickled, or safetensors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dlk.errors import RunError
+
+__all__ = ["read_checkpoint", "read_weights"]
+
+
+def read_weights(path: str) -> dict[str, Any]:
+    """Return the model's weights of a checkpoint (``.ckpt``) or of a bundle's ``model.safetensors``."""
+    if path.endswith(".safetensors"):
+        from dlk.bundle.weights import load_state
+
+        return load_state(path)
+    state = read_checkpoint(path)["state_dict"]
+    return {k.removeprefix("model."): v for k, v in state.items() if k.startswith("model.")}
+
+
+def read_checkpoint(path: str) -> dict[str, Any]:
+    import torch
+
+    try:
+        found: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise RunError(f"there is no checkpoint {path}") from None
+    except Exception as error:  # torch raises many kinds for a damaged or foreign file
+        raise RunError(f"{path} is no checkpoint that can be read safely: {error}") from error
+    if not isinstance(found, dict) or "state_dict" not in found:
+        raise RunError(f"{path} is no checkpoint of a run: it holds no state_dict")
+    return found
