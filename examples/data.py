@@ -121,7 +121,7 @@ def minilm() -> Path:
 def trec() -> dict[str, list[Row]]:
     """Return the TREC/UIUC questions as ``{"train": …, "valid": …, "test": …}``.
 
-    Rows are ``{"uuid": str, "sentence": str, "labels": [coarse label]}``; 5,376 questions, six
+    Rows are ``{"uuid": str, "sentence": str, "labels": coarse label}``; 5,376 questions, six
     coarse labels (Li & Roth 2002, "Learning Question Classifiers"). The file repeats rows and holds
     a few that differ in punctuation only, so they are made unique *before* splitting; then a hash
     of the text decides the split: 500 test questions, 400 for validation, the rest for training.
@@ -143,7 +143,7 @@ def split_trec(lines: Sequence[str]) -> dict[str, list[Row]]:
         digest = hashlib.sha256(key.encode()).hexdigest()
         unique.setdefault(
             digest,
-            {"uuid": digest[:12], "sentence": sentence, "labels": [label.split(":")[0]]},
+            {"uuid": digest[:12], "sentence": sentence, "labels": label.split(":")[0]},
         )
     ordered = [unique[digest] for digest in sorted(unique)]
     return {"train": ordered[900:], "valid": ordered[500:900], "test": ordered[:500]}

@@ -48,7 +48,7 @@ class WordsAndPairs(Processor):
         train = splits["train"]
         found = Counter(token for sentence in train["sentence"] for token in tokens(sentence))
         words.add(found, min_freq=self.config.min_freq)
-        labels.add(Counter(label for (label,) in train["labels"]))
+        labels.add(Counter(train["labels"]))
         with atomic_dir(out_dir) as aside:
             meta = Meta(aside / "meta")
             meta.put_vocabulary(WORDS, words)
@@ -73,7 +73,7 @@ class WordsAndPairs(Processor):
         made["_row"] = list(range(len(made["sentence"])))
         made["input_ids"] = [[words.id(t) for t in tokens(text)] for text in made["sentence"]]
         if "labels" in made:
-            made["label_ids"] = [labels.id(label) for (label,) in made["labels"]]
+            made["label_ids"] = [labels.id(label) for label in made["labels"]]
         return made
 
 

@@ -27,7 +27,7 @@ def batch(ids: list[list[int]]) -> dict[str, Tensor]:
 
 
 class TestConformance(EmbeddingConformance):
-    name = "bloom"
+    component = ("embedding", "bloom")
     config = {"vocab_size": 300, "rows": 40, "embedding_dim": 8}  # noqa: RUF012  # the kit's way
 
 
