@@ -8,7 +8,15 @@ from pathlib import Path
 
 from dlk.errors import DlkError, did_you_mean
 
-__all__ = ["UsageError", "add_bundle", "add_data", "add_set", "find_splits", "splits_of"]
+__all__ = [
+    "UsageError",
+    "add_bundle",
+    "add_data",
+    "add_set",
+    "device_of",
+    "find_splits",
+    "splits_of",
+]
 
 SPLITS = ("train", "valid", "test")
 ENDINGS = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".arrow")
@@ -54,7 +62,10 @@ def add_bundle(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--device", default="cpu", help="where to run (default: cpu), as cuda:0")
     parser.add_argument(
-        "--batch-size", type=int, metavar="N", help="most records at once (default: as configured)"
+        "--batch-size",
+        type=_positive,
+        metavar="N",
+        help="most records at once (default: as configured)",
     )
     parser.add_argument(
         "--src",
@@ -63,6 +74,32 @@ def add_bundle(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folder with the project's own components that the bundle needs; may be repeated",
     )
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError(text)
+    return number
+
+
+_positive.__name__ = "number >= 1"  # argparse says: invalid number >= 1 value
+
+
+def device_of(text: str) -> str:
+    """Return the device's name once it is known to work here; imports torch.
+
+    Raises:
+        UsageError: there is no such kind of device, or none on this machine.
+    """
+    import torch
+
+    try:
+        torch.empty(0, device=text)
+    except (RuntimeError, AssertionError) as error:  # an assertion: torch built without CUDA
+        reason = str(error).splitlines()[0]
+        raise UsageError(f"--device {text} cannot be used here: {reason}") from error
+    return text
 
 
 def splits_of(words: Sequence[str], *, config: str, stage: str) -> dict[str, list[str]]:

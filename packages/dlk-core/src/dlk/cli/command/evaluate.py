@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from dlk.cli._arguments import add_bundle
+from dlk.cli._arguments import add_bundle, device_of
 from dlk.cli._terminal import Terminal
 
 
@@ -16,7 +16,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, terminal: Terminal) -> None:
     from dlk.predict import Predict
 
-    predict = Predict(args.bundle, device=args.device, batch_size=args.batch_size, src=args.src)
+    device = device_of(args.device)
+    predict = Predict(args.bundle, device=device, batch_size=args.batch_size, src=args.src)
     found = predict.evaluate(args.data)
     if args.json:
         terminal.json({"rows": found.rows, "metrics": found.metrics, "table": found.table})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from dlk.cli._arguments import UsageError, add_bundle
+from dlk.cli._arguments import UsageError, add_bundle, device_of
 from dlk.cli._terminal import Terminal
 
 ENDINGS = (".jsonl", ".ndjson", ".parquet")
@@ -29,7 +29,8 @@ def run(args: argparse.Namespace, terminal: Terminal) -> None:
 
     from dlk.predict import Predict
 
-    predict = Predict(args.bundle, device=args.device, batch_size=args.batch_size, src=args.src)
+    device = device_of(args.device)
+    predict = Predict(args.bundle, device=device, batch_size=args.batch_size, src=args.src)
     if args.output:
         predict.run(args.data, output=args.output)
         terminal.note(f"predictions in {args.output}")
