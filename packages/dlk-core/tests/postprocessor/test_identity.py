@@ -15,8 +15,8 @@ from dlk.testing.postprocessor import PostProcessorConformance
 
 
 class TestIdentity(PostProcessorConformance):
-    name = "identity"
-    values: ClassVar = {"outputs": ["logits", "picked"], "columns": ["uuid"]}
+    component = ("postprocessor", "identity")
+    config: ClassVar = {"outputs": ["logits", "picked"], "columns": ["uuid"]}
 
     def batch(self, count, generator):
         return {
@@ -26,7 +26,7 @@ class TestIdentity(PostProcessorConformance):
 
 
 class TestIdentityOfNothing(PostProcessorConformance):
-    name = "identity"
+    component = ("postprocessor", "identity")
 
     def batch(self, count, generator):
         return {}

@@ -29,8 +29,8 @@ def label_meta(folder) -> Meta:
 
 
 class TestSingle(PostProcessorConformance):
-    name = "txt_cls"
-    values: ClassVar = {
+    component = ("postprocessor", "txt_cls")
+    config: ClassVar = {
         "label_vocab": "label_vocab.json",
         "input_map": {"logits": "scores"},
         "columns": ["uuid"],
@@ -49,7 +49,7 @@ class TestSingle(PostProcessorConformance):
 
 
 class TestPair(TestSingle):
-    values: ClassVar = {"label_vocab": "label_vocab.json", "data_type": "pair", "top_k": 2}
+    config: ClassVar = {"label_vocab": "label_vocab.json", "data_type": "pair", "top_k": 2}
 
     def batch(self, count, generator):
         return {
@@ -59,7 +59,7 @@ class TestPair(TestSingle):
 
 
 class TestMultiLabel(TestSingle):
-    values: ClassVar = {"label_vocab": "label_vocab.json", "multi_label": True, "threshold": 0.4}
+    config: ClassVar = {"label_vocab": "label_vocab.json", "multi_label": True, "threshold": 0.4}
 
     def batch(self, count, generator):
         return {

@@ -18,8 +18,8 @@ from dlk.testing.postprocessor import PostProcessorConformance
 
 
 class TestRaw(PostProcessorConformance):
-    name = "txt_reg"
-    values: ClassVar = {"columns": ["uuid"], "predict_extend_return": {"vector": "pooled"}}
+    component = ("postprocessor", "txt_reg")
+    config: ClassVar = {"columns": ["uuid"], "predict_extend_return": {"vector": "pooled"}}
 
     def batch(self, count, generator):
         return {
@@ -30,8 +30,8 @@ class TestRaw(PostProcessorConformance):
 
 
 class TestLogistic(PostProcessorConformance):
-    name = "txt_reg"
-    values: ClassVar = {"log_reg": True, "data_type": "pair", "input_map": {"value": "score"}}
+    component = ("postprocessor", "txt_reg")
+    config: ClassVar = {"log_reg": True, "data_type": "pair", "input_map": {"value": "score"}}
 
     def batch(self, count, generator):
         return {

@@ -5,20 +5,20 @@ from __future__ import annotations
 import copy
 import json
 import math
+import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-from dlk.config import from_resolved, make, to_dict
 from dlk.context import Setup
 from dlk.data.meta import Meta
 from dlk.postprocessor.base import PostProcessor
-from dlk.registry import register
+from dlk.testing._common import Conformance
 
 V = TypeVar("V")
 
@@ -49,18 +49,10 @@ class Watched(Mapping[str, V]):
         return len(self.values_)
 
 
-class PostProcessorConformance(ABC):
-    """What every registered postprocessor keeps; a subclass names it and makes its batches.
+class PostProcessorConformance(Conformance, ABC):
+    """What every registered postprocessor keeps; a subclass names it and makes its batches."""
 
-    Attributes:
-        name: the registered name.
-        values: fields of its config.
-    """
-
-    name: ClassVar[str]
-    values: ClassVar[Mapping[str, Any]] = {}
-
-    def meta(self, folder: Path) -> Meta:  # noqa: ARG002 - for those that override it
+    def meta(self, folder: Path) -> Meta:
         """Return the meta it is built with, written into an empty folder; by default none."""
         return Meta.empty()
 
@@ -70,18 +62,27 @@ class PostProcessorConformance(ABC):
 
     def row(self, number: int) -> dict[str, object]:
         """Return the raw columns of one row: by default a text for each declared column."""
-        columns = self.config().signature().columns
+        columns = self.make().signature().columns
         return {column: f"{column} {number}" for column in columns}
 
     # What follows is not for overriding.
 
-    def config(self) -> Any:  # Any: the component's own config class
-        return make("postprocessor", self.name, dict(self.values))
+    def setup_method(self) -> None:
+        """Make the folder of the meta; pytest calls it before each test."""
+        self._folder = tempfile.TemporaryDirectory(prefix="dlk-postprocessor-")
 
-    def build(self, folder: Path) -> PostProcessor:
-        made = register.build(self.config(), Setup(meta=self.meta(folder)))
-        assert isinstance(made, PostProcessor)
-        return made
+    def teardown_method(self) -> None:
+        """Remove it."""
+        self._folder.cleanup()
+
+    def setup(self, *, pretrained: bool = True, seed: int = 0) -> Setup:
+        """Return a setup with the meta."""
+        return Setup(meta=self.meta(Path(self._folder.name)), pretrained=pretrained, seed=seed)
+
+    def exercise(self, component: PostProcessor) -> None:
+        """Decode and measure one batch."""
+        out, rows = self.records(3)
+        component.new_metrics().update(out, rows, component.decode(out, rows))
 
     def records(
         self, count: int, seed: int = 0, *, numbers: Sequence[int] | None = None
@@ -95,71 +96,70 @@ class PostProcessorConformance(ABC):
             rows.append({"_row": number, "_part": part, **self.row(number)})
         return out, rows
 
-    def test_config_survives_a_round_trip(self, tmp_path: Path) -> None:
-        config = self.config()
-        plain = json.loads(json.dumps(to_dict(config)))
-        (again,) = from_resolved(plain, folder=str(tmp_path)).values()
-        assert to_dict(again) == to_dict(config)
-
-    def test_every_field_and_the_config_itself_are_documented(self) -> None:
-        import attrs
-
-        config_class = register.config("postprocessor", self.name)
-        assert config_class.__doc__
-        bare = [
-            field.name
-            for field in attrs.fields(config_class)
-            if field.name != "submodule" and len(field.metadata.get("description") or "") < 8
-        ]
-        assert not bare, f"fields without help: {bare}"
-
-    def test_decode_is_pure(self, tmp_path: Path) -> None:
-        component = self.build(tmp_path)
+    def test_decode_is_pure(self) -> None:
+        """The same input gives the same result, and is left as it was."""
+        component: PostProcessor = self.build()
         out, rows = self.records(6)
         kept_out = {name: tensor.clone() for name, tensor in out.items()}
         kept_rows = copy.deepcopy(rows)
         first = component.decode(out, rows)
-        assert component.decode(out, rows) == first
-        assert rows == kept_rows
-        assert out.keys() == kept_out.keys()
-        assert all(torch.equal(out[name], kept_out[name]) for name in out)
+        assert component.decode(out, rows) == first, (
+            f"{self._name}: decode gives another result the second time: keep no state in it"
+        )
+        same = out.keys() == kept_out.keys() and all(
+            torch.equal(out[name], kept_out[name]) for name in out
+        )
+        same = same and rows == kept_rows
+        assert same, (
+            f"{self._name}: decode changes its input: copy before writing into tensors or rows"
+        )
 
-    def test_decode_is_safe_in_threads(self, tmp_path: Path) -> None:
-        component = self.build(tmp_path)
+    def test_decode_is_safe_in_threads(self) -> None:
+        """A server calls it from many threads at once."""
+        component: PostProcessor = self.build()
         batches = [self.records(4, seed) for seed in range(8)]
         expected = [component.decode(*batch) for batch in batches]
         with ThreadPoolExecutor(4) as pool:
             results = list(pool.map(lambda batch: component.decode(*batch), batches * 4))
-        assert results == expected * 4
+        assert results == expected * 4, (
+            f"{self._name}: decode gives other results in threads: keep no state in it"
+        )
 
-    def test_one_result_per_row_in_order_whatever_its_neighbours(self, tmp_path: Path) -> None:
-        component = self.build(tmp_path)
+    def test_one_result_per_row_in_order_whatever_its_neighbours(self) -> None:
+        """Several parts of one row give one result, equal to that of the row alone."""
+        component: PostProcessor = self.build()
         numbers = [7, 7, 3, 9, 9, 9, 1]
         out, rows = self.records(len(numbers), numbers=numbers)
         results = component.decode(out, rows)
         order = list(dict.fromkeys(numbers))
-        assert len(results) == len(order)
+        assert len(results) == len(order), (
+            f"{self._name}: {len(results)} results for {len(order)} rows: give one for each "
+            "distinct `_row`, see dlk.postprocessor.Parts"
+        )
         for number, result in zip(order, results, strict=True):
             mine = [place for place, other in enumerate(numbers) if other == number]
             alone = component.decode(
                 {name: tensor[mine] for name, tensor in out.items()}, [rows[m] for m in mine]
             )
-            assert len(alone) == 1
-            assert_alike(alone[0], result)
+            assert len(alone) == 1, f"{self._name}: {len(alone)} results for one row"
+            assert_alike(alone[0], result, "a row alone and among others")
 
-    def test_no_records_give_no_results(self, tmp_path: Path) -> None:
-        component = self.build(tmp_path)
+    def test_no_records_give_no_results(self) -> None:
+        """An empty batch is no error."""
+        component: PostProcessor = self.build()
         out = {name: tensor[:0] for name, tensor in self.records(2)[0].items()}
         assert component.decode(out, []) == []
 
-    def test_results_are_plain_json(self, tmp_path: Path) -> None:
-        component = self.build(tmp_path)
+    def test_results_are_plain_json(self) -> None:
+        """Nothing of numpy or torch, no NaN: what json writes and reads back equal."""
+        component: PostProcessor = self.build()
         results = component.decode(*self.records(5, numbers=[0, 0, 1, 2, 3]))
         assert_plain(results)
         assert json.loads(json.dumps(results, allow_nan=False)) == results
 
-    def test_outputs_that_are_not_numbers_still_give_plain_json(self, tmp_path: Path) -> None:
-        component = self.build(tmp_path)
+    def test_outputs_that_are_not_numbers_still_give_plain_json(self) -> None:
+        """A diverged model gives null, not NaN, and still one result per row."""
+        component: PostProcessor = self.build()
         out, rows = self.records(3)
         ruined = {
             name: torch.full_like(tensor, math.nan) if tensor.is_floating_point() else tensor
@@ -168,55 +168,71 @@ class PostProcessorConformance(ABC):
         results = component.decode(ruined, rows)
         assert len(results) == 3
         assert_plain(results)
-        json.dumps(results, allow_nan=False)
 
-    def test_decode_reads_what_the_signature_declares(self, tmp_path: Path) -> None:
-        component = self.build(tmp_path)
-        signature = self.config().signature()
+    def test_decode_reads_what_the_signature_declares(self) -> None:
+        """Exactly the declared outputs and columns: only these are kept for it."""
+        component: PostProcessor = self.build()
+        signature = self.make().signature()
         out, rows = self.records(3)
         watched_out = Watched({name: out[name] for name in signature.reads})
         watched_rows = [Watched(row) for row in rows]
         component.decode(watched_out, watched_rows)
-        assert watched_out.asked == set(signature.reads)
-        asked = {name for row in watched_rows for name in row.asked}
-        assert asked - {"_row", "_part"} == set(signature.columns)
+        assert watched_out.asked == set(signature.reads), (
+            f"{self._name}: signature().reads says {sorted(signature.reads)}, "
+            f"decode reads {sorted(watched_out.asked)}"
+        )
+        asked = {name for row in watched_rows for name in row.asked} - {"_row", "_part"}
+        assert asked == set(signature.columns), (
+            f"{self._name}: signature().columns says {sorted(signature.columns)}, "
+            f"decode reads {sorted(asked)}"
+        )
 
-    def test_rows_without_their_columns_are_decoded(self, tmp_path: Path) -> None:
-        component = self.build(tmp_path)
+    def test_rows_without_their_columns_are_decoded(self) -> None:
+        """A request may lack columns that are only copied."""
+        component: PostProcessor = self.build()
         out, rows = self.records(2)
         bare = [{"_row": row["_row"], "_part": row["_part"]} for row in rows]
         assert len(component.decode(out, bare)) == 2
 
-    def test_metrics_read_the_declared_targets(self, tmp_path: Path) -> None:
-        component = self.build(tmp_path)
-        signature = self.config().signature()
+    def test_metrics_read_the_declared_targets(self) -> None:
+        """What evaluation hands over is what the signature names."""
+        component: PostProcessor = self.build()
+        signature = self.make().signature()
         out, rows = self.records(4)
         watched = Watched(out)
         component.new_metrics().update(watched, rows, component.decode(out, rows))
-        assert set(signature.targets) <= watched.asked
-        assert watched.asked <= set(signature.targets) | set(signature.reads)
+        unused = set(signature.targets) - watched.asked
+        assert not unused, f"{self._name}: signature().targets names {sorted(unused)} for nothing"
+        extra = watched.asked - set(signature.targets) - set(signature.reads)
+        assert not extra, f"{self._name}: the metrics read {sorted(extra)}: name it in targets"
 
-    def test_metrics_are_named_as_declared(self, tmp_path: Path) -> None:
-        component = self.build(tmp_path)
+    def test_metrics_are_named_as_declared(self) -> None:
+        """A callback may monitor each declared name, and there is no other."""
+        component: PostProcessor = self.build()
         out, rows = self.records(8)
         metrics = component.new_metrics()
         metrics.update(out, rows, component.decode(out, rows))
         scores = metrics.compute()
-        assert set(scores) == set(self.config().signature().metrics)
+        declared = self.make().signature().metrics
+        assert set(scores) == set(declared), (
+            f"{self._name}: signature().metrics says {sorted(declared)}, "
+            f"compute() gives {sorted(scores)}"
+        )
         assert all(type(score) is float for score in scores.values())
         assert_plain(metrics.table())
 
-    def test_without_a_truth_nothing_is_measured(self, tmp_path: Path) -> None:
-        component = self.build(tmp_path)
-        signature = self.config().signature()
+    def test_without_a_truth_nothing_is_measured(self) -> None:
+        """Data without labels is decoded, and has no scores."""
+        component: PostProcessor = self.build()
         out, rows = self.records(4)
-        blind = {name: out[name] for name in signature.reads}
+        blind = {name: out[name] for name in self.make().signature().reads}
         metrics = component.new_metrics()
         metrics.update(blind, rows, component.decode(blind, rows))
-        assert metrics.compute() == {}
+        assert metrics.compute() == {}, f"{self._name}: without targets compute() must give {{}}"
 
-    def test_metrics_split_and_merged_are_one_pass(self, tmp_path: Path) -> None:
-        component = self.build(tmp_path)
+    def test_metrics_split_and_merged_are_one_pass(self) -> None:
+        """Parts of the data, counted apart and merged in any order, score as the whole does."""
+        component: PostProcessor = self.build()
         numbers = [0, 0, 1, 2, 3, 3, 4, 5, 6, 7]  # windows of one row stay in one batch
         out, rows = self.records(len(numbers), numbers=numbers)
         whole = component.new_metrics()
@@ -230,18 +246,21 @@ class PostProcessorConformance(ABC):
                 part = component.new_metrics()
                 part.update(some, some_rows, component.decode(some, some_rows))
                 joined.merge(json.loads(json.dumps(part.state(), allow_nan=False)))
-            assert_alike(joined.compute(), whole.compute())
-            assert_alike(joined.table(), whole.table())
+            assert_alike(joined.compute(), whole.compute(), "merged parts and one pass")
+            assert_alike(joined.table(), whole.table(), "merged parts and one pass")
 
-    def test_new_metrics_share_nothing(self, tmp_path: Path) -> None:
-        component = self.build(tmp_path)
+    def test_new_metrics_share_nothing(self) -> None:
+        """Validation and test are counted apart."""
+        component: PostProcessor = self.build()
         out, rows = self.records(4)
         component.new_metrics().update(out, rows, component.decode(out, rows))
-        assert component.new_metrics().compute() == {}
+        assert component.new_metrics().compute() == {}, (
+            f"{self._name}: new_metrics() gives metrics that have counted already"
+        )
 
 
 def assert_plain(value: object) -> None:
-    """Assert that the value is made of Python's own str, int, float, bool, None, list and dict."""
+    """Assert that the value is made of str, int, finite float, bool, None, list and dict."""
     if type(value) is dict:
         assert all(type(key) is str for key in value), f"a key of {value!r} is no text"
         for item in value.values():
@@ -251,23 +270,27 @@ def assert_plain(value: object) -> None:
             assert_plain(item)
     else:
         kind = type(value)
-        assert value is None or kind in (str, int, float, bool), f"{value!r} is a {kind.__name__}"
-
-
-def assert_alike(mine: object, theirs: object) -> None:
-    """Assert that two plain values are equal, floats within 1e-6."""
-    assert type(mine) is type(theirs), f"{mine!r} is not {theirs!r}"
-    if isinstance(mine, dict) and isinstance(theirs, dict):
-        assert list(mine) == list(theirs)
-        for key in mine:
-            assert_alike(mine[key], theirs[key])
-    elif isinstance(mine, list) and isinstance(theirs, list):
-        assert len(mine) == len(theirs)
-        for one, other in zip(mine, theirs, strict=True):
-            assert_alike(one, other)
-    elif isinstance(mine, float) and isinstance(theirs, float):
-        assert math.isclose(mine, theirs, rel_tol=SCORE_TOLERANCE, abs_tol=SCORE_TOLERANCE), (
-            f"{mine!r} is not {theirs!r}"
+        assert value is None or kind in (str, int, float, bool), (
+            f"{value!r} is a {kind.__name__}: results are plain JSON, see dlk.postprocessor.plain"
         )
+        assert not isinstance(value, float) or math.isfinite(value), (
+            f"{value!r} is no number of JSON: give None"
+        )
+
+
+def assert_alike(mine: object, theirs: object, what: str) -> None:
+    """Assert that two plain values are equal, floats within 1e-6."""
+    message = f"{what} differ: {mine!r} and {theirs!r}"
+    assert type(mine) is type(theirs), message
+    if isinstance(mine, dict) and isinstance(theirs, dict):
+        assert list(mine) == list(theirs), message
+        for key in mine:
+            assert_alike(mine[key], theirs[key], what)
+    elif isinstance(mine, list) and isinstance(theirs, list):
+        assert len(mine) == len(theirs), message
+        for one, other in zip(mine, theirs, strict=True):
+            assert_alike(one, other, what)
+    elif isinstance(mine, float) and isinstance(theirs, float):
+        assert math.isclose(mine, theirs, rel_tol=SCORE_TOLERANCE, abs_tol=SCORE_TOLERANCE), message
     else:
-        assert mine == theirs
+        assert mine == theirs, message
