@@ -51,10 +51,11 @@ class Environment:
 
     def install(self, *what: str | Path, wheels: dict[str, Path]) -> None:
         """Install with the pinned versions; dlk's own distributions come from `wheels`."""
-        ours = self.path / "ours.txt"
-        lines = [f"{name} @ {wheel.as_uri()}" for name, wheel in wheels.items()]
-        ours.write_text("\n".join(lines), encoding="utf-8")
-        constraints = ["--constraint", ROOT / "constraints.txt", "--constraint", ours]
+        links = self.path / "wheels"
+        links.mkdir(exist_ok=True)
+        for wheel in wheels.values():
+            shutil.copy(wheel, links)
+        constraints = ["--constraint", ROOT / "constraints.txt", "--find-links", links]
         done = self.pip("install", "--quiet", *constraints, *what)
         assert done.returncode == 0, done.stdout + done.stderr
 
@@ -121,7 +122,7 @@ def closure(requirements: Iterable[str]) -> list[Distribution]:
 def link(source: Distribution, target: Path) -> None:
     """Link the distribution's files into another environment's site-packages."""
     for file in source.files or []:
-        if ".." in file.parts or "__pycache__" in file.parts:  # programs; compiled anew
+        if ".." in file.parts:  # programs, which start the other environment's Python
             continue
         here, there = Path(str(source.locate_file(file))), target / file
         there.parent.mkdir(parents=True, exist_ok=True)
