@@ -64,8 +64,8 @@ class Process:
 
     Args:
         config: path of a process config, the config as a dict, or a processor's config object.
-        stage: ``train`` learns on the training split and writes all splits; ``predict`` writes data to predict with
-            what was learnt; ``online`` returns columns.
+        stage: ``train`` learns on the training split and writes all splits; ``predict`` writes data
+            to predict with what was learnt; ``online`` returns columns.
         overrides: changes of the config, such as ``"processor.chunk_size=100"``.
 
     Raises:
@@ -93,16 +93,17 @@ class Process:
         """Process data.
 
         Args:
-            data: for ``train`` a dict of train, valid and test (any of them), each a DataFrame, dict of lists, list of
-                dicts, `datasets.Dataset`, or paths; for ``predict`` one of these, or ``{"predict": …}``; for
-                ``online`` a dict of lists, a list of dicts or a DataFrame.
+            data: for ``train`` a dict of train, valid and test (any of them), each a DataFrame,
+                dict of lists, list of dicts, `datasets.Dataset`, or paths; for ``predict`` one of
+                these, or ``{"predict": …}``; for ``online`` a dict of lists, a list of dicts or a
+                DataFrame.
 
         Returns:
             `Processed`; for ``online`` the `Online` of the request.
 
         Raises:
             ConfigError: a step reads a column that is not there.
-            DataError: the data cannot be read, or holds a bad row and the config does not say to reject it.
+            DataError: the data cannot be read, or holds a bad row that is not to be rejected.
         """
         if self.stage == "online":
             return self._online(data)
@@ -118,16 +119,23 @@ class Process:
 
     def _splits(self, data: Any) -> Mapping[str, Any]:
         if self.stage == "predict":
-            return data if isinstance(data, Mapping) and set(data) == {"predict"} else {"predict": data}
+            return (
+                data
+                if isinstance(data, Mapping) and set(data) == {"predict"}
+                else {"predict": data}
+            )
         if not isinstance(data, Mapping) or not data:
             raise DataError(
-                f'stage train takes {{"train": …, "valid": …, "test": …}} (any of them), got {type(data).__name__}'
+                'stage train takes {"train": …, "valid": …, "test": …} (any of them), '
+                f"got {type(data).__name__}"
             )
         return data
 
     def _learnt(self) -> Meta:
         """Return what an earlier run learnt; nothing where there was none."""
-        if self.stage == "train" and not os.path.isfile(os.path.join(self.dir, "meta", "meta.json")):
+        if self.stage == "train" and not os.path.isfile(
+            os.path.join(self.dir, "meta", "meta.json")
+        ):
             return Meta.empty()
         return Meta.load(self.dir)
 
@@ -135,7 +143,9 @@ class Process:
         from dlk.data.inputs import open_input
 
         source = open_input(data, name="the request")
-        processor: Processor = register.build(self.config, Setup(meta=self._learnt(), seed=self.config.seed))
+        processor: Processor = register.build(
+            self.config, Setup(meta=self._learnt(), seed=self.config.seed)
+        )
         columns: dict[str, list[Any]] = {name: [] for name in source.column_names}
         for chunk in source.chunks(4096):
             for name, values in chunk.items():

@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from dlk.data.meta import Meta
     from dlk.data.ragged import Ragged
     from dlk.data.store import Split, SplitWriter, open_split
-    from dlk.data.vocabulary import UnknownWord, Vocabulary
+    from dlk.data.vocabulary import UnknownWordError, Vocabulary
 
 _WHERE = {
     "Meta": "dlk.data.meta",
     "Ragged": "dlk.data.ragged",
     "Split": "dlk.data.store",
     "SplitWriter": "dlk.data.store",
-    "UnknownWord": "dlk.data.vocabulary",
+    "UnknownWordError": "dlk.data.vocabulary",
     "Vocabulary": "dlk.data.vocabulary",
     "open_input": "dlk.data.inputs",
     "open_split": "dlk.data.store",
@@ -31,7 +31,7 @@ __all__ = [
     "Ragged",
     "Split",
     "SplitWriter",
-    "UnknownWord",
+    "UnknownWordError",
     "Vocabulary",
     "open_input",
     "open_split",

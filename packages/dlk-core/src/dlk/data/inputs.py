@@ -1,6 +1,9 @@
-"""Any input as chunks of columns: data frames, dicts of lists, lists of dicts, `datasets.Dataset`, files and globs.
+"""Any input as chunks of columns.
 
-Neither pandas nor datasets is imported: their objects are known by what they offer. Chunks hold plain Python values.
+Data frames, dicts of lists, lists of dicts, `datasets.Dataset`, files and globs.
+
+Neither pandas nor datasets is imported: their objects are known by what they offer. Chunks hold
+plain Python values.
 """
 
 from __future__ import annotations
@@ -44,12 +47,13 @@ def open_input(data: Any, *, name: str = "data") -> Source:
     """Return the source behind any kind of input.
 
     Args:
-        data: a DataFrame, a dict of lists, a list of dicts, a `datasets.Dataset`, an Arrow table, or a path or glob
-            (or a list of them) of json, jsonl, csv, tsv, parquet or arrow files.
+        data: a DataFrame, a dict of lists, a list of dicts, a `datasets.Dataset`, an Arrow table,
+            or a path or glob (or a list of them) of json, jsonl, csv, tsv, parquet or arrow files.
         name: what the input is called in errors, such as the split.
 
     Raises:
-        DataError: the input is of no known kind, a file is missing, a glob finds nothing, columns differ in length.
+        DataError: the input is of no known kind, a file is missing, a glob finds nothing, columns
+            differ in length.
     """
     if isinstance(data, str | os.PathLike):
         return _Files([os.fspath(data)], name)
@@ -57,18 +61,36 @@ def open_input(data: Any, *, name: str = "data") -> Source:
         return _Lists(data, name)
     if hasattr(data, "column_names") and hasattr(data, "to_pydict") and hasattr(data, "slice"):
         return _Sliced(
-            data.column_names, data.num_rows, lambda start, stop: _plain(data.slice(start, stop - start).to_pydict()), name
+            data.column_names,
+            data.num_rows,
+            lambda start, stop: _plain(data.slice(start, stop - start).to_pydict()),
+            name,
         )
-    if hasattr(data, "column_names") and hasattr(data, "with_format") and hasattr(data, "__getitem__"):
+    if (
+        hasattr(data, "column_names")
+        and hasattr(data, "with_format")
+        and hasattr(data, "__getitem__")
+    ):
         if not hasattr(data, "__len__"):
-            raise DataError(f"{name}: a streaming dataset cannot be read twice, as learning needs: save it as files")
+            raise DataError(
+                f"{name}: a stream cannot be read twice, and learning needs that: save it as files"
+            )
         rows = data.with_format(None)
-        return _Sliced(rows.column_names, len(rows), lambda start, stop: _plain(rows[start:stop]), name)
+        return _Sliced(
+            rows.column_names, len(rows), lambda start, stop: _plain(rows[start:stop]), name
+        )
     if hasattr(data, "iloc") and hasattr(data, "columns"):
         return _Sliced(
-            list(data.columns), len(data), lambda start, stop: _from_frame(data.iloc[start:stop]), name
+            list(data.columns),
+            len(data),
+            lambda start, stop: _from_frame(data.iloc[start:stop]),
+            name,
         )
-    if isinstance(data, Sequence) and len(data) and all(isinstance(item, str | os.PathLike) for item in data):
+    if (
+        isinstance(data, Sequence)
+        and len(data)
+        and all(isinstance(item, str | os.PathLike) for item in data)
+    ):
         return _Files([os.fspath(item) for item in data], name)
     if isinstance(data, Sequence) and all(isinstance(item, Mapping) for item in data):
         names = list(dict.fromkeys(key for row in data for key in row))
@@ -77,10 +99,12 @@ def open_input(data: Any, *, name: str = "data") -> Source:
         )
     if isinstance(data, Sequence):
         found = next(item for item in data if not isinstance(item, Mapping))
-        raise DataError(f"{name}: expected a list of dicts, one per row, found {type(found).__name__} in it")
+        raise DataError(
+            f"{name}: expected a list of dicts, one per row, found {type(found).__name__} in it"
+        )
     raise DataError(
-        f"{name}: cannot read {type(data).__name__}; expected a DataFrame, a dict of lists, a list of dicts, "
-        f"a datasets.Dataset, or paths of {', '.join(_READERS)} files"
+        f"{name}: cannot read {type(data).__name__}; expected a DataFrame, a dict of lists, "
+        f"a list of dicts, a datasets.Dataset, or paths of {', '.join(_READERS)} files"
     )
 
 
@@ -107,14 +131,24 @@ class _Lists(_Sliced):
         lengths = {}
         for key, values in data.items():
             if isinstance(values, str | bytes | Mapping) or not hasattr(values, "__len__"):
-                raise DataError(f'{name}: column "{key}" should be a list, got {type(values).__name__}')
+                raise DataError(
+                    f'{name}: column "{key}" should be a list, got {type(values).__name__}'
+                )
             lengths[key] = len(values)
         if len(set(lengths.values())) > 1:
-            raise DataError(f"{name}: columns differ in length: " + ", ".join(f"{k} {n}" for k, n in lengths.items()))
-        columns = {key: getattr(values, "array", values) for key, values in data.items()}  # a series slices by label
+            raise DataError(
+                f"{name}: columns differ in length: "
+                + ", ".join(f"{k} {n}" for k, n in lengths.items())
+            )
+        columns = {
+            key: getattr(values, "array", values) for key, values in data.items()
+        }  # a series slices by label
         rows = next(iter(lengths.values()), 0)
         super().__init__(
-            columns, rows, lambda start, stop: _plain({k: v[start:stop] for k, v in columns.items()}), name
+            columns,
+            rows,
+            lambda start, stop: _plain({k: v[start:stop] for k, v in columns.items()}),
+            name,
         )
 
 
@@ -138,7 +172,7 @@ class _Files(Source):
                 return None
             import pyarrow.parquet as pq
 
-            with _reading(path, self._name), open_file(path, "rb") as handle:
+            with _Reading(path, self._name), open_file(path, "rb") as handle:
                 total += pq.read_metadata(handle).num_rows
         return total
 
@@ -168,21 +202,26 @@ def _expand(pattern: str, name: str) -> list[str]:
             raise DataError(f'{name}: no file fits "{pattern}"')
         return found
     if os.path.isdir(pattern):
-        raise DataError(f'{name}: "{pattern}" is a folder; give a glob such as "{os.path.join(pattern, "*.jsonl")}"')
+        example = os.path.join(pattern, "*.jsonl")
+        raise DataError(f'{name}: "{pattern}" is a folder; give a glob such as "{example}"')
     folder = Path(pattern).parent
     beside = [path.name for path in folder.iterdir()] if folder.is_dir() else []
     close = did_you_mean(Path(pattern).name, beside).partition(" Known:")[0]
-    raise DataError(f'{name}: there is no file "{pattern}". {close if close.startswith("Did") else ""}'.rstrip())
+    raise DataError(
+        f'{name}: there is no file "{pattern}". {close if close.startswith("Did") else ""}'.rstrip()
+    )
 
 
 def _suffix(path: str, name: str) -> str:
     suffix = Path(path).suffix.lower()
     if suffix not in _READERS:
-        raise DataError(f'{name}: cannot tell the format of "{path}"; expected one of {", ".join(_READERS)}')
+        raise DataError(
+            f'{name}: cannot tell the format of "{path}"; expected one of {", ".join(_READERS)}'
+        )
     return suffix
 
 
-class _reading:
+class _Reading:
     """Turns what a reader raises about a file into a DataError that names the file."""
 
     def __init__(self, path: str, name: str) -> None:
@@ -191,7 +230,9 @@ class _reading:
     def __enter__(self) -> None:
         return None
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: object
+    ) -> None:
         if isinstance(error, OSError | ValueError):  # Arrow's errors and json's are ValueErrors
             raise DataError(f"{self.name}: cannot read {self.path}: {error}") from error
 
@@ -199,7 +240,7 @@ class _reading:
 def _read(path: str, size: int, name: str) -> Iterator[Columns]:
     suffix = _suffix(path, name)
     if suffix == ".json":
-        with _reading(path, name), open_file(path) as handle:
+        with _Reading(path, name), open_file(path) as handle:
             content = json.load(handle)
         if not isinstance(content, list | dict):
             raise DataError(f"{name}: {path} should hold a list of objects, or an object of lists")
@@ -209,7 +250,7 @@ def _read(path: str, size: int, name: str) -> Iterator[Columns]:
     else:
         batches = _batches(path, suffix, size)
         while True:
-            with _reading(path, name):
+            with _Reading(path, name):
                 batch = next(batches, None)
             if batch is None:
                 return
@@ -258,7 +299,9 @@ def _batches(path: str, suffix: str, size: int) -> Iterator[Any]:
         from pyarrow import csv
 
         # an empty text stays a text, and a line break inside quotes is part of it
-        parsing = csv.ParseOptions(delimiter="\t" if suffix == ".tsv" else ",", newlines_in_values=True)
+        parsing = csv.ParseOptions(
+            delimiter="\t" if suffix == ".tsv" else ",", newlines_in_values=True
+        )
         with open_file(path, "rb") as handle, csv.open_csv(handle, parse_options=parsing) as reader:
             yield from reader
 
@@ -287,7 +330,8 @@ def _plain(columns: Mapping[str, Any]) -> Columns:
 def _plain_column(values: Any) -> list[Any]:
     """Return a column as a list of plain values.
 
-    NaN is a number in a column of numbers; among texts, lists or dicts it is how pandas says "missing": None.
+    NaN is a number in a column of numbers; among texts, lists or dicts it is how pandas says
+    "missing": None.
     """
     kind = getattr(getattr(values, "dtype", None), "kind", "O")
     to_list = getattr(values, "tolist", None) or getattr(values, "to_pylist", None)
@@ -305,12 +349,12 @@ _PLAIN = frozenset({str, int, float, bool, type(None)})
 
 
 def _is_numpy(values: Any) -> bool:
-    """Return whether the values lie in a numpy array, in which nothing but a float can be missing."""
+    """Return whether the values lie in a numpy array, where only a float can be missing."""
     return type(getattr(values, "dtype", None)).__module__.startswith("numpy")
 
 
 def _plain_value(value: Any) -> Any:
-    """Return a value as plain Python: numpy's scalars and arrays as numbers and lists, a missing one as None."""
+    """Return a value as plain Python: numbers and lists for numpy's, None for a missing one."""
     if isinstance(value, float):
         return float(value)
     if isinstance(value, list | tuple):

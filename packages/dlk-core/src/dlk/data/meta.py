@@ -1,7 +1,7 @@
 """What Process learnt: a folder with `meta.json` and the files of vocabularies and tokenizers.
 
-Numbers and booleans are readable in configs (`numbers`); words and files are read by components only, never by the
-config parser, which evaluates strings.
+Numbers and booleans are readable in configs (`numbers`); words and files are read by components
+only, never by the config parser, which evaluates strings.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FILE = "meta.json"
 
 
 def entry_name(file: str) -> str:
-    """Return the entry of a meta file: its name without suffix (``label_vocab.json`` -> ``label_vocab``)."""
+    """Return the entry of a meta file: ``label_vocab.json`` -> ``label_vocab``."""
     return os.path.splitext(file)[0]
 
 
@@ -86,7 +86,8 @@ class Meta:
     def numbers(self) -> dict[str, dict[str, int | float | bool]]:
         """Return the numbers and booleans of each entry: what configs may refer to as `_G.meta`.
 
-        Nothing else can be among them: configs evaluate strings, and a label of the data must not be one.
+        Nothing else can be among them: configs evaluate strings, and a label of the data must not
+        be one.
         """
         return {
             name: {
@@ -104,17 +105,19 @@ class Meta:
         if file not in self:
             known = did_you_mean(file, self.files)
             where = f"the meta folder {self.dir}" if self.dir else "the empty meta"
-            raise DataError(f"{where} holds no {file}: process the training data first. {known}".rstrip())
+            raise DataError(
+                f"{where} holds no {file}: process the training data first. {known}".rstrip()
+            )
         return os.path.join(os.path.abspath(self.dir), file)
 
     def vocabulary(self, file: str) -> Vocabulary:
-        """Return the vocabulary that stands in a file; read once. It is shared: do not add to it."""
+        """Return the vocabulary of a file. It is read once and shared: do not add to it."""
         found = self._vocabularies.get(file)
         if found is None:
             found = self._vocabularies[file] = Vocabulary.load(self.path(file))
         return found
 
-    def put(self, file: str, numbers: Mapping[str, int | float | bool], *, text: str) -> None:
+    def put(self, file: str, numbers: Mapping[str, Any], *, text: str) -> None:
         """Write a file of text into the folder, and an entry that gives its numbers.
 
         Raises:
@@ -122,10 +125,14 @@ class Meta:
         """
         name = entry_name(file)
         if not name or file != os.path.basename(file) or file in {FILE, ".", ".."}:
-            raise DataError(f'"{file}" is no name for a meta file: expected a plain name such as label_vocab.json')
+            raise DataError(
+                f'"{file}" is no name for a meta file: expected one such as label_vocab.json'
+            )
         other = self._entries.get(name)
         if other is not None and other.get("file") != file:
-            raise DataError(f'the meta files "{other.get("file")}" and "{file}" would share the entry "{name}"')
+            raise DataError(
+                f'the meta files "{other.get("file")}" and "{file}" would share the entry "{name}"'
+            )
         wrong = [key for key, value in numbers.items() if not isinstance(value, bool | int | float)]
         if wrong:
             raise ValueError(f"entries hold numbers and booleans, not {', '.join(wrong)}")
@@ -145,7 +152,9 @@ class Meta:
     def save(self) -> None:
         """Write `meta.json`."""
         with atomic_write(os.path.join(self.dir, FILE)) as handle:
-            json.dump({"schema": _SCHEMA, "entries": self._entries}, handle, ensure_ascii=False, indent=1)
+            json.dump(
+                {"schema": _SCHEMA, "entries": self._entries}, handle, ensure_ascii=False, indent=1
+            )
             handle.write("\n")
 
     def __repr__(self) -> str:

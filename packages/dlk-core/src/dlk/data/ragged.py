@@ -1,9 +1,12 @@
-"""Rows of unequal length as flat values and offsets: a batch is taken by one gather and padded by one write."""
+"""Rows of unequal length as flat values and offsets.
+
+A batch is taken by one gather and padded by one write.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import chain
+from itertools import chain, pairwise
 from typing import Any
 
 import numpy as np
@@ -19,8 +22,9 @@ Array = NDArray[Any]
 class Ragged:
     """N rows, each a scalar (depth 0) or a list nested 1 to 3 deep.
 
-    The item i of a level spans ``offsets[level][i] : offsets[level][i + 1]`` of the next level; the last level is
-    `values`. A row of depth 2 is ``[[1, 2], [], [3]]``. Rows may be empty at any level.
+    The item i of a level spans ``offsets[level][i] : offsets[level][i + 1]`` of the next level; the
+    last level is `values`. A row of depth 2 is ``[[1, 2], [], [3]]``. Rows may be empty at any
+    level.
 
     Args:
         values: (total,) numbers or booleans, all rows one after the other.
@@ -34,14 +38,18 @@ class Ragged:
 
     def __init__(self, values: Array, offsets: Sequence[Array] = ()) -> None:
         if len(offsets) > MAX_DEPTH:
-            raise ValueError(f"rows nest at most {MAX_DEPTH} deep, got {len(offsets)} levels of offsets")
+            raise ValueError(
+                f"rows nest at most {MAX_DEPTH} deep, got {len(offsets)} levels of offsets"
+            )
         if values.ndim != 1:
             raise ValueError(f"values must be flat, got shape {values.shape}")
         below = len(values)
         for level in reversed(range(len(offsets))):
             edges = offsets[level]
             if edges.ndim != 1 or len(edges) == 0 or edges[0] != 0 or edges[-1] != below:
-                raise ValueError(f"offsets of level {level} do not cover the {below} items below them")
+                raise ValueError(
+                    f"offsets of level {level} do not cover the {below} items below them"
+                )
             below = len(edges) - 1
         self.values = values
         self.offsets: tuple[Array, ...] = tuple(offsets)
@@ -63,7 +71,7 @@ class Ragged:
         return f"Ragged({len(self)} rows, depth {self.depth}, {self.dtype})"
 
     def lengths(self) -> NDArray[np.int64]:
-        """Return (N,) int64, the number of items of each row at its outermost level; 1 for scalars."""
+        """Return (N,) int64, the items of each row at its outermost level; 1 for scalars."""
         if not self.offsets:
             return np.ones(len(self.values), dtype=np.int64)
         return np.diff(self.offsets[0]).astype(np.int64, copy=False)
@@ -72,7 +80,9 @@ class Ragged:
         """Return the rows of `indices`, in that order; one gather per level, no loop over rows."""
         chosen = np.asarray(indices, dtype=np.int64)
         if chosen.size and (chosen.min() < 0 or chosen.max() >= len(self)):
-            raise IndexError(f"rows 0 to {len(self) - 1} can be taken, got {chosen.min()} to {chosen.max()}")
+            raise IndexError(
+                f"rows 0 to {len(self) - 1} can be taken, got {chosen.min()} to {chosen.max()}"
+            )
         taken: list[Array] = []
         for edges in self.offsets:
             starts = edges[chosen].astype(np.int64, copy=False)
@@ -80,7 +90,9 @@ class Ragged:
             ends = np.cumsum(lengths)
             taken.append(np.concatenate(([0], ends)))
             # item k of the result lies at its row's start plus its place in the row
-            chosen = np.arange(ends[-1] if len(ends) else 0) + np.repeat(starts - ends + lengths, lengths)
+            chosen = np.arange(ends[-1] if len(ends) else 0) + np.repeat(
+                starts - ends + lengths, lengths
+            )
         return Ragged(self.values[chosen], taken)
 
     def astype(self, dtype: Any) -> Ragged:
@@ -124,7 +136,9 @@ class Ragged:
         for level, edges in enumerate(self.offsets):
             lengths = np.diff(edges)
             if lengths.size and lengths.min() != lengths.max():
-                raise ValueError(f"lengths of level {level} go from {lengths.min()} to {lengths.max()}")
+                raise ValueError(
+                    f"lengths of level {level} go from {lengths.min()} to {lengths.max()}"
+                )
         return self.values.reshape(self.shape())
 
     def tolist(self) -> list[Any]:
@@ -132,7 +146,7 @@ class Ragged:
         items: list[Any] = self.values.tolist()
         for edges in reversed(self.offsets):
             ends = edges.tolist()
-            items = [items[start:end] for start, end in zip(ends, ends[1:], strict=False)]
+            items = [items[start:end] for start, end in pairwise(ends)]
         return items
 
     @classmethod
@@ -145,7 +159,7 @@ class Ragged:
             depth: how deep a row nests; None: as the first item that tells says.
 
         Raises:
-            TypeError: a row nests deeper or shallower than `depth`, or holds something that is no number.
+            TypeError: a row nests deeper or shallower than `depth`, or holds no numbers.
         """
         if depth is None:
             depth = _depth_of(rows)
@@ -156,16 +170,15 @@ class Ragged:
                 lengths = np.fromiter(map(len, level), dtype=np.int64, count=len(level))
                 flat = list(chain.from_iterable(level))
             except TypeError as error:
-                raise TypeError(f"expected lists nested {depth} deep, found a value at level {number}") from error
+                raise TypeError(
+                    f"expected lists nested {depth} deep, found a value at level {number}"
+                ) from error
             offsets.append(np.concatenate(([0], np.cumsum(lengths))))
             level = flat
-        if isinstance(level, np.ndarray):
-            values: Array = level
-        else:
-            try:
-                values = np.array(level) if len(level) else np.zeros(0, dtype=dtype or np.int64)
-            except ValueError as error:  # lists among the numbers, of unequal lengths
-                raise TypeError(f"expected lists nested {depth} deep, found them deeper") from error
+        try:
+            values = np.array(level) if len(level) else np.zeros(0, dtype=dtype or np.int64)
+        except ValueError as error:  # lists among the numbers, of unequal lengths
+            raise TypeError(f"expected lists nested {depth} deep, found them deeper") from error
         if values.ndim != 1:
             raise TypeError(f"expected lists nested {depth} deep, found them deeper")
         if values.dtype.kind not in "biuf":
@@ -189,7 +202,9 @@ class Ragged:
         if not parts:
             return _from_chunk(array.combine_chunks())
         values = np.concatenate([part.values for part in parts])
-        offsets = [_join([part.offsets[level] for part in parts]) for level in range(parts[0].depth)]
+        offsets = [
+            _join([part.offsets[level] for part in parts]) for level in range(parts[0].depth)
+        ]
         return cls(values, offsets)
 
 
@@ -229,7 +244,7 @@ def _first_null(array: Any) -> str:
 
 
 def _depth_of(rows: Sequence[Any]) -> int:
-    """Return how deep rows nest, from the first item that tells; lists that are all empty end the count."""
+    """Return how deep rows nest, from the first item that tells."""
     depth, level = 0, rows
     while depth <= MAX_DEPTH:
         first = next((item for item in level if item is not None), None)

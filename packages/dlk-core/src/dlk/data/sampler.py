@@ -1,4 +1,4 @@
-"""Which records make up which batch: shuffled and grouped by length for training, in row order for evaluation."""
+"""Which records make up which batch: grouped by length in training, in order in evaluation."""
 
 from __future__ import annotations
 
@@ -14,14 +14,17 @@ Ints = NDArray[np.int64]
 
 
 class TrainBatches:
-    """Batches of one epoch, in which each record stands once; the order depends on (seed, epoch) alone.
+    """Batches of one epoch, in which each record stands once.
 
-    With a window, records are shuffled, cut into windows of that many batches, sorted by length inside a window,
-    cut into batches, and the batches of the epoch shuffled: batches of like lengths, at a random place.
+    The order depends on (seed, epoch) alone.
 
-    Several processes each take their share of every batch (rank 0 the records 0, n, 2n, …), so that their lengths
-    agree. Where the last batch does not divide, records of the epoch's start fill it up; this is the one case in
-    which a record stands twice, and `drop_last` avoids it.
+    With a window, records are shuffled, cut into windows of that many batches, sorted by length
+    inside a window, cut into batches, and the batches of the epoch shuffled: batches of like
+    lengths, at a random place.
+
+    Several processes each take their share of every batch (rank 0 the records 0, n, 2n, …), so that
+    their lengths agree. Where the last batch does not divide, records of the epoch's start fill it
+    up; this is the one case in which a record stands twice, and `drop_last` avoids it.
 
     Args:
         size: number of records.
@@ -67,12 +70,18 @@ class TrainBatches:
         return self.size // joint if self.drop_last else -(-self.size // joint)
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch to give next. Choosing the one that was loaded keeps its place; another starts anew."""
+        """Choose the epoch to give next.
+
+        Choosing the one that was loaded keeps its place; another starts anew.
+        """
         if epoch != self.epoch:
             self.epoch, self.start = epoch, 0
 
     def __iter__(self) -> Iterator[list[int]]:
-        """Yield this process's batches, from the loaded place on; the next round starts at the epoch's start."""
+        """Yield this process's batches, from the loaded place on.
+
+        The next round starts at the epoch's start.
+        """
         start, self.start = self.start, 0
         batches = self._joint_batches()
         for joint in batches[start:]:
@@ -106,12 +115,18 @@ class TrainBatches:
     def _share(self, joint: Ints, batches: list[Ints]) -> list[int]:
         lacking = -len(joint) % self.world_size
         if lacking:
-            spare = np.concatenate([*batches, joint])  # small data may have to be gone through again
+            spare = np.concatenate(
+                [*batches, joint]
+            )  # small data may have to be gone through again
             joint = np.concatenate([joint, np.resize(spare, lacking)])
-        return joint[self.rank :: self.world_size].tolist()
+        share: list[int] = joint[self.rank :: self.world_size].tolist()
+        return share
 
     def state_dict(self) -> dict[str, int]:
-        """Return the place that was loaded or is to start from; a loader adds what it gave since."""
+        """Return the place that was loaded or is to start from.
+
+        A loader adds what it gave since.
+        """
         return {"epoch": self.epoch, "start": self.start}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -124,8 +139,9 @@ class TrainBatches:
 class EvalBatches:
     """Batches in the order of the records; the records of one row stay together.
 
-    A batch holds whole rows: as many as fit, at least one, so a row of more records than `batch_size` has a batch
-    of its own that is larger. Several processes take the batches in turn: each record goes to exactly one.
+    A batch holds whole rows: as many as fit, at least one, so a row of more records than
+    `batch_size` has a batch of its own that is larger. Several processes take the batches in turn:
+    each record goes to exactly one.
 
     Args:
         size: number of records.
@@ -162,7 +178,11 @@ def _bounds(size: int, batch_size: int, rows: Sequence[int] | Ints | None) -> li
     if rows is None:
         return [*range(0, size, batch_size), size]
     numbers = np.asarray(rows)
-    ends = np.append(np.flatnonzero(numbers[1:] != numbers[:-1]) + 1, size) if size else np.zeros(0, dtype=np.int64)
+    ends = (
+        np.append(np.flatnonzero(numbers[1:] != numbers[:-1]) + 1, size)
+        if size
+        else np.zeros(0, dtype=np.int64)
+    )
     bounds = [0]
     while bounds[-1] < size:
         fits = int(np.searchsorted(ends, bounds[-1] + batch_size, side="right"))

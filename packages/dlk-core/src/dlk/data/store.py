@@ -1,8 +1,11 @@
-"""Processed splits on disk: Arrow IPC stream files, written in chunks and read through a memory map.
+"""Processed splits on disk.
 
-A split is a folder with one or more ``data-00000.arrow`` and a ``split.json``. Hugging Face `datasets` opens the
-files as they are (``Dataset.from_file``). Types come from the data: integers inside lists are stored as narrow as
-they fit, and a later chunk that needs a wider type (or brings a new column) widens the whole split.
+Arrow IPC stream files, written in chunks and read through a memory map.
+
+A split is a folder with one or more ``data-00000.arrow`` and a ``split.json``. Hugging Face
+`datasets` opens the files as they are (``Dataset.from_file``). Types come from the data: integers
+inside lists are stored as narrow as they fit, and a later chunk that needs a wider type (or brings
+a new column) widens the whole split.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -32,8 +35,8 @@ _NARROW = (pa.uint8(), pa.int8(), pa.uint16(), pa.int16(), pa.int32())
 class SplitWriter:
     """Writes chunks of columns into a folder, which is whole once `close` returned.
 
-    Meant for a folder that is renamed into place afterwards. As a context manager it closes where its block ends
-    well.
+    Meant for a folder that is renamed into place afterwards. As a context manager it closes where
+    its block ends well.
 
     Args:
         folder: where the files go; made where it is missing.
@@ -66,8 +69,9 @@ class SplitWriter:
             try:
                 wider = pa.unify_schemas([self._schema, schema], promote_options="permissive")
             except (pa.ArrowTypeError, pa.ArrowInvalid) as error:
+                last = self.records + table.num_rows - 1
                 raise DataError(
-                    f"records {self.records} to {self.records + table.num_rows - 1} hold other types than those before: {error}"
+                    f"records {self.records} to {last} hold other types than those before: {error}"
                 ) from error
             table = _cast(table, wider)
             if wider != self._schema:
@@ -89,7 +93,7 @@ class SplitWriter:
         self._writer, self._in_file = None, 0
 
     def close(self, info: Mapping[str, Any] | None = None) -> int:
-        """End the last file, give files from before a widening the final types, write ``split.json``.
+        """End the last file, give all files the final types, write ``split.json``.
 
         Args:
             info: plain data to keep beside the record count.
@@ -117,11 +121,14 @@ class SplitWriter:
         (self.folder / INFO).write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
         return self.records
 
-    def __enter__(self) -> SplitWriter:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         if kind is None:
             self.close()
@@ -140,13 +147,23 @@ def _to_table(columns: Mapping[str, Sequence[Any]]) -> pa.Table:
 def _to_array(name: str, values: Sequence[Any]) -> pa.Array:
     try:
         made = pa.array(values)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError) as error:
-        raise DataError(f'column "{name}" mixes types or holds something that is no plain data: {error}') from error
+    except (
+        pa.ArrowInvalid,
+        pa.ArrowTypeError,
+        pa.ArrowNotImplementedError,
+        OverflowError,
+    ) as error:
+        raise DataError(
+            f'column "{name}" mixes types or holds something that is no plain data: {error}'
+        ) from error
     return _narrow(made)
 
 
 def _narrow(array: pa.Array) -> pa.Array:
-    """Return lists of integers with the narrowest integers that hold them; other arrays as they are."""
+    """Return lists of integers with the narrowest integers that hold them.
+
+    Other arrays as they are.
+    """
     leaf, depth = array, 0
     while isinstance(leaf.type, pa.ListType):
         leaf, depth = leaf.values, depth + 1
@@ -211,7 +228,9 @@ class Split:
         try:
             info = json.loads((self.folder / INFO).read_text(encoding="utf-8"))
         except FileNotFoundError as error:
-            raise DataError(f"{self.folder} holds no processed split ({INFO} is missing)") from error
+            raise DataError(
+                f"{self.folder} holds no processed split ({INFO} is missing)"
+            ) from error
         except ValueError as error:
             raise DataError(f"{self.folder / INFO} is damaged: {error}") from error
         if not isinstance(info, dict) or info.get("schema") != _SCHEMA:
@@ -224,7 +243,8 @@ class Split:
             raise DataError(f"{self.folder} is damaged: {error}") from error
         if self._table.num_rows != info["records"]:
             raise DataError(
-                f"{self.folder} is damaged: {INFO} tells of {info['records']} records, the files hold {self._table.num_rows}"
+                f"{self.folder} is damaged: {INFO} tells of {info['records']} records, "
+                f"the files hold {self._table.num_rows}"
             )
         self._ragged: dict[str, Ragged] = {}
 
@@ -232,7 +252,8 @@ class Split:
         return int(self._table.num_rows)
 
     def __repr__(self) -> str:
-        return f"Split({str(self.folder)!r}, {len(self)} records, columns {', '.join(self.column_names)})"
+        columns = ", ".join(self.column_names)
+        return f"Split({str(self.folder)!r}, {len(self)} records, columns {columns})"
 
     @property
     def column_names(self) -> tuple[str, ...]:
@@ -267,7 +288,9 @@ class Split:
                 raise DataError(f'{self.folder}, column "{column}": {error}') from error
         return found
 
-    def rows(self, indices: Iterable[int], columns: Iterable[str] | None = None) -> list[dict[str, Any]]:
+    def rows(
+        self, indices: Iterable[int], columns: Iterable[str] | None = None
+    ) -> list[dict[str, Any]]:
         """Return records as plain Python values.
 
         Args:

@@ -1,4 +1,7 @@
-"""A vocabulary: words and their ids, in an order that depends on the counts alone. Imports no numpy."""
+"""A vocabulary.
+
+Words and their ids, in an order that depends on the counts alone. Imports no numpy.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,17 @@ from typing import Any
 from dlk.errors import DataError, did_you_mean
 from dlk.io import atomic_write, open_file
 
-__all__ = ["UnknownWord", "Vocabulary"]
+__all__ = ["UnknownWordError", "Vocabulary"]
 
 _SCHEMA = "dlk.vocabulary/1"
 IGNORE_ID = -100  # what torch's losses ignore by default
 
 
-class UnknownWord(KeyError):
-    """A word that is not in a vocabulary without an unknown word; `reason` names the nearest words."""
+class UnknownWordError(KeyError):
+    """A word that is not in a vocabulary without an unknown word.
+
+    `reason` names the nearest words.
+    """
 
     def __init__(self, word: str, known: Iterable[str]) -> None:
         self.word = word
@@ -30,12 +36,13 @@ class UnknownWord(KeyError):
 class Vocabulary:
     """Words with ids from 0: first the special words, then the others by count (falling) and text.
 
-    A vocabulary that grows keeps the ids it gave; new words come after the old ones in the same order.
-    Words are taken as they are: nothing is stripped or folded. Numbers and booleans stand as their text.
+    A vocabulary that grows keeps the ids it gave; new words come after the old ones in the same
+    order. Words are taken as they are: nothing is stripped or folded. Numbers and booleans stand as
+    their text.
 
     Args:
         pad: word that fills up short rows; None or empty: there is none.
-        unk: word that stands for unknown ones; None or empty: looking an unknown word up is an error.
+        unk: word that stands for unknown ones; None or empty: looking one up is an error.
         ignore: word whose id is -100, which losses ignore; it takes no place among the ids.
     """
 
@@ -112,14 +119,14 @@ class Vocabulary:
         """Return the word's id, or the unknown word's.
 
         Raises:
-            UnknownWord: the word is unknown, and there is no unknown word.
+            UnknownWordError: the word is unknown, and there is no unknown word.
         """
         found = self._ids.get(word) if type(word) is str else self._ids.get(text_of(word))
         if found is not None:
             return found
         if self.unk is not None:
             return self._ids[self.unk]
-        raise UnknownWord(text_of(word), self._words)
+        raise UnknownWordError(text_of(word), self._words)
 
     def word(self, id: int) -> str:
         """Return the word of an id; the ignored word for -100."""
@@ -147,7 +154,10 @@ class Vocabulary:
         return f"Vocabulary({len(self)} words, pad={self.pad!r}, unk={self.unk!r})"
 
     def numbers(self) -> dict[str, int]:
-        """Return what a config may ask for: size, and the ids of the special words that there are."""
+        """Return what a config may ask for.
+
+        Size, and the ids of the special words that there are.
+        """
         found = {"size": len(self), "pad_id": self.pad_id, "unk_id": self.unk_id}
         return {name: value for name, value in found.items() if value is not None}
 
@@ -167,10 +177,12 @@ class Vocabulary:
         """Return the vocabulary of plain data; `source` names it in errors.
 
         Raises:
-            DataError: the data is no vocabulary, repeats a word, or its special words are not first.
+            DataError: it is no vocabulary, repeats a word, or its special words are not first.
         """
         if not isinstance(plain, dict) or plain.get("schema") != _SCHEMA:
-            raise DataError(f'{source} is no vocabulary: expected an object with "schema": "{_SCHEMA}"')
+            raise DataError(
+                f'{source} is no vocabulary: expected an object with "schema": "{_SCHEMA}"'
+            )
         words, counts = plain.get("words"), plain.get("counts")
         if (
             not isinstance(words, list)
@@ -216,7 +228,9 @@ class Vocabulary:
 
 
 def text_of(value: Any) -> str:
-    """Return the text under which a value stands in a vocabulary: texts as they are, numbers as written.
+    """Return the text under which a value stands in a vocabulary.
+
+    Texts as they are, numbers as written.
 
     Raises:
         TypeError: the value is neither text, number nor boolean.

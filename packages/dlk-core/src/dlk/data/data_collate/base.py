@@ -26,7 +26,7 @@ class DataCollate(ABC):
 
     @property
     def depths(self) -> Mapping[str, int]:
-        """How deep the rows of a column nest, for the columns of which the config says it; none by default."""
+        """How deep the rows of a column nest, where the config says it; nowhere by default."""
         return {}
 
     @abstractmethod

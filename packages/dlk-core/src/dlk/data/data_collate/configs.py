@@ -16,11 +16,14 @@ class DefaultDataCollateConfig(Base):
     """Pads rows to the longest of the batch, and makes masks."""
 
     key_padding_pairs = DictField(
-        {}, help="padding value of columns of lists; such columns are padded with 0 where nothing is said"
+        {},
+        help="padding value of columns of lists; 0 for those that are not named",
     )
     key_padding_pairs_2d = DictField({}, help="padding value of columns of lists of lists")
     key_padding_pairs_3d = DictField({}, help="padding value of columns of lists nested three deep")
-    key_no_padding = ListField([], help="columns whose rows all have one shape: stacked as they are")
+    key_no_padding = ListField(
+        [], help="columns whose rows all have one shape: stacked as they are"
+    )
     gen_mask = DictField(
         {}, help="masks to make: {column: name of its mask}, true where the row has a value"
     )
@@ -61,4 +64,5 @@ class DefaultDataCollateConfig(Base):
                 yield "gen_mask", f'the mask "{mask}" has the name of a column'
         for name in self.gen_mask:
             if name in self.key_no_padding:
-                yield "gen_mask", f'"{name}" is not padded, so it has no mask. {did_you_mean(name, self.declared())}'.rstrip()
+                hint = did_you_mean(name, self.declared())
+                yield "gen_mask", f'"{name}" is not padded, so it has no mask. {hint}'.rstrip()

@@ -26,8 +26,8 @@ __all__ = ["DefaultDataCollate"]
 class DefaultDataCollate(DataCollate):
     """Scalars are stacked (B,), lists padded (B, T) and, where declared, (B, T, U) or (B, T, U, V).
 
-    Lists of which nothing is said are padded with 0. Masks are bool and have their column's shape, true where the
-    row has a value, whatever that value is.
+    Lists of which nothing is said are padded with 0. Masks are bool and have their column's shape,
+    true where the row has a value, whatever that value is.
     """
 
     def __init__(self, config: DefaultDataCollateConfig, setup: Setup) -> None:
@@ -50,7 +50,7 @@ class DefaultDataCollate(DataCollate):
         """Return the batch; see `DataCollate.__call__`. Columns that are absent get no mask either.
 
         Raises:
-            DataError: rows of `key_no_padding` differ in shape, or nest deeper than 1 without a declaration.
+            DataError: rows of `key_no_padding` differ in shape, or rows nest deeper than declared.
         """
         batch: dict[str, Tensor] = {}
         for name, rows in items.items():
@@ -64,10 +64,12 @@ class DefaultDataCollate(DataCollate):
             try:
                 return rows.stack()
             except ValueError as error:
-                raise DataError(f'column "{name}" is not padded, but its rows differ in shape: {error}') from error
+                raise DataError(
+                    f'column "{name}" is not padded, but its rows differ in shape: {error}'
+                ) from error
         if rows.depth > 1 and name not in self._depths:
             raise DataError(
-                f'column "{name}" holds lists nested {rows.depth} deep: name it in key_padding_pairs_{rows.depth}d, '
-                "or in key_no_padding"
+                f'column "{name}" holds lists nested {rows.depth} deep: name it in '
+                f"key_padding_pairs_{rows.depth}d, or in key_no_padding"
             )
         return rows.pad(self.padding.get(name, 0))

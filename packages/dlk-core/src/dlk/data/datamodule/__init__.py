@@ -1,4 +1,7 @@
-"""Data modules: processed splits to batches. Names come from `dlk.data.datamodule.base` when asked for."""
+"""Data modules: processed splits to batches.
+
+Names come from `dlk.data.datamodule.base` when asked for.
+"""
 
 from __future__ import annotations
 

@@ -44,8 +44,8 @@ class DataModule(ABC):
     ) -> DataLoader[dict[str, Tensor]] | None:
         """Return the loader of a split; None where there is none.
 
-        Loaders other than "train" go in row order, never split the records of one `_row` over two batches, and give
-        each row to one rank.
+        Loaders other than "train" go in row order, never split the records of one `_row` over two
+        batches, and give each row to one rank.
 
         Args:
             name: train, valid, test or predict.
@@ -55,7 +55,7 @@ class DataModule(ABC):
 
     @abstractmethod
     def batch(self, columns: Mapping[str, Sequence[Any]]) -> dict[str, Tensor]:
-        """Return the columns of a request as one batch: the dtypes, padding and masks of the loaders."""
+        """Return the columns of a request as one batch, typed and padded as the loaders do."""
 
     @abstractmethod
     def set_epoch(self, epoch: int) -> None:

@@ -12,22 +12,28 @@ __all__ = ["DefaultDataModuleConfig"]
 
 @cregister("datamodule", "default")
 class DefaultDataModuleConfig(Base):
-    """Batches of processed splits: shuffled and grouped by length for training, in row order otherwise."""
+    """Batches: shuffled and grouped by length for training, in row order otherwise."""
 
     train_batch_size = IntField(32, minimum=1, help="records in a training batch")
-    predict_batch_size = IntField(32, minimum=1, help="records in a batch of validation, test and prediction")
+    predict_batch_size = IntField(
+        32, minimum=1, help="records in a batch of validation, test and prediction"
+    )
     num_workers = IntField(
-        0, minimum=-1, help="processes that make batches; 0: the training process itself; -1: one per core"
+        0,
+        minimum=-1,
+        help="processes that make batches; 0: the training process itself; -1: one per core",
     )
     shuffle = BoolField(True, help="whether training records come in a new order each epoch")
     window = IntField(
         20,
         minimum=0,
-        help="batches whose records are sorted by length together, so that little is padded; 0: plain shuffle",
+        help="batches sorted by length together, so that little is padded; 0: plain shuffle",
     )
     drop_last = BoolField(False, help="whether an incomplete last training batch is left out")
     pin_memory = BoolField(
-        None, additions=[None], help="whether batches lie in page-locked memory; null: where there is a GPU"
+        None,  # type: ignore[arg-type]  # intc's type leaves the additions out
+        additions=[None],
+        help="whether batches lie in page-locked memory; null: where there is a GPU",
     )
 
     children = {"dataset": one(default="default"), "data_collate": one(default="default")}  # noqa: RUF012 - a declaration, as the fields are
@@ -36,7 +42,9 @@ class DefaultDataModuleConfig(Base):
         """Reads the dataset's columns; writes them, the masks and `_index`."""
         rows = child(self, "dataset").signature()
         joined = child(self, "data_collate").signature()
-        return Signature(reads=rows.reads, writes=tuple(dict.fromkeys((*rows.writes, *joined.writes))))
+        return Signature(
+            reads=rows.reads, writes=tuple(dict.fromkeys((*rows.writes, *joined.writes)))
+        )
 
     def rules(self) -> Iterable[tuple[str, str]]:
         """Yield columns that the collate names and the dataset does not have."""

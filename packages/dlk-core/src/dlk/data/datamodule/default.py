@@ -31,7 +31,7 @@ SPLITS = ("train", "valid", "test", "predict")
 
 @register("datamodule", "default")
 class DefaultDataModule(DataModule):
-    """Loaders of the splits of a processed folder; which columns and types is the dataset's, padding the collate's."""
+    """Loaders of a processed folder: columns and types by the dataset, padding by the collate."""
 
     def __init__(self, config: DefaultDataModuleConfig, setup: Setup) -> None:
         super().__init__(config, setup)
@@ -74,7 +74,9 @@ class DefaultDataModule(DataModule):
         rank, world_size = _place(rank, world_size)
         records = self.dataset.open(split, depths=self.collate.depths, partial=name == "predict")
         if name == "train":
-            self._train = TrainLoader(records, self._train_batches(records, rank, world_size), **self._options())
+            self._train = TrainLoader(
+                records, self._train_batches(records, rank, world_size), **self._options()
+            )
             return self._train
         rows = split.ragged("_row").values if "_part" in split.column_names else None
         batches = EvalBatches(
@@ -109,7 +111,7 @@ class DefaultDataModule(DataModule):
         return self.collate(self.dataset.items(columns, depths=self.collate.depths))
 
     def set_epoch(self, epoch: int) -> None:
-        """Say which epoch the training loader made last is to give next; nothing where there is none."""
+        """Say which epoch the training loader, if one was made, is to give next."""
         if self._train is not None:
             self._train.set_epoch(epoch)
 
@@ -117,8 +119,9 @@ class DefaultDataModule(DataModule):
 class TrainLoader(DataLoader[dict[str, Tensor]]):
     """A loader that knows its place: saved after any batch, it goes on with the next one.
 
-    The order depends on (seed, epoch) alone, so the place is all there is to save. It counts the batches handed
-    out, not those that workers prepared ahead. A place at the end of an epoch is the start of the next.
+    The order depends on (seed, epoch) alone, so the place is all there is to save. It counts the
+    batches handed out, not those that workers prepared ahead. A place at the end of an epoch is the
+    start of the next.
     """
 
     def __init__(self, records: Records, batches: TrainBatches, **options: Any) -> None:

@@ -21,7 +21,8 @@ Items = dict[str, Ragged]
 class Records:
     """The typed columns of one split, taken a whole batch at a time.
 
-    torch's loader calls `__getitems__` with the numbers of a batch and hands the result to the collate.
+    torch's loader calls `__getitems__` with the numbers of a batch and hands the result to the
+    collate.
     """
 
     def __init__(self, columns: Mapping[str, Ragged], size: int) -> None:
@@ -40,7 +41,10 @@ class Records:
         import numpy as np
 
         numbers = np.asarray(indices, dtype=np.int64)
-        return {**{name: column.take(numbers) for name, column in self.columns.items()}, "_index": Ragged(numbers)}
+        return {
+            **{name: column.take(numbers) for name, column in self.columns.items()},
+            "_index": Ragged(numbers),
+        }
 
 
 class Dataset(ABC):

@@ -28,7 +28,10 @@ class DefaultDatasetConfig(Base):
         known = ("long", "int", "float", "bool")
         for name, kind in self.key_type_pairs.items():
             if kind not in known:
-                yield "key_type_pairs", f'"{name}": expected one of {", ".join(known)}, got {kind!r}'
+                yield (
+                    "key_type_pairs",
+                    f'"{name}": expected one of {", ".join(known)}, got {kind!r}',
+                )
         if not self.key_type_pairs:
             yield "key_type_pairs", "expected at least one column"
         if "_index" in self.key_type_pairs:

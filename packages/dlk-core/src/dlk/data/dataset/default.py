@@ -36,15 +36,16 @@ class DefaultDataset(Dataset):
         self.types = {name: _TYPES[kind] for name, kind in config.key_type_pairs.items()}
 
     def open(self, split: Split, *, depths: Mapping[str, int], partial: bool) -> Records:
-        """Return the records of a split; see `Dataset.open`. Values keep their stored width until a batch is made."""
+        """Return the records; see `Dataset.open`. Values keep their stored width until taken."""
         names = split.column_names
         columns: dict[str, Ragged] = {}
         for name, dtype in self.types.items():
             if name not in names:
                 if partial:
                     continue
+                hint = did_you_mean(name, names)
                 raise DataError(
-                    f'{split.folder} has no column "{name}", which key_type_pairs names. {did_you_mean(name, names)} '
+                    f'{split.folder} has no column "{name}", which key_type_pairs names. {hint} '
                     f'Is a step missing that writes it, or must the processor\'s "keep" name it?'
                 )
             column = split.ragged(name)
@@ -90,11 +91,14 @@ def _check(column: Ragged, name: str, dtype: type[np.generic], depth: int | None
     """Refuse values that the type would change, and rows that nest otherwise than declared."""
     if depth is not None and column.depth != depth and column.values.size:
         raise DataError(
-            f'column "{name}" holds {_nesting(column.depth)}, and data_collate pads {_nesting(depth)}'
+            f'column "{name}" holds {_nesting(column.depth)}, '
+            f"and data_collate pads {_nesting(depth)}"
         )
     values = column.values
     if values.dtype.kind == "f" and np.dtype(dtype).kind in "iub" and values.size:
-        raise DataError(f'column "{name}" holds numbers with fractions ({values.dtype}): its type is "float"')
+        raise DataError(
+            f'column "{name}" holds numbers with fractions ({values.dtype}): its type is "float"'
+        )
     if np.dtype(dtype).kind == "i" and values.dtype.kind in "iu" and values.size:
         low, high = int(values.min()), int(values.max())
         limits = np.iinfo(dtype)  # type: ignore[type-var]  # of integers here

@@ -1,4 +1,7 @@
-"""Processors: raw data to processed data. Names come from `dlk.data.processor.base` when asked for."""
+"""Processors: raw data to processed data.
+
+Names come from `dlk.data.processor.base` when asked for.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a processor is: raw data to processed splits offline, raw columns to processed columns online."""
+"""What a processor is: raw data to processed splits offline, raw columns to columns online."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Online:
     """What became of a request.
 
     Attributes:
-        columns: raw and made columns of the good rows, all of one length, with `_row` (and `_part` where rows became
-            several records).
+        columns: raw and made columns of the good rows, all of one length, with `_row` (and `_part`
+            where rows became several records).
         errors: the bad rows, by their number in the request.
     """
 
@@ -55,7 +55,7 @@ class Processor(ABC):
 
     @abstractmethod
     def fit_transform(self, data: Mapping[str, Any], out_dir: str | os.PathLike[str]) -> Report:
-        """Learn on ``data["train"]`` and replace `out_dir` by the splits given and a new meta folder.
+        """Learn on ``data["train"]``; replace `out_dir` by the splits and a new meta folder.
 
         Args:
             data: any of train, valid and test, each of any kind that `dlk.data.inputs` reads.
@@ -63,9 +63,11 @@ class Processor(ABC):
         """
 
     @abstractmethod
-    def transform(self, data: Mapping[str, Any], out_dir: str | os.PathLike[str], *, stage: str) -> Report:
-        """Write splits into `out_dir` with what was learnt before (``setup.meta``); others there stay."""
+    def transform(
+        self, data: Mapping[str, Any], out_dir: str | os.PathLike[str], *, stage: str
+    ) -> Report:
+        """Write splits into `out_dir` with what was learnt before; others there stay."""
 
     @abstractmethod
     def online(self, columns: Mapping[str, Sequence[Any]]) -> Online:
-        """Process the columns of a request with what was learnt before; writes nothing, changes nothing."""
+        """Process the columns of a request with what was learnt before; change nothing."""

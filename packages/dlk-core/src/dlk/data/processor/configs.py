@@ -24,12 +24,19 @@ class DefaultProcessorConfig(Base):
     """Runs subprocessors in order over the splits and stores what they write."""
 
     feed_order = ListField(
-        [], help="the steps in order, by alias or else name; []: in the order in which they are written"
+        [],
+        help="the steps in order, by alias or else name; []: as they are written",
     )
-    processed_data_dir = PathField("data/processed_data", help="folder of the processed splits and the meta folder")
-    keep = ListField([], help="columns to make and store though no step reads them, such as offsets")
+    processed_data_dir = PathField(
+        "data/processed_data", help="folder of the processed splits and the meta folder"
+    )
+    keep = ListField(
+        [], help="columns to make and store though no step reads them, such as offsets"
+    )
     bad_rows = StrField(
-        "stop", options=["stop", "reject"], help="what a bad row does: end the run, or go into rejects.jsonl"
+        "stop",
+        options=["stop", "reject"],
+        help="what a bad row does: end the run, or go into rejects.jsonl",
     )
     chunk_size = IntField(4096, minimum=1, help="rows that are processed and written at once")
     seed = IntField(0, minimum=0, help="seed of steps that draw random numbers")
@@ -41,14 +48,16 @@ class DefaultProcessorConfig(Base):
         return tuple(self.feed_order) or tuple(children(self, "subprocessor"))
 
     def signature(self) -> Signature:
-        """Reads what its first steps need from outside; writes what all write while training data is processed."""
+        """Reads what its steps need from outside; writes what they all write."""
         steps = children(self, "subprocessor")
         reads: dict[str, None] = {}
         writes: dict[str, None] = {}
         meta: dict[str, None] = {}
         for name in self.order():
             signature = steps[name].signature()
-            reads.update(dict.fromkeys(column for column in signature.reads if column not in writes))
+            reads.update(
+                dict.fromkeys(column for column in signature.reads if column not in writes)
+            )
             writes.update(dict.fromkeys(signature.writes))
             meta.update(dict.fromkeys(signature.meta))
         return Signature(reads=tuple(reads), writes=tuple(writes), meta=tuple(meta))
@@ -60,11 +69,17 @@ class DefaultProcessorConfig(Base):
         steps = children(self, "subprocessor")
         for name in self.feed_order:
             if name not in steps:
-                yield "feed_order", f'there is no step "{name}". {did_you_mean(str(name), steps)}'.rstrip()
+                yield (
+                    "feed_order",
+                    f'there is no step "{name}". {did_you_mean(str(name), steps)}'.rstrip(),
+                )
         if self.feed_order:
             twice = {name for name in self.feed_order if list(self.feed_order).count(name) > 1}
             if twice:
                 yield "feed_order", f"names {', '.join(sorted(twice))} twice"
             missing = [name for name in steps if name not in self.feed_order]
             if missing:
-                yield "feed_order", f"leaves out {', '.join(missing)}: name it, or take the subprocessor away"
+                yield (
+                    "feed_order",
+                    f"leaves out {', '.join(missing)}: name it, or take the subprocessor away",
+                )

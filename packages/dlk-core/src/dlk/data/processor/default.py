@@ -1,4 +1,4 @@
-"""The processor that runs subprocessors over chunks of columns: one code path offline and online."""
+"""The processor that runs subprocessors over chunks of columns: one path offline and online."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ class Step:
 class DefaultProcessor(Processor):
     """Runs the steps of `feed_order` chunk by chunk.
 
-    Before any work, the columns that steps read are checked against the input and the steps before. Steps that
-    learn go through the training split first, with only those steps before them that make what they read. Then
-    each chunk runs through all steps of its split and is written with its raw columns and `_row`, the number of
-    the input row in its split.
+    Before any work, the columns that steps read are checked against the input and the steps before.
+    Steps that learn go through the training split first, with only those steps before them that
+    make what they read. Then each chunk runs through all steps of its split and is written with its
+    raw columns and `_row`, the number of the input row in its split.
     """
 
     def __init__(self, config: DefaultProcessorConfig, setup: Setup) -> None:
@@ -65,7 +65,9 @@ class DefaultProcessor(Processor):
         self._order: tuple[str, ...] = config.order()
         self.steps: tuple[Step, ...] = self._build(setup)
         self._plans = {
-            (stage, split): self._plan(self.steps, stage, split) for stage in SPLITS for split in SPLITS[stage]
+            (stage, split): self._plan(self.steps, stage, split)
+            for stage in SPLITS
+            for split in SPLITS[stage]
         }
 
     def _build(self, setup: Setup) -> tuple[Step, ...]:
@@ -75,11 +77,15 @@ class DefaultProcessor(Processor):
             config = configs[name]
             splits = {stage: tuple(getattr(config, f"{stage}_data_set")) for stage in SPLITS}
             run: Subprocessor = register.build(config, setup)
-            steps.append(Step(name, node_of(config).path, run, splits, tuple(config.signature().meta)))
+            steps.append(
+                Step(name, node_of(config).path, run, splits, tuple(config.signature().meta))
+            )
         return tuple(steps)
 
-    def _plan(self, steps: Sequence[Step], stage: str, split: str) -> tuple[tuple[Step, frozenset[str]], ...]:
-        """Return the steps that run on a split, each with the columns that later steps or `keep` want of it."""
+    def _plan(
+        self, steps: Sequence[Step], stage: str, split: str
+    ) -> tuple[tuple[Step, frozenset[str]], ...]:
+        """Return the steps that run on a split, each with the columns that are wanted of it."""
         plan: list[tuple[Step, frozenset[str]]] = []
         wanted = set(self.keep)
         for step in reversed([step for step in steps if step.is_on(stage, split)]):
@@ -87,7 +93,7 @@ class DefaultProcessor(Processor):
             wanted.update(step.run.reads)
         return tuple(reversed(plan))
 
-    # Offline ---------------------------------------------------------------------------------------------------
+    # Offline -------------------------------------------------------------------------------------
 
     def fit_transform(self, data: Mapping[str, Any], out_dir: str | os.PathLike[str]) -> Report:
         """Learn on the training split, write all splits; see `Processor.fit_transform`.
@@ -114,8 +120,12 @@ class DefaultProcessor(Processor):
                 handle.write("\n")
         return report
 
-    def transform(self, data: Mapping[str, Any], out_dir: str | os.PathLike[str], *, stage: str) -> Report:
-        """Write splits beside those that are there, with what was learnt before; see `Processor.transform`.
+    def transform(
+        self, data: Mapping[str, Any], out_dir: str | os.PathLike[str], *, stage: str
+    ) -> Report:
+        """Write splits beside those that are there, with what was learnt before.
+
+        See `Processor.transform`.
 
         Raises:
             ConfigError: as `fit_transform`.
@@ -149,10 +159,15 @@ class DefaultProcessor(Processor):
                 available.update(name for name in step.run.writes if name != "_part")
             parts = [step for step, _ in self._plans[stage, split] if "_part" in step.run.writes]
             for step in parts[1:]:
-                problems[Problem(step.path, f"{parts[0].name} splits rows into records already; one step may")] = None
+                problems[
+                    Problem(
+                        step.path, f"{parts[0].name} splits rows into records already; one step may"
+                    )
+                ] = None
             for name in self.keep:
                 if name not in available:
-                    message = f'keep: no step writes "{name}", nor has the input "{split}". {did_you_mean(name, available)}'
+                    hint = did_you_mean(name, available)
+                    message = f'keep: no step writes "{name}", nor has the input "{split}". {hint}'
                     problems[Problem(node_of(self.config).path, message.rstrip())] = None
         if problems:
             raise ConfigError(list(problems))
@@ -162,7 +177,12 @@ class DefaultProcessor(Processor):
         learns = {file: step.name for step in self.steps if step.run.learns for file in step.meta}
         made = {file for step in self.steps if step.run.stores for file in step.meta}
         if learning:
-            made.update(file for step, _ in self._plans["train", "train"] if step.run.learns for file in step.meta)
+            made.update(
+                file
+                for step, _ in self._plans["train", "train"]
+                if step.run.learns
+                for file in step.meta
+            )
         else:
             made.update(self.setup.meta.files)
         problems: dict[Problem, None] = {}
@@ -174,7 +194,9 @@ class DefaultProcessor(Processor):
                     if file in learns:
                         hint = f"{learns[file]} learns it on the training split: process that first"
                     else:
-                        hint = f"no step learns it. {did_you_mean(file, made | set(learns))}".rstrip()
+                        hint = (
+                            f"no step learns it. {did_you_mean(file, made | set(learns))}".rstrip()
+                        )
                     problems[Problem(step.path, f"needs {file}, and {hint}")] = None
         if problems:
             raise ConfigError(list(problems))
@@ -198,7 +220,9 @@ class DefaultProcessor(Processor):
             yield {name: made[name] for name in step.run.reads}
             advance(rows)
 
-    def _write(self, sources: Mapping[str, Source], folder: Path, stage: str, *, flat: bool = False) -> Report:
+    def _write(
+        self, sources: Mapping[str, Source], folder: Path, stage: str, *, flat: bool = False
+    ) -> Report:
         from dlk.data.store import SplitWriter
 
         report = Report()
@@ -208,7 +232,11 @@ class DefaultProcessor(Processor):
                 writer = SplitWriter(target)
                 rows, rejects = self._write_split(source, writer, stage, split, advance)
             records = writer.close({"split": split, "rows": rows, "rejects": rejects})
-            report.rows[split], report.records[split], report.rejects[split] = rows, records, rejects
+            report.rows[split], report.records[split], report.rejects[split] = (
+                rows,
+                records,
+                rejects,
+            )
         return report
 
     def _write_split(
@@ -222,8 +250,10 @@ class DefaultProcessor(Processor):
             self._stop_at(bad, split)
             if bad:
                 with open(writer.folder / REJECTS, "a", encoding="utf-8") as handle:
-                    for row in sorted(bad):
-                        handle.write(json.dumps(_reject(split, bad[row]), ensure_ascii=False) + "\n")
+                    handle.writelines(
+                        json.dumps(_reject(split, bad[row]), ensure_ascii=False) + "\n"
+                        for row in sorted(bad)
+                    )
             if made["_row"]:
                 writer.write(made)
             rows, rejects = rows + size, rejects + len(bad)
@@ -235,10 +265,10 @@ class DefaultProcessor(Processor):
             first = bad[min(bad)]
             more = f" ({len(bad)} bad rows in this chunk)" if len(bad) > 1 else ""
             raise DataError(
-                f'{split}: {first}{more}. With "bad_rows": "reject" such rows are left out and listed.'
+                f'{split}: {first}{more}. With "bad_rows": "reject" they are left out and listed.'
             ) from first
 
-    # Online ----------------------------------------------------------------------------------------------------
+    # Online --------------------------------------------------------------------------------------
 
     def online(self, columns: Mapping[str, Sequence[Any]]) -> Online:
         """Process the columns of a request; see `Processor.online`.
@@ -265,7 +295,7 @@ class DefaultProcessor(Processor):
         made = self._run(plan, {**given, "_row": list(range(rows))}, "online", "online", bad)
         return Online(made, dict(sorted(bad.items())))
 
-    # Both ------------------------------------------------------------------------------------------------------
+    # Both ----------------------------------------------------------------------------------------
 
     def _run(
         self,
@@ -275,7 +305,7 @@ class DefaultProcessor(Processor):
         split: str,
         bad: dict[int, RowError],
     ) -> Columns:
-        """Run the steps over one chunk, which has `_row`; bad rows go into `bad` and out of the result."""
+        """Run the steps over a chunk with `_row`; bad rows go into `bad`, out of the result."""
         for step, wanted in plan:
             while True:
                 ctx = TransformContext(stage, split, columns["_row"], wanted, self.seed)
@@ -284,7 +314,9 @@ class DefaultProcessor(Processor):
                     new = step.run.transform({**given, "_row": columns["_row"]}, ctx)
                 except RowError as error:
                     if error.row not in columns["_row"]:
-                        raise ValueError(f"{step.path} was not given the row of its error: {error}") from error
+                        raise ValueError(
+                            f"{step.path} was not given the row of its error: {error}"
+                        ) from error
                     ctx.bad.setdefault(error.row, error)
                     bad.update(ctx.bad)
                     columns = _without(columns, ctx.bad)
@@ -302,13 +334,16 @@ def _open(data: Mapping[str, Any], stage: str) -> dict[str, Source]:
     wrong = [str(split) for split in data if split not in known]
     if wrong:
         raise DataError(
-            f"stage {stage} takes the splits {', '.join(known)}, got {', '.join(wrong)}. {did_you_mean(wrong[0], known)}"
+            f"stage {stage} takes the splits {', '.join(known)}, got {', '.join(wrong)}. "
+            + did_you_mean(wrong[0], known)
         )
-    return {split: open_input(data[split], name=split) for split in known if data.get(split) is not None}
+    return {
+        split: open_input(data[split], name=split) for split in known if data.get(split) is not None
+    }
 
 
 def _needed(before: Sequence[Step], step: Step) -> list[Step]:
-    """Return the steps before one that make what it reads, directly or through each other, in order."""
+    """Return the steps that make what a step reads, directly or through each other, in order."""
     wanted = set(step.run.reads)
     found: list[Step] = []
     for each in reversed([other for other in before if other.is_on("train", "train")]):
@@ -328,17 +363,21 @@ def _numbered(source: Source, size: int) -> Iterator[Columns]:
 
 
 def _merged(columns: Columns, new: Columns, step: Step) -> Columns:
-    """Return the columns with those that a step wrote; where it split rows, the others are repeated."""
+    """Return the columns with those that a step wrote; repeat the others where it split rows."""
     unknown = [name for name in new if name not in step.run.writes and name != "_row"]
     if unknown:
-        raise ValueError(f"{step.path} writes {', '.join(unknown)}, which its signature does not say")
+        raise ValueError(
+            f"{step.path} writes {', '.join(unknown)}, which its signature does not say"
+        )
     if ("_row" in new) != ("_part" in new):
         raise ValueError(f"{step.path} splits rows: it writes both _row and _part, or neither")
     if "_part" not in new:
         expected = len(columns["_row"])
         wrong = {name: len(values) for name, values in new.items() if len(values) != expected}
         if wrong:
-            raise ValueError(f"{step.path} was given {expected} records and wrote columns of {wrong}")
+            raise ValueError(
+                f"{step.path} was given {expected} records and wrote columns of {wrong}"
+            )
         return {**columns, **new}
     place = {row: position for position, row in enumerate(columns["_row"])}
     taken = [place[row] for row in new["_row"]]
@@ -360,12 +399,18 @@ def _reject(split: str, error: RowError) -> dict[str, Any]:
         text, shown = repr(shown), repr(shown)
     if len(text) > 1000:  # a reject file is for reading
         shown = text[:1000] + "…"
-    return {"split": split, "row": error.row, "column": error.column, "value": shown, "reason": error.reason}
+    return {
+        "split": split,
+        "row": error.row,
+        "column": error.column,
+        "value": shown,
+        "reason": error.reason,
+    }
 
 
 @contextmanager
 def _progress(title: str, total: int | None) -> Iterator[Any]:
-    """Show a bar on a terminal, nothing elsewhere; gives a function that is told how many rows were done."""
+    """Show a bar on a terminal, nothing elsewhere; give a function that is told rows done."""
     import sys
 
     if not sys.stderr.isatty():
@@ -375,7 +420,10 @@ def _progress(title: str, total: int | None) -> Iterator[Any]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     parts: Iterable[Any] = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
     )
     with Progress(*parts, console=Console(stderr=True)) as bar:
         task = bar.add_task(title, total=total)

@@ -1,4 +1,7 @@
-"""Subprocessors: the steps of a processor. Names come from `dlk.data.subprocessor.base` when asked for."""
+"""Subprocessors.
+
+The steps of a processor. Names come from `dlk.data.subprocessor.base` when asked for.
+"""
 
 from __future__ import annotations
 

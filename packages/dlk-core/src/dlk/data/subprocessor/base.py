@@ -1,4 +1,7 @@
-"""What a subprocessor is: a pure function of columns, and perhaps something it learns on the training split."""
+"""What a subprocessor is.
+
+A pure function of columns, and perhaps something it learns on the training split.
+"""
 
 from __future__ import annotations
 
@@ -58,20 +61,26 @@ class TransformContext:
         self.bad.setdefault(row, RowError(row, column, value, reason))
 
     def rng(self, position: int) -> random.Random:
-        """Return the random numbers of a record: the same for the same seed and input row, in any chunk."""
-        return random.Random(f"{self.seed}:{self.rows[position]}")
+        """Return the random numbers of a record.
+
+        The same for the same seed and input row, in any chunk.
+        """
+        return random.Random(f"{self.seed}:{self.rows[position]}")  # noqa: S311 - draws, no secrets
 
 
 class Subprocessor(ABC):
     """One step of a processor.
 
-    The config's signature says which columns are read and written, with `_part` among the written ones where a row
-    may become several records; a step is given the columns it reads, and `_row`. Objects are used from many threads
-    at once: after `fit`, nothing changes them.
+    The config's signature says which columns are read and written, with `_part` among the written
+    ones where a row may become several records; a step is given the columns it reads, and `_row`.
+    Objects are used from many threads at once: after `fit`, nothing changes them.
     """
 
     learns = False
-    """Whether `fit` learns something on the training split: the files that the signature's `meta` names."""
+    """Whether `fit` learns something on the training split.
+
+    The files that the signature's `meta` names.
+    """
     stores = False
     """Whether `store` puts the files that the signature's `meta` names into the meta folder."""
 
@@ -85,7 +94,9 @@ class Subprocessor(ABC):
         self.output_map: dict[str, str] = dict(getattr(config, "output_map", {}))
 
     def fit(self, chunks: Iterable[Columns], meta: Meta) -> None:
-        """Learn from the training split, and put what was learnt into `meta`. Called where `learns` is true.
+        """Learn from the training split, and put what was learnt into `meta`.
+
+        Called where `learns` is true.
 
         Args:
             chunks: the columns that the step reads, chunk by chunk.
@@ -94,17 +105,21 @@ class Subprocessor(ABC):
         raise TypeError(f"{type(self).__name__} says it learns, and has no fit")
 
     def store(self, meta: Meta) -> None:
-        """Put the files that serving needs into `meta`, before any chunk. Called where `stores` is true."""
+        """Put the files that serving needs into `meta`, before any chunk.
+
+        Called where `stores` is true.
+        """
         raise TypeError(f"{type(self).__name__} says it stores, and has no store")
 
     @abstractmethod
     def transform(self, columns: Columns, ctx: TransformContext) -> Columns:
         """Return the columns written, as long as those read, without changing those.
 
-        Where a row becomes several records, the result also has `_row` (taken from the columns given) and `_part`
-        (from 0 within the row), and all its columns are as long as these; the rows keep their order.
+        Where a row becomes several records, the result also has `_row` (taken from the columns
+        given) and `_part` (from 0 within the row), and all its columns are as long as these; the
+        rows keep their order.
 
         Raises:
-            RowError: one record is bad; its `row` is the input row (``columns["_row"]``). `ctx.bad_row` takes the
-                position instead, and reports many at once.
+            RowError: one record is bad; its `row` is the input row (``columns["_row"]``).
+                `ctx.bad_row` takes the position instead, and reports many at once.
         """

@@ -44,7 +44,9 @@ class SubprocessorConfig(Base):
     predict_data_set = ListField(
         ["predict"], help='["predict"]: the step runs on data to predict; []: it does not'
     )
-    online_data_set = ListField(["online"], help='["online"]: the step runs when serving; []: it does not')
+    online_data_set = ListField(
+        ["online"], help='["online"]: the step runs when serving; []: it does not'
+    )
     input_map = MapField({}, help="columns read")
     output_map = MapField({}, help="columns written")
 
@@ -66,7 +68,8 @@ class FastTokenizerConfig(SubprocessorConfig):
 
     tokenizer_path = AssetField(MISSING, help="tokenizer.json of the `tokenizers` library")
     tokenizer = StrField(
-        "tokenizer.json", help="name of the copy in the meta folder; its entry gives size and special ids"
+        "tokenizer.json",
+        help="name of the copy in the meta folder; its entry gives size and special ids",
     )
     input_type = StrField("single", options=["single", "pair"], help="one text a row, or two")
 
@@ -74,7 +77,10 @@ class FastTokenizerConfig(SubprocessorConfig):
         """How long texts are cut."""
 
         max_length = IntField(
-            512, minimum=1, additions=[None], help="largest number of tokens, with special ones; null: no limit"
+            512,
+            minimum=1,
+            additions=[None],
+            help="largest number of tokens, with special ones; null: no limit",
         )
         direction = StrField("right", options=["right", "left"], help="the end that is cut off")
         stride = IntField(0, minimum=0, help="tokens that neighbouring windows share")
@@ -90,18 +96,21 @@ class FastTokenizerConfig(SubprocessorConfig):
         """How the texts are given."""
 
         is_pretokenized = BoolField(False, help="rows hold lists of words instead of texts")
-        add_special_tokens = BoolField(True, help="add the tokens of the post-processor ([CLS], [SEP])")
+        add_special_tokens = BoolField(
+            True, help="add the tokens of the post-processor ([CLS], [SEP])"
+        )
 
     process_data: Any = NestField(ProcessData, help="how the texts are given")
     expand_examples = BoolField(
         False, help="cut long texts into windows, each a record, instead of dropping their ends"
     )
     fix_offset = BoolField(
-        False, help="offsets of words count from the text's start, by the column of the words' offsets"
+        False,
+        help="offsets of words count from the text's start, by the column of the words' offsets",
     )
     normalizer = StrField(
         "default",
-        help="default: the file's; else some of nfc, nfd, lowercase, strip, strip_accents joined by +; none: no normalizer",
+        help="default: the file's; none; or some of nfc, nfd, lowercase, strip, strip_accents by +",
     )
     pre_tokenizer = StrField(
         "default",
@@ -138,7 +147,7 @@ class FastTokenizerConfig(SubprocessorConfig):
             "word_ids": "word_ids",
             "sequence_ids": "sequence_ids",
         },
-        help="columns written: ids always, type_ids of pairs, others where a later step or `keep` asks",
+        help="columns written: ids, type_ids of pairs; others where a step or `keep` asks",
     )
 
     def text_keys(self) -> tuple[str, ...]:
@@ -151,11 +160,15 @@ class FastTokenizerConfig(SubprocessorConfig):
         if not self.fix_offset:
             return ()
         return tuple(
-            key.replace("pretokenized_words", "pretokenized_word_offsets") for key in self.text_keys()
+            key.replace("pretokenized_words", "pretokenized_word_offsets")
+            for key in self.text_keys()
         )
 
     def signature(self) -> Signature:
-        """Reads the columns of the input type; writes every output it can make, and `_part` with windows."""
+        """Reads the columns of the input type.
+
+        Writes every output it can make, and `_part` with windows.
+        """
         writes = tuple(self.output_map.values()) + (("_part",) if self.expand_examples else ())
         return Signature(
             reads=tuple(self.input_map[key] for key in self.text_keys() + self.offset_keys()),
@@ -172,18 +185,34 @@ class FastTokenizerConfig(SubprocessorConfig):
         if self.expand_examples and cut.max_length is None:
             yield "truncation.max_length", "windows need a length, got null"
         if cut.max_length is not None and cut.stride >= cut.max_length:
-            yield "truncation.stride", f"expected less than max_length {cut.max_length}, got {cut.stride}"
+            yield (
+                "truncation.stride",
+                f"expected less than max_length {cut.max_length}, got {cut.stride}",
+            )
         if self.expand_examples and self.input_type == "pair" and cut.strategy == "longest_first":
-            yield "truncation.strategy", 'windows over pairs cut one text: expected "only_first" or "only_second"'
+            yield (
+                "truncation.strategy",
+                'windows over pairs cut one text: expected "only_first" or "only_second"',
+            )
         if self.input_type == "single" and cut.strategy == "only_second":
-            yield "truncation.strategy", 'a single text has no second one: expected "longest_first" or "only_first"'
+            yield (
+                "truncation.strategy",
+                'a single text has no second one: expected "longest_first" or "only_first"',
+            )
         if self.fix_offset and not self.process_data.is_pretokenized:
-            yield "fix_offset", "offsets of texts need no mending: it is for process_data.is_pretokenized"
+            yield (
+                "fix_offset",
+                "offsets of texts need no mending: it is for process_data.is_pretokenized",
+            )
         if self.normalizer not in {"default", "none"}:
             known = ("nfc", "nfd", "lowercase", "strip", "strip_accents")
             wrong = [part for part in self.normalizer.split("+") if part not in known]
             if wrong:
-                yield "normalizer", f"expected default, none, or some of {', '.join(known)} joined by +, got {wrong}"
+                options = ", ".join(known)
+                yield (
+                    "normalizer",
+                    f"expected default, none, or some of {options} by +, got {wrong}",
+                )
 
 
 @cregister("subprocessor", "token_gather")
@@ -194,40 +223,54 @@ class TokenGatherConfig(SubprocessorConfig):
     predict_data_set = ListField([], help="nothing is learnt there")
     online_data_set = ListField([], help="nothing is learnt there")
     gather_columns = ListField(
-        MISSING,
-        help='columns with words or nested lists of them, or {"column": "entities", "trace": "labels"} for those inside dicts',
+        MISSING,  # type: ignore[arg-type]  # stands for a required field of any kind
+        help='columns of words, or {"column": "entities", "trace": "labels"} for words in dicts',
     )
     token_vocab = StrField("token_vocab.json", help="name of the vocabulary in the meta folder")
     pad = StrField("[PAD]", additions=[None], help="word for padding, id 0; null: none")
-    unk = StrField("[UNK]", additions=[None], help="word for unknown ones; null: none, as for labels")
-    ignore = StrField(None, additions=[None], help="word whose id is -100, which losses ignore; null: none")
+    unk = StrField(
+        "[UNK]", additions=[None], help="word for unknown ones; null: none, as for labels"
+    )
+    ignore = StrField(
+        None, additions=[None], help="word whose id is -100, which losses ignore; null: none"
+    )
     update = AssetField(
-        None, additions=[None], bundle=False, help="vocabulary to start from, whose ids stay; null: none"
+        None,
+        additions=[None],
+        bundle=False,
+        help="vocabulary to start from, whose ids stay; null: none",
     )
     min_freq = IntField(1, minimum=1, help="words seen less often are left out")
-    most_common = IntField(-1, minimum=-1, help="at most so many words beside the special ones; -1: all")
+    most_common = IntField(
+        -1, minimum=-1, help="at most so many words beside the special ones; -1: all"
+    )
 
     def sources(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
         """Return (column, keys to follow inside its dicts) for each gathered column."""
-        found = []
+        found: list[tuple[str, tuple[str, ...]]] = []
         for each in self.gather_columns:
             if isinstance(each, str):
                 found.append((each, ()))
             else:
-                found.append((each["column"], tuple(str(each.get("trace") or "").split("."))))
-        return tuple((column, tuple(key for key in trace if key)) for column, trace in found)
+                trace = str(each.get("trace") or "")
+                found.append((each["column"], tuple(key for key in trace.split(".") if key)))
+        return tuple(found)
 
     def signature(self) -> Signature:
         """Reads the gathered columns; writes no column but a vocabulary."""
         return Signature(
-            reads=tuple(dict.fromkeys(column for column, _ in self.sources())), meta=(self.token_vocab,)
+            reads=tuple(dict.fromkeys(column for column, _ in self.sources())),
+            meta=(self.token_vocab,),
         )
 
     def rules(self) -> Iterable[tuple[str, str]]:
-        """Yield a problem for each gathered column that is neither a name nor a column with a trace."""
+        """Yield gathered columns that are neither a name nor a column with a trace."""
         yield from SubprocessorConfig.rules(self)
         if "valid" in self.train_data_set or "test" in self.train_data_set:
-            yield "train_data_set", f'a vocabulary is learnt from ["train"] alone, got {list(self.train_data_set)}'
+            yield (
+                "train_data_set",
+                f'a vocabulary is learnt from ["train"] alone, got {list(self.train_data_set)}',
+            )
         if not self.gather_columns:
             yield "gather_columns", "expected at least one column"
         for each in self.gather_columns:
@@ -238,7 +281,10 @@ class TokenGatherConfig(SubprocessorConfig):
                 and isinstance(each.get("trace", ""), str)
             )
             if not fits:
-                yield "gather_columns", f'expected a column or {{"column": …, "trace": …}}, got {each!r}'
+                yield (
+                    "gather_columns",
+                    f'expected a column or {{"column": …, "trace": …}}, got {each!r}',
+                )
 
 
 @cregister("subprocessor", "token2id")
@@ -252,7 +298,9 @@ class Token2IdConfig(SubprocessorConfig):
     def signature(self) -> Signature:
         """Reads the words, writes the ids, needs the vocabulary."""
         return Signature(
-            reads=(self.input_map["tokens"],), writes=(self.output_map["token_ids"],), meta=(self.vocab,)
+            reads=(self.input_map["tokens"],),
+            writes=(self.output_map["token_ids"],),
+            meta=(self.vocab,),
         )
 
 

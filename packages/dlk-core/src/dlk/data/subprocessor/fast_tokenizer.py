@@ -1,4 +1,7 @@
-"""Texts to ids by a `tokenizers` JSON file: the same file, options and code in training and in serving."""
+"""Texts to ids by a `tokenizers` JSON file.
+
+The same file, options and code in training and in serving.
+"""
 
 from __future__ import annotations
 
@@ -42,20 +45,26 @@ _SPECIALS = {
     "bos_id": ("[BOS]", "<s>", "<bos>", "<|startoftext|>", "<|endoftext|>"),
     "eos_id": ("[EOS]", "</s>", "<eos>", "<|endoftext|>"),
 }
-_SLOW_OUTPUTS = ("offsets", "word_ids", "sequence_ids", "tokens")  # encode_batch_fast leaves them empty
+_SLOW_OUTPUTS = (
+    "offsets",
+    "word_ids",
+    "sequence_ids",
+    "tokens",
+)  # encode_batch_fast leaves them empty
 
 
 @register("subprocessor", "fast_tokenizer")
 class FastTokenizer(Subprocessor):
     """Encodes one text or a pair a row, given as text or as words.
 
-    Padding and truncation stored in the file are switched off: rows keep their own length, and only the options
-    of the config cut. With `expand_examples` a long row becomes several records (`_part` 0, 1, …), windows that
-    share `truncation.stride` tokens. A copy of the tokenizer as used goes to the meta folder, and is what later
-    stages load: serving needs no file from outside.
+    Padding and truncation stored in the file are switched off: rows keep their own length, and only
+    the options of the config cut. With `expand_examples` a long row becomes several records
+    (`_part` 0, 1, …), windows that share `truncation.stride` tokens. A copy of the tokenizer as
+    used goes to the meta folder, and is what later stages load: serving needs no file from outside.
 
-    Outputs beside the ids (and the type ids of pairs) are made only where somebody reads them; without offsets and
-    word ids the faster encoder of `tokenizers` is used. Safe to use from many threads.
+    Outputs beside the ids (and the type ids of pairs) are made only where somebody reads them;
+    without offsets and word ids the faster encoder of `tokenizers` is used. Safe to use from many
+    threads.
     """
 
     stores = True
@@ -77,7 +86,9 @@ class FastTokenizer(Subprocessor):
         tokenizer.no_padding()
         tokenizer.no_truncation()
         _apply_options(tokenizer, config)
-        self._whole = Tokenizer.from_str(tokenizer.to_str()) if self.expand and self.is_pair else None
+        self._whole = (
+            Tokenizer.from_str(tokenizer.to_str()) if self.expand and self.is_pair else None
+        )
         self.copy: str = tokenizer.to_str(pretty=False)
         cut = config.truncation
         self.stride: int = cut.stride
@@ -85,12 +96,14 @@ class FastTokenizer(Subprocessor):
         self.strategy: str = cut.strategy
         self.room = 0  # tokens beside the special ones
         if cut.max_length is not None:
-            specials = tokenizer.num_special_tokens_to_add(self.is_pair) if self.add_special_tokens else 0
+            specials = (
+                tokenizer.num_special_tokens_to_add(self.is_pair) if self.add_special_tokens else 0
+            )
             self.room = cut.max_length - specials
             if self.room <= cut.stride:
                 raise ConfigError(
-                    f"max_length {cut.max_length} leaves {self.room} tokens beside {specials} special ones, "
-                    f"and windows share {cut.stride}: give more room"
+                    f"max_length {cut.max_length} leaves {self.room} tokens beside {specials} "
+                    f"special ones, and windows share {cut.stride}: give more room"
                 )
             tokenizer.enable_truncation(
                 cut.max_length, stride=cut.stride, strategy=cut.strategy, direction=cut.direction
@@ -107,13 +120,17 @@ class FastTokenizer(Subprocessor):
             with open_file(meta.path(self.file)) as handle:
                 if handle.read() != self.copy:
                     raise DataError(
-                        f'two tokenizers that differ would be kept as "{self.file}": name one of them otherwise'
+                        f'two tokenizers that differ would be kept as "{self.file}": '
+                        "name one of them otherwise"
                     )
             return
         meta.put(self.file, self.numbers, text=self.copy)
 
     def transform(self, columns: Columns, ctx: TransformContext) -> Columns:
-        """Return ids and the other outputs that are wanted; with windows, `_row` and `_part` too."""
+        """Return ids and the other outputs that are wanted.
+
+        With windows, `_row` and `_part` too.
+        """
         given = [columns[name] for name in self.text_columns]
         inputs = [
             [self._checked(value, position, name, ctx) for position, value in enumerate(texts)]
@@ -121,7 +138,7 @@ class FastTokenizer(Subprocessor):
         ]
         wanted = {key for key, name in self.output_map.items() if ctx.wants(name)}
         encodings = self._encode(inputs, ctx, fast=not wanted.intersection(_SLOW_OUTPUTS))
-        positions = range(len(encodings))
+        positions: Sequence[int] = range(len(encodings))
         result: Columns = {}
         if self.expand:
             windows = [[encoding, *encoding.overflowing] for encoding in encodings]
@@ -148,7 +165,9 @@ class FastTokenizer(Subprocessor):
             return []
         if isinstance(value, str):
             return value
-        ctx.bad_row(position, column, value, "expected a text" if value is not None else "there is no text")
+        ctx.bad_row(
+            position, column, value, "expected a text" if value is not None else "there is no text"
+        )
         return ""
 
     def _encode(self, inputs: list[list[Any]], ctx: TransformContext, *, fast: bool) -> list[Any]:
@@ -169,7 +188,9 @@ class FastTokenizer(Subprocessor):
                 found += encode([row], **options)
             except Exception as error:  # noqa: BLE001 - as above
                 value = row if not self.is_pair else list(row)
-                ctx.bad_row(position, self.text_columns[0], value, f"the tokenizer refuses it: {error}")
+                ctx.bad_row(
+                    position, self.text_columns[0], value, f"the tokenizer refuses it: {error}"
+                )
                 found += encode([self._empty()], **options)
         return found
 
@@ -180,7 +201,7 @@ class FastTokenizer(Subprocessor):
     def _with_room(
         self, rows: list[Any], inputs: list[list[Any]], ctx: TransformContext
     ) -> list[Any]:
-        """Return the rows, with an empty one where the text that is kept whole leaves no room for windows."""
+        """Return the rows, empty ones where the text kept whole leaves no room for windows."""
         assert self._whole is not None
         kept = 1 if self.strategy == "only_first" else 0
         lengths = self._whole.encode_batch_fast(
@@ -188,22 +209,29 @@ class FastTokenizer(Subprocessor):
         )
         checked = []
         for position, (row, encoding) in enumerate(zip(rows, lengths, strict=True)):
-            room = self.room - len(encoding.ids)
-            if room <= self.stride:
-                ctx.bad_row(
-                    position,
-                    self.text_columns[kept],
-                    row[kept],
-                    f"its {len(encoding.ids)} tokens leave {max(room, 0)} for the windows, which share {self.stride}",
-                )
-                row = self._empty()
-            checked.append(row)
+            used = len(encoding.ids)
+            room = self.room - used
+            if room > self.stride:
+                checked.append(row)
+                continue
+            checked.append(self._empty())
+            reason = (
+                f"its {used} tokens leave {max(room, 0)} for windows, which share {self.stride}"
+            )
+            ctx.bad_row(position, self.text_columns[kept], row[kept], reason)
         return checked
 
     def _offsets(
-        self, encodings: list[Any], positions: Sequence[int], columns: Columns, ctx: TransformContext
+        self,
+        encodings: list[Any],
+        positions: Sequence[int],
+        columns: Columns,
+        ctx: TransformContext,
     ) -> list[list[tuple[int, int]]]:
-        """Return (start, end) in characters for each token: of the text, or of the word unless `fix_offset`."""
+        """Return (start, end) in characters for each token.
+
+        Of the text, or of the word unless `fix_offset`.
+        """
         if not self.fix_offset:
             return [encoding.offsets for encoding in encodings]
         found = []
@@ -212,11 +240,18 @@ class FastTokenizer(Subprocessor):
                 found.append(self._from_text_start(encoding, position, columns))
             except (LookupError, TypeError):
                 column = self.offset_columns[0]
-                ctx.bad_row(position, column, columns[column][position], "expected (start, end) of each word")
+                ctx.bad_row(
+                    position,
+                    column,
+                    columns[column][position],
+                    "expected (start, end) of each word",
+                )
                 found.append(encoding.offsets)
         return found
 
-    def _from_text_start(self, encoding: Any, position: int, columns: Columns) -> list[tuple[int, int]]:
+    def _from_text_start(
+        self, encoding: Any, position: int, columns: Columns
+    ) -> list[tuple[int, int]]:
         words = [columns[column][position] for column in self.offset_columns]
         mended = []
         for (start, end), word, text in zip(
@@ -256,10 +291,10 @@ def _apply_options(tokenizer: Tokenizer, config: FastTokenizerConfig) -> None:
     if config.post_processor == "none":
         tokenizer.post_processor = None
     elif config.post_processor == "bert":
-        ids = [tokenizer.token_to_id(token) for token in ("[SEP]", "[CLS]")]
-        if None in ids:
+        sep, cls = tokenizer.token_to_id("[SEP]"), tokenizer.token_to_id("[CLS]")
+        if sep is None or cls is None:
             raise ConfigError('post_processor "bert" needs [CLS] and [SEP] in the tokenizer')
-        tokenizer.post_processor = processors.BertProcessing(("[SEP]", ids[0]), ("[CLS]", ids[1]))
+        tokenizer.post_processor = processors.BertProcessing(("[SEP]", sep), ("[CLS]", cls))
 
 
 def _numbers(tokenizer: Tokenizer) -> dict[str, int]:
@@ -268,7 +303,7 @@ def _numbers(tokenizer: Tokenizer) -> dict[str, int]:
     padding = tokenizer.padding
     for name, texts in _SPECIALS.items():
         ids = [tokenizer.token_to_id(text) for text in texts]
-        known = next((id for id in ids if id is not None), None)
+        known = next((found_id for found_id in ids if found_id is not None), None)
         if name == "pad_id" and padding is not None:
             known = padding["pad_id"]
         if known is not None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from dlk.data.subprocessor.base import Columns, Subprocessor, TransformContext
 from dlk.data.subprocessor.configs import Token2IdConfig
-from dlk.data.vocabulary import UnknownWord, Vocabulary
+from dlk.data.vocabulary import UnknownWordError, Vocabulary
 from dlk.registry import register
 
 if TYPE_CHECKING:
@@ -19,7 +19,8 @@ __all__ = ["Token2Id"]
 class Token2Id(Subprocessor):
     """Replaces each word by its id; lists nested to any depth keep their shape.
 
-    A row with a missing word, or with an unknown one where the vocabulary has no unknown word, is a bad row.
+    A row with a missing word, or with an unknown one where the vocabulary has no unknown word, is a
+    bad row.
     """
 
     def __init__(self, config: Token2IdConfig, setup: Setup) -> None:
@@ -35,7 +36,7 @@ class Token2Id(Subprocessor):
         for position, value in enumerate(columns[self.source]):
             try:
                 ids.append(_ids(value, vocabulary))
-            except UnknownWord as error:
+            except UnknownWordError as error:
                 ids.append(None)
                 ctx.bad_row(position, self.source, value, f"{error.reason} ({self.vocab})")
             except TypeError as error:

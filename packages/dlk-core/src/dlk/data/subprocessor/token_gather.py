@@ -45,7 +45,8 @@ class TokenGather(Subprocessor):
         """Count the words of all chunks; missing ones are left out.
 
         Raises:
-            DataError: a value is no word, a trace leads nowhere, or `update` has other special words.
+            DataError: a value is no word, a trace leads nowhere, or `update` has other special
+                words.
         """
         counts: Counter[str] = Counter()
         for columns in chunks:
@@ -70,13 +71,16 @@ class TokenGather(Subprocessor):
         vocabulary.add(counts, min_freq=self.min_freq, most_common=self.most_common)
         meta.put_vocabulary(self.file, vocabulary)
 
-    def transform(self, columns: Columns, ctx: TransformContext) -> Columns:  # noqa: ARG002
+    def transform(self, columns: Columns, ctx: TransformContext) -> Columns:
         """Return nothing: the step learns, and writes no column."""
         return {}
 
 
 def _words(value: Any, trace: tuple[str, ...]) -> Iterator[str]:
-    """Yield the words inside a value: lists and sets are gone through, dicts followed by the trace."""
+    """Yield the words inside a value.
+
+    Lists and sets are gone through, dicts followed by the trace.
+    """
     if value is None:
         return
     if isinstance(value, list | tuple | set | frozenset):

@@ -1,0 +1,289 @@
+"""Conformance of data components: what every subprocessor and every collate must do.
+
+A package checks its own component by a class::
+
+    class TestMyStep(SubprocessorConformance):
+        name = "my_step"
+        config = {"size": 3}
+        columns = {"sentence": ["a text", "another"]}
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import pytest
+
+from dlk.config import Base, make, to_dict
+from dlk.config._intc import fields_of
+from dlk.config.reading import from_resolved
+from dlk.context import Setup
+from dlk.data.meta import Meta
+from dlk.data.subprocessor.base import Columns, Subprocessor, TransformContext
+from dlk.registry import register
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor
+
+__all__ = ["DataCollateConformance", "SubprocessorConformance", "tiny_tokenizer"]
+
+
+def tiny_tokenizer(path: str | os.PathLike[str], words: Iterable[str] = ()) -> str:
+    """Write a tokenizer.json that splits at spaces and adds [CLS] and [SEP]; return its path.
+
+    It knows the letters a to z beside `words`, and, like files of published models, has padding (to
+    8) and truncation (at 4) stored in it, which a processor must switch off.
+    """
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+    known = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *(chr(ord("a") + number) for number in range(26))]
+    vocabulary = {word: number for number, word in enumerate(dict.fromkeys([*known, *words]))}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))  # noqa: S106 - a word, no secret
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    tokenizer.add_special_tokens(["[PAD]", "[UNK]", "[CLS]", "[SEP]"])
+    tokenizer.enable_padding(length=8, pad_id=0, pad_token="[PAD]")  # noqa: S106 - as above
+    tokenizer.enable_truncation(4)
+    tokenizer.save(os.fspath(path))
+    return os.fspath(path)
+
+
+def check_config(type_name: str, name: str, values: Mapping[str, Any]) -> Base:
+    """Make a config object; check that its fields have help and that it survives saving."""
+    config: Base = make(type_name, name, values)
+    for field, description in fields_of(type(config)).items():
+        assert description.get("description"), f"{type_name} {name}: the field {field} has no help"
+    resolved = to_dict(config)
+    again = from_resolved(json.loads(json.dumps(resolved)), folder=os.getcwd())
+    assert [to_dict(each) for each in again.values()] == [resolved], (
+        "its config changes when saved and read"
+    )
+    return config
+
+
+class SubprocessorConformance:
+    """Laws of a subprocessor.
+
+    Set `name`, `config` and `columns`, or override the fixtures' methods.
+
+    Attributes:
+        name: registered name.
+        config: values of its config.
+        columns: good rows, at least two, with each column that the step reads.
+        bad: rows each of which is bad, in the same columns; empty: no value can be bad.
+    """
+
+    name: ClassVar[str]
+    config: ClassVar[Mapping[str, Any]] = {}
+    columns: ClassVar[Mapping[str, Sequence[Any]]]
+    bad: ClassVar[Mapping[str, Sequence[Any]]] = {}
+
+    def values(self, folder: Path) -> Mapping[str, Any]:
+        """Return the config's values; override it where they name files, made in `folder`."""
+        return self.config
+
+    def prepare(self, meta: Meta) -> None:
+        """Put what the step needs into the meta folder; nothing by default."""
+
+    @pytest.fixture
+    def config_object(self, tmp_path: Path) -> Base:
+        """The config object; its help and its round trip are checked on the way."""
+        return check_config("subprocessor", self.name, self.values(tmp_path))
+
+    @pytest.fixture
+    def step(self, config_object: Base, tmp_path: Path) -> Subprocessor:
+        """The step, after it learnt and stored what it does."""
+        meta = Meta(tmp_path / "meta")
+        meta.save()
+        self.prepare(meta)
+        made: Subprocessor = register.build(config_object, Setup(meta=meta))
+        if made.stores:
+            made.store(meta)
+        if made.learns:
+            made.fit([{name: list(self.columns[name]) for name in made.reads}], meta)
+        return made
+
+    def given(
+        self, step: Subprocessor, rows: Mapping[str, Sequence[Any]], first: int = 0
+    ) -> Columns:
+        """Return the columns that the step reads, and `_row`, counted from `first`."""
+        columns = {name: list(copy.deepcopy(rows[name])) for name in step.reads}
+        size = len(next(iter(rows.values())))
+        return {**columns, "_row": list(range(first, first + size))}
+
+    def context(self, step: Subprocessor, columns: Columns) -> TransformContext:
+        """Return a context in which every column is wanted."""
+        return TransformContext(
+            "train",
+            "train",
+            columns["_row"],
+            frozenset((*step.writes, *step.output_map.values())),
+            seed=7,
+        )
+
+    def run(self, step: Subprocessor, columns: Columns) -> Columns:
+        """Transform good rows."""
+        ctx = self.context(step, columns)
+        made = step.transform(columns, ctx)
+        assert not ctx.bad, f"good rows were refused: {ctx.bad}"
+        return made
+
+    def test_reads_and_writes_what_its_signature_says(self, step: Subprocessor) -> None:
+        """The columns of the signature are enough, and are what comes back, of one length."""
+        assert set(step.reads) <= set(self.columns), (
+            "give the example every column that the step reads"
+        )
+        columns = self.given(step, self.columns)
+        made = self.run(step, columns)
+        extra = {"_row"} if "_part" in made else set()
+        assert set(made) == set(step.writes) | extra
+        size = len(made["_row"]) if "_part" in made else len(columns["_row"])
+        assert {len(values) for values in made.values()} <= {size}
+
+    def test_changes_nothing_it_is_given(self, step: Subprocessor) -> None:
+        """The columns stay as they were, lists inside them included."""
+        columns = self.given(step, self.columns)
+        before = copy.deepcopy(columns)
+        self.run(step, columns)
+        assert columns == before
+
+    def test_a_row_does_not_depend_on_its_neighbours(self, step: Subprocessor) -> None:
+        """Rows one by one give what they give together."""
+        columns = self.given(step, self.columns, first=40)
+        together = self.run(step, columns)
+        alone: Columns = {name: [] for name in together}
+        for position in range(len(columns["_row"])):
+            one = {name: [values[position]] for name, values in columns.items()}
+            for name, values in self.run(step, one).items():
+                alone[name] += values
+        assert alone == together
+
+    def test_rows_in_another_order_give_the_same(self, step: Subprocessor) -> None:
+        """Turning the rows around turns the records of the rows around."""
+        columns = self.given(step, self.columns)
+        turned = {name: values[::-1] for name, values in columns.items()}
+        rows = columns["_row"]
+        assert _by_row(self.run(step, turned), rows[::-1]) == _by_row(self.run(step, columns), rows)
+
+    def test_many_threads_get_what_one_gets(self, step: Subprocessor) -> None:
+        """The step can be used from several threads at once."""
+        columns = self.given(step, self.columns)
+        expected = self.run(step, columns)
+        with ThreadPoolExecutor(4) as pool:
+            found = list(pool.map(lambda _: self.run(step, copy.deepcopy(columns)), range(16)))
+        assert all(each == expected for each in found)
+
+    def test_no_rows_give_no_records(self, step: Subprocessor) -> None:
+        """An empty request is no special case."""
+        made = self.run(step, self.given(step, {name: [] for name in self.columns}))
+        assert all(values == [] for values in made.values())
+
+    def test_bad_rows_are_reported_by_their_input_row(self, step: Subprocessor) -> None:
+        """Each bad row is reported, and no good one."""
+        from dlk.errors import RowError
+
+        for position in range(len(next(iter(self.bad.values()), []))):
+            rows = {name: [self.columns[name][0], self.bad[name][position]] for name in step.reads}
+            columns = self.given(step, rows, first=100)
+            ctx = self.context(step, columns)
+            try:
+                step.transform(columns, ctx)
+            except RowError as error:
+                ctx.bad[error.row] = error
+            assert list(ctx.bad) == [101]
+            assert ctx.bad[101].column in step.reads
+
+
+def _by_row(made: Columns, rows: Sequence[int]) -> dict[int, list[dict[str, Any]]]:
+    found: dict[int, list[dict[str, Any]]] = {row: [] for row in sorted(rows)}
+    names = [name for name in made if name != "_row"]
+    for position, row in enumerate(made.get("_row", rows) if names else []):
+        found[row].append({name: made[name][position] for name in names})
+    return found
+
+
+class DataCollateConformance:
+    """Laws of a collate. Set `name`, `config` and `columns`.
+
+    Attributes:
+        name: registered name.
+        config: values of its config.
+        columns: at least three rows of numbers, or of lists of them, by column.
+    """
+
+    name: ClassVar[str]
+    config: ClassVar[Mapping[str, Any]] = {}
+    columns: ClassVar[Mapping[str, Sequence[Any]]]
+
+    @pytest.fixture
+    def collate(self) -> Any:
+        """The collate; its config's help and round trip are checked on the way."""
+        return register.build(check_config("data_collate", self.name, self.config))
+
+    def join(self, collate: Any, order: Sequence[int]) -> dict[str, Tensor]:
+        """Return the batch of some rows."""
+        import numpy as np
+
+        from dlk.data.ragged import Ragged
+
+        items = {
+            name: Ragged.from_lists(rows, depth=collate.depths.get(name)).take(order)
+            for name, rows in self.columns.items()
+        }
+        made: dict[str, Tensor] = collate(
+            {**items, "_index": Ragged(np.asarray(order, dtype=np.int64))}
+        )
+        return made
+
+    def size(self) -> int:
+        """Return the number of rows of the example."""
+        return len(next(iter(self.columns.values())))
+
+    def test_gives_tensors_with_rows_first_and_their_numbers(self, collate: Any) -> None:
+        """Every value is a tensor of all rows; `_index` is int64 and in the order given."""
+        import torch
+
+        order = list(range(self.size()))[::-1]
+        batch = self.join(collate, order)
+        assert batch["_index"].dtype == torch.int64
+        assert batch["_index"].tolist() == order
+        assert {tensor.shape[0] for tensor in batch.values()} == {self.size()}
+        assert set(self.columns) <= set(batch)
+
+    def test_the_same_rows_give_the_same_bits(self, collate: Any) -> None:
+        """Nothing is drawn, and nothing is kept from one batch to the next."""
+        import torch
+
+        order = list(range(self.size()))
+        first = self.join(collate, order)
+        self.join(collate, order[:1])
+        second = self.join(collate, order)
+        assert list(first) == list(second)
+        assert all(torch.equal(first[name], second[name]) for name in first)
+
+    def test_neighbours_only_add_padding(self, collate: Any) -> None:
+        """A row alone is the corner of the same row in a batch."""
+        import torch
+
+        batch = self.join(collate, range(self.size()))
+        for row in range(self.size()):
+            for name, alone in self.join(collate, [row]).items():
+                corner = batch[name][row]
+                for axis, length in enumerate(alone.shape[1:]):
+                    corner = corner.narrow(axis, 0, length)
+                assert torch.equal(corner, alone[0]), name
+
+    def test_masks_are_bool(self, collate: Any) -> None:
+        """What the config's signature writes beyond its columns is a bool mask."""
+        import torch
+
+        batch = self.join(collate, range(self.size()))
+        for name in set(batch) - set(self.columns) - {"_index"}:
+            assert batch[name].dtype == torch.bool

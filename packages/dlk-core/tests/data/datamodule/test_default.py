@@ -1,0 +1,271 @@
+"""The data module over a processed folder."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dlk.config import make
+from dlk.context import Setup
+from dlk.data.meta import Meta
+from dlk.data.store import SplitWriter
+from dlk.errors import ConfigError, DataError
+from dlk.registry import register
+
+VALUES = {
+    "train_batch_size": 4,
+    "predict_batch_size": 3,
+    "@dataset@default": {
+        "key_type_pairs": {"input_ids": "long", "chars": "long", "score": "float", "label": "long"}
+    },
+    "@data_collate@default": {
+        "key_padding_pairs": {"input_ids": 1},
+        "key_padding_pairs_2d": {"chars": 0},
+        "gen_mask": {"input_ids": "attention_mask"},
+    },
+}
+
+
+def columns(size, *, first=0):
+    numbers = range(first, first + size)
+    return {
+        "text": [f"text {n}" for n in numbers],
+        "input_ids": [[(n * 7 + k) % 300 for k in range(n % 5 + 1)] for n in numbers],
+        "chars": [[[n, k] for k in range(n % 3)] for n in numbers],
+        "score": [n / 3 for n in numbers],
+        "label": [n % 2 for n in numbers],
+        "_row": list(numbers),
+    }
+
+
+def module(seed=0, **values):
+    return register.build(
+        make("datamodule", "default", {**VALUES, **values}), Setup(Meta.empty(), seed=seed)
+    )
+
+
+@pytest.fixture(scope="module")
+def processed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("processed")
+    for split, size in (("train", 21), ("valid", 7), ("predict", 5)):
+        with SplitWriter(folder / split) as writer:
+            data = columns(size)
+            if split == "predict":
+                del data["label"], data["score"]
+            for start in range(0, size, 6):
+                writer.write({name: values[start : start + 6] for name, values in data.items()})
+    return folder
+
+
+@pytest.fixture
+def opened(processed):
+    def made(**values):
+        data = module(**values)
+        data.open(processed)
+        return data
+
+    return made
+
+
+def numbers(loader):
+    return [batch["_index"].tolist() for batch in loader]
+
+
+def equal(left, right):
+    return left.keys() == right.keys() and all(
+        left[name].dtype == right[name].dtype and torch.equal(left[name], right[name])
+        for name in left
+    )
+
+
+def test_a_batch_has_tensors_of_declared_types_and_a_bool_mask(opened):
+    batch = next(iter(opened().loader("train")))
+    assert {name: tensor.dtype for name, tensor in batch.items()} == {
+        "input_ids": torch.int64,
+        "attention_mask": torch.bool,
+        "chars": torch.int64,
+        "score": torch.float32,
+        "label": torch.int64,
+        "_index": torch.int64,
+    }
+    assert batch["input_ids"].shape == batch["attention_mask"].shape
+    assert (batch["input_ids"][~batch["attention_mask"]] == 1).all()
+
+
+@given(order=st.lists(st.integers(0, 6), min_size=1, max_size=7, unique=True))
+def test_a_request_gives_the_bits_of_the_loader_for_the_same_rows(processed, order):
+    data = module()
+    data.open(processed)
+    loader = data.loader("valid")
+    offline = loader.collate_fn(loader.dataset.__getitems__(order))
+    online = data.batch({name: [values[n] for n in order] for name, values in columns(7).items()})
+    assert equal({**offline, "_index": online["_index"]}, online)
+    assert offline["_index"].tolist() == order
+
+
+def test_a_request_without_truth_gives_the_other_tensors(opened):
+    data = opened()
+    given_columns = {
+        name: values for name, values in columns(3).items() if name not in {"label", "score"}
+    }
+    batch = data.batch(given_columns)
+    assert batch.keys() == {"input_ids", "attention_mask", "chars", "_index"}
+    assert equal(batch, {name: data.batch(columns(3))[name] for name in batch})
+
+
+def test_training_batches_hold_each_record_once_and_follow_the_epoch(opened):
+    data = opened(seed=5)
+    loader = data.loader("train")
+    first = numbers(loader)
+    assert sorted(record for batch in first for record in batch) == list(range(21))
+    assert len(loader) == len(first) == 6
+    assert numbers(loader) == first
+    data.set_epoch(1)
+    second = numbers(loader)
+    assert second != first
+    data.set_epoch(0)
+    assert numbers(loader) == first
+    assert numbers(opened(seed=6).loader("train")) != first
+
+
+def test_options_of_training_reach_the_batches(opened):
+    assert numbers(opened(shuffle=False, train_batch_size=8).loader("train")) == [
+        list(range(8)), list(range(8, 16)), list(range(16, 21)),
+    ]  # fmt: skip
+    assert len(numbers(opened(drop_last=True).loader("train"))) == 5
+    plain, windowed = opened(window=0).loader("train"), opened(window=6).loader("train")
+
+    def padding(loader):
+        return sum(int((~batch["attention_mask"]).sum()) for batch in loader)
+
+    assert padding(windowed) < padding(plain)
+
+
+def test_evaluation_goes_in_row_order(opened):
+    data = opened()
+    assert numbers(data.loader("valid")) == [[0, 1, 2], [3, 4, 5], [6]]
+    assert numbers(data.loader("predict")) == [[0, 1, 2], [3, 4]]
+    shares = [numbers(data.loader("valid", rank=rank, world_size=2)) for rank in range(2)]
+    assert shares == [[[0, 1, 2], [6]], [[3, 4, 5]]]
+
+
+def test_evaluation_never_splits_a_row(tmp_path):
+    with SplitWriter(tmp_path / "valid") as writer:
+        writer.write({**columns(6), "_row": [0, 0, 1, 1, 1, 2], "_part": [0, 1, 0, 1, 2, 0]})
+    data = module()
+    data.open(tmp_path)
+    assert numbers(data.loader("valid")) == [[0, 1], [2, 3, 4], [5]]
+
+
+def test_a_split_that_is_not_there_has_no_loader(opened):
+    data = opened()
+    assert data.loader("test") is None
+    assert data.split("test") is None
+    assert len(data.split("train")) == 21
+    with pytest.raises(ValueError, match="splits are train"):
+        data.loader("dev")
+
+
+def test_data_to_predict_may_lack_the_truth_and_training_data_may_not(opened):
+    batch = next(iter(opened().loader("predict")))
+    assert batch.keys() == {"input_ids", "attention_mask", "chars", "_index"}
+    wrong = {"key_type_pairs": {**VALUES["@dataset@default"]["key_type_pairs"], "labels": "long"}}
+    with pytest.raises(DataError, match='no column "labels"'):
+        opened(**{"@dataset@default": wrong}).loader("train")
+
+
+@pytest.mark.parametrize("done", range(7))
+def test_a_saved_place_goes_on_with_the_next_batch_to_the_bit(opened, done):
+    data = opened()
+    loader = data.loader("train")
+    data.set_epoch(2)
+    batches = list(loader)
+    iterator = iter(loader)
+    for _ in range(done):
+        next(iterator)
+    state = loader.state_dict()
+    assert all(type(value) is int for value in state.values())
+    resumed = opened().loader("train")
+    resumed.load_state_dict(state)
+    if done < 6:
+        resumed.set_epoch(2)
+        rest = list(resumed)
+        assert len(rest) == 6 - done
+        assert all(map(equal, rest, batches[done:]))
+    else:
+        resumed.set_epoch(3)
+        data.set_epoch(3)
+        assert all(map(equal, list(resumed), list(loader)))
+    assert loader.state_dict() == (state if done < 6 else {"epoch": 3, "start": 6})
+
+
+def test_a_place_counts_the_batches_given_not_those_prepared_ahead(opened):
+    data = opened(num_workers=1)
+    loader = data.loader("train")
+    iterator = iter(loader)
+    next(iterator)
+    assert loader.state_dict() == {"epoch": 0, "start": 1}
+    rest = list(iterator)
+    assert len(rest) == 5
+    assert all(map(equal, rest, list(opened().loader("train"))[1:]))
+
+
+def test_workers_and_pinning_follow_the_config(opened):
+    assert opened().loader("train").num_workers == 0
+    assert opened(num_workers=-1).num_workers == os.cpu_count()
+    assert opened().pin_memory is torch.cuda.is_available()
+    assert opened(pin_memory=True).loader("train").pin_memory is True
+    assert opened(pin_memory=False).loader("train").pin_memory is False
+
+
+def test_rank_and_world_size_go_together(opened):
+    with pytest.raises(ValueError, match="go together"):
+        opened().loader("train", rank=1)
+
+
+def test_a_folder_without_processed_data_says_what_to_do(tmp_path):
+    with pytest.raises(DataError, match="dlk process"):
+        module().open(tmp_path)
+
+
+def test_collate_and_dataset_must_name_the_same_columns():
+    with pytest.raises(
+        ConfigError,
+        match=r'names "inputs_ids", which the dataset does not have. Did you mean "input_ids"',
+    ):
+        module(**{"@data_collate@default": {"gen_mask": {"inputs_ids": "m"}}})
+    with pytest.raises(ConfigError, match='makes the mask "score", which is a column'):
+        module(
+            **{
+                "@data_collate@default": {
+                    "gen_mask": {"input_ids": "score"},
+                    "key_padding_pairs_2d": {"chars": 0},
+                }
+            }
+        )
+
+
+def test_the_signature_says_what_a_batch_holds(opened):
+    signature = make("datamodule", "default", VALUES).signature()
+    assert signature.reads == ("input_ids", "chars", "score", "label")
+    assert set(signature.writes) == set(next(iter(opened().loader("train"))))
+
+
+def test_a_request_imports_neither_lightning_datasets_nor_arrow():
+    code = f"""
+import sys
+from dlk.config import make
+from dlk.registry import register
+made = register.build(make("datamodule", "default", {VALUES!r}))
+made.batch({{"input_ids": [[1, 2]]}})
+heavy = ("lightning", "datasets", "pyarrow", "pandas", "transformers")
+print([m for m in heavy if m in sys.modules])
+"""
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"

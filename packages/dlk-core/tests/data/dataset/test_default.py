@@ -1,0 +1,108 @@
+"""The typed dataset."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from dlk.config import make
+from dlk.data.store import SplitWriter, open_split
+from dlk.errors import ConfigError, DataError
+from dlk.registry import register
+
+COLUMNS = {
+    "ids": [[1, 2], [], [70000]],
+    "label": [0, 1, 2],
+    "score": [0.1, 1.0, -2.5],
+    "flag": [True, False, True],
+    "text": ["a", "b", "c"],
+}
+TYPES = {"ids": "long", "label": "int", "score": "float", "flag": "bool"}
+
+
+def dataset(**types):
+    return register.build(make("dataset", "default", {"key_type_pairs": types}))
+
+
+@pytest.fixture
+def split(tmp_path):
+    with SplitWriter(tmp_path / "s") as writer:
+        writer.write(COLUMNS)
+    return open_split(tmp_path / "s")
+
+
+def test_a_batch_has_the_declared_types_and_the_records_numbers(split):
+    records = dataset(**TYPES).open(split, depths={}, partial=False)
+    assert len(records) == 3
+    items = records.__getitems__([2, 0])
+    found = {name: column.dtype for name, column in items.items()}
+    assert found == {
+        "ids": np.int64, "label": np.int32, "score": np.float32, "flag": np.bool_, "_index": np.int64,
+    }  # fmt: skip
+    assert items["ids"].tolist() == [[70000], [1, 2]]
+    assert items["_index"].tolist() == [2, 0]
+    assert records[1]["label"].tolist() == [1]
+
+
+def test_a_request_gives_the_bits_that_the_store_gives(split):
+    made = dataset(**TYPES)
+    stored = made.open(split, depths={}, partial=False).__getitems__([0, 1, 2])
+    asked = made.items(COLUMNS, depths={})
+    assert stored.keys() == asked.keys()
+    for name, column in stored.items():
+        assert column.dtype == asked[name].dtype
+        assert np.array_equal(column.values, asked[name].values)
+        assert column.tolist() == asked[name].tolist()
+
+
+def test_columns_that_a_request_lacks_are_left_out():
+    items = dataset(ids="long", label="long").items({"ids": [[1]], "text": ["a"]}, depths={})
+    assert items.keys() == {"ids", "_index"}
+
+
+def test_a_missing_column_is_an_error_unless_the_truth_is_unknown(split):
+    with pytest.raises(DataError, match=r'no column "labels".*Did you mean "label"'):
+        dataset(labels="long").open(split, depths={}, partial=False)
+    assert dataset(labels="long").open(split, depths={}, partial=True).columns == {}
+
+
+@pytest.mark.parametrize(
+    ("types", "columns", "message"),
+    [
+        ({"a": "long"}, {"a": [0.5]}, "numbers with fractions"),
+        ({"a": "bool"}, {"a": [0.5]}, "numbers with fractions"),
+        ({"a": "int"}, {"a": [2**31]}, 'its type is "long"'),
+        ({"a": "long"}, {"a": ["x"]}, "expected numbers, found 'x'"),
+        ({"a": "long"}, {"a": [[1], None]}, "expected lists"),
+    ],
+)
+def test_values_that_the_type_would_change_are_refused(tmp_path, types, columns, message):
+    with pytest.raises(DataError, match=message):
+        dataset(**types).items(columns, depths={})
+    with SplitWriter(tmp_path / "s") as writer:
+        writer.write(columns)
+    stored = message.replace("found 'x'", "found").replace("expected lists", "null")
+    with pytest.raises(DataError, match=stored):
+        dataset(**types).open(open_split(tmp_path / "s"), depths={}, partial=False)
+
+
+def test_rows_that_nest_otherwise_than_declared_are_refused(split):
+    with pytest.raises(
+        DataError, match='"ids" holds lists nested 1 deep, and data_collate pads lists nested 2'
+    ):
+        dataset(ids="long").open(split, depths={"ids": 2}, partial=False)
+    with pytest.raises(DataError, match='column "label"'):
+        dataset(label="long").items({"label": [1]}, depths={"label": 1})
+
+
+@pytest.mark.parametrize(
+    ("types", "message"),
+    [
+        ({}, "at least one column"),
+        ({"a": "double"}, "expected one of long"),
+        ({"_index": "long"}, "always in a batch"),
+    ],
+)
+def test_options_that_do_not_fit_are_config_errors(types, message):
+    with pytest.raises(ConfigError, match=message):
+        dataset(**types)

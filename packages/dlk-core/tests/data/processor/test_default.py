@@ -1,0 +1,472 @@
+"""The processor: steps over chunks, offline and online."""
+
+from __future__ import annotations
+
+import copy
+import json
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from dlk.config import IntField, ListField, MapField, Signature, StrField, cregister, make
+from dlk.context import Setup
+from dlk.data.meta import Meta
+from dlk.data.store import open_split
+from dlk.data.subprocessor.base import Subprocessor
+from dlk.data.subprocessor.configs import SubprocessorConfig
+from dlk.errors import ConfigError, DataError, RowError
+from dlk.registry import register
+from dlk.testing.data import tiny_tokenizer
+
+
+@cregister("subprocessor", "test_length")
+class LengthConfig(SubprocessorConfig):
+    """Length of a text; texts that hold "bad" are refused."""
+
+    input_map = MapField({"text": "sentence"}, help="the text")
+    output_map = MapField(
+        {"length": "length", "extra": "extra"}, help="its length, and a column on demand"
+    )
+    how = StrField("report", options=["report", "raise"], help="how a bad row is told")
+
+
+@register("subprocessor", "test_length")
+class Length(Subprocessor):
+    """Counts the chunks it saw, to show which passes were made."""
+
+    calls: list[tuple[str, int]] = []  # noqa: RUF012 - cleared by each test
+
+    def transform(self, columns, ctx):
+        texts = columns[self.input_map["text"]]
+        self.calls.append((ctx.split, len(texts)))
+        for position, text in enumerate(texts):
+            if "bad" in text:
+                if self.config.how == "raise":
+                    raise RowError(
+                        columns["_row"][position], self.input_map["text"], text, "is bad"
+                    )
+                ctx.bad_row(position, self.input_map["text"], text, "is bad")
+        made = {self.output_map["length"]: [len(text) for text in texts]}
+        if ctx.wants(self.output_map["extra"]):
+            made[self.output_map["extra"]] = [text.upper() for text in texts]
+        return made
+
+
+@cregister("subprocessor", "test_split")
+class SplitConfig(SubprocessorConfig):
+    """One record per word."""
+
+    def signature(self):
+        return Signature(reads=("sentence",), writes=("word", "_part"))
+
+
+@register("subprocessor", "test_split")
+class Split(Subprocessor):
+    """Splits at spaces."""
+
+    def transform(self, columns, ctx):
+        rows, parts, words = [], [], []
+        for row, text in zip(columns["_row"], columns["sentence"], strict=True):
+            for part, word in enumerate(text.split()):
+                rows.append(row)
+                parts.append(part)
+                words.append(word)
+        return {"word": words, "_row": rows, "_part": parts}
+
+
+@cregister("subprocessor", "test_learn")
+class LearnConfig(SubprocessorConfig):
+    """Sums a column over the training split."""
+
+    train_data_set = ListField(["train"], help="where it learns")
+    predict_data_set = ListField([], help="nowhere")
+    online_data_set = ListField([], help="nowhere")
+    column = StrField("length", help="what is summed")
+
+    def signature(self):
+        return Signature(reads=(self.column,), meta=("sum.json",))
+
+
+@register("subprocessor", "test_learn")
+class Learn(Subprocessor):
+    """Writes the sum to meta."""
+
+    learns = True
+
+    def fit(self, chunks, meta):
+        total = sum(value for columns in chunks for value in columns[self.config.column])
+        meta.put("sum.json", {"total": total}, text="{}")
+
+    def transform(self, columns, ctx):
+        return {}
+
+
+@cregister("subprocessor", "test_draw")
+class DrawConfig(SubprocessorConfig):
+    """A random number per row, or a broken output."""
+
+    mode = StrField("draw", help="what to write")
+    sides = IntField(1000, help="how many numbers there are")
+
+    def signature(self):
+        return Signature(reads=("sentence",), writes=("drawn",))
+
+
+@register("subprocessor", "test_draw")
+class Draw(Subprocessor):
+    """Draws, or breaks the contract as `mode` says."""
+
+    def transform(self, columns, ctx):
+        size = len(columns["sentence"])
+        if self.config.mode == "short":
+            return {"drawn": [0] * (size - 1)}
+        if self.config.mode == "undeclared":
+            return {"other": [0] * size}
+        if self.config.mode == "row":
+            return {"_row": [0] * size}
+        if self.config.mode == "wrong row":
+            raise RowError(99999, "sentence", None, "nowhere")
+        if self.config.mode == "kill":
+            if columns["_row"][0] > 0:
+                print("half", flush=True)
+                time.sleep(60)
+            return {"drawn": [0] * size}
+        if self.config.mode == "crash" and columns["_row"][0] > 0:
+            raise RuntimeError("crash")
+        return {
+            "drawn": [ctx.rng(position).randrange(self.config.sides) for position in range(size)]
+        }
+
+
+@pytest.fixture(autouse=True)
+def _no_calls():
+    Length.calls.clear()
+
+
+def processor(steps, meta=None, **values):
+    children = {f"@subprocessor@{name}": step for name, step in steps.items()}
+    return register.build(
+        make("processor", "default", {**values, **children}), Setup(meta=meta or Meta.empty())
+    )
+
+
+SENTENCES = {"sentence": ["a", "bb", "ccc", "dddd", "e"]}
+
+
+def rows(folder, split="train", columns=None):
+    opened = open_split(folder / split)
+    return opened.rows(range(len(opened)), columns)
+
+
+def test_raw_and_made_columns_and_row_numbers_are_stored(tmp_path):
+    report = processor({"test_length": {}}, chunk_size=2).fit_transform(
+        {"train": SENTENCES}, tmp_path / "out"
+    )
+    assert rows(tmp_path / "out") == [
+        {"sentence": text, "_row": row, "length": len(text)}
+        for row, text in enumerate(SENTENCES["sentence"])
+    ]
+    assert (report.rows, report.records, report.rejects) == (
+        {"train": 5},
+        {"train": 5},
+        {"train": 0},
+    )
+    assert Length.calls == [("train", 2), ("train", 2), ("train", 1)]
+
+
+@pytest.mark.parametrize("split", ["train", "test", "valid"])
+def test_one_split_alone_is_enough(tmp_path, split):
+    processor({"test_length": {}}).fit_transform({split: SENTENCES}, tmp_path / "out")
+    assert len(rows(tmp_path / "out", split)) == 5
+    assert Meta.load(tmp_path / "out").numbers() == {}
+
+
+def test_the_chunk_size_changes_nothing_that_is_stored(tmp_path):
+    steps = {"test_length": {}, "test_draw": {}, "test_split": {}}
+    for size in (1, 3, 4096):
+        processor(steps, chunk_size=size).fit_transform({"train": SENTENCES}, tmp_path / str(size))
+    assert rows(tmp_path / "1") == rows(tmp_path / "3") == rows(tmp_path / "4096")
+
+
+def test_the_seed_decides_what_steps_draw(tmp_path):
+    def drawn(seed):
+        processor({"test_draw": {}}, seed=seed).fit_transform(
+            {"train": SENTENCES}, tmp_path / "out"
+        )
+        return rows(tmp_path / "out", columns=["drawn"])
+
+    assert drawn(1) == drawn(1)
+    assert drawn(1) != drawn(2)
+
+
+def test_steps_run_in_feed_order_or_as_written(tmp_path):
+    steps = {
+        "test_length#second": {"input_map": {"text": "extra"}, "output_map": {"length": "again"}},
+        "test_length#first": {},
+    }
+    made = processor(steps, feed_order=["first", "second"])
+    assert [step.name for step in made.steps] == ["first", "second"]
+    made.fit_transform({"train": SENTENCES}, tmp_path / "out")
+    with pytest.raises(ConfigError, match='reads the column "extra"'):
+        processor(steps).fit_transform({"train": SENTENCES}, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("order", "message"),
+    [
+        (["test_lenght"], 'no step "test_lenght". Did you mean "test_length"'),
+        (["test_length", "test_length"], "names test_length twice"),
+        (["test_draw"], "leaves out test_length"),
+    ],
+)
+def test_a_feed_order_that_does_not_fit_is_a_config_error(order, message):
+    with pytest.raises(ConfigError, match=message):
+        processor({"test_length": {}, "test_draw": {}}, feed_order=order)
+
+
+def test_steps_run_only_on_the_splits_they_name(tmp_path):
+    steps = {"test_length": {"train_data_set": ["valid"], "online_data_set": []}}
+    made = processor(steps)
+    made.fit_transform({"train": SENTENCES, "valid": SENTENCES}, tmp_path / "out")
+    assert open_split(tmp_path / "out" / "train").column_names == ("sentence", "_row")
+    assert "length" in open_split(tmp_path / "out" / "valid").column_names
+    assert made.online(SENTENCES).columns.keys() == {"sentence", "_row"}
+
+
+def test_columns_are_checked_before_any_work_and_all_mistakes_told(tmp_path):
+    steps = {
+        "test_length#a": {"input_map": {"text": "sentense"}},
+        "test_length#b": {"input_map": {"text": "other"}},
+    }
+    with pytest.raises(ConfigError) as caught:
+        processor(steps).fit_transform({"train": SENTENCES}, tmp_path / "out")
+    first, second = caught.value.problems
+    assert first.path.endswith("subprocessor#a")
+    assert 'reads the column "sentense"' in first.message
+    assert 'Did you mean "sentence"' in first.message
+    assert "other" in second.message
+    assert Length.calls == []
+    assert not (tmp_path / "out").exists()
+
+
+def test_columns_on_demand_are_made_for_later_steps_or_keep(tmp_path):
+    later = {
+        "test_length#a": {},
+        "test_length#b": {"input_map": {"text": "extra"}, "output_map": {"length": "n"}},
+    }
+    processor(later).fit_transform({"train": SENTENCES}, tmp_path / "out")
+    assert [row["extra"] for row in rows(tmp_path / "out")] == ["A", "BB", "CCC", "DDDD", "E"]
+    processor({"test_length": {}}, keep=["extra"]).fit_transform(
+        {"train": SENTENCES}, tmp_path / "out"
+    )
+    assert "extra" in open_split(tmp_path / "out" / "train").column_names
+    assert "extra" in processor({"test_length": {}}, keep=["extra"]).online(SENTENCES).columns
+    with pytest.raises(ConfigError, match='keep: no step writes "extras"'):
+        processor({"test_length": {}}, keep=["extras"]).fit_transform(
+            {"train": SENTENCES}, tmp_path / "out"
+        )
+
+
+def test_learning_sees_the_training_split_through_the_steps_it_needs_alone(tmp_path):
+    steps = {"test_draw": {"mode": "crash"}, "test_length": {}, "test_learn": {}}
+    data = {"train": {"sentence": ["a", "bb"]}, "valid": {"sentence": ["cccc"]}}
+    processor(steps).fit_transform(data, tmp_path / "out")
+    assert Meta.load(tmp_path / "out").numbers() == {"sum": {"total": 3}}
+    assert Length.calls == [("train", 2), ("train", 2), ("valid", 1)]
+
+
+def test_a_file_that_nobody_makes_is_a_config_error_before_any_work(tmp_path):
+    label = {"token2id": {"vocab": "v.json", "input_map": {"tokens": "sentence"}}}
+    with pytest.raises(ConfigError, match=r"needs v\.json, and no step learns it"):
+        processor(label).fit_transform({"train": SENTENCES}, tmp_path / "out")
+    both = {"token_gather": {"token_vocab": "v.json", "gather_columns": ["sentence"]}, **label}
+    with pytest.raises(
+        ConfigError, match=r"needs v\.json, and token_gather learns it on the training split"
+    ):
+        processor(both).fit_transform({"test": SENTENCES}, tmp_path / "out")
+    processor(both).fit_transform({"train": SENTENCES}, tmp_path / "out")
+    again = processor(both, meta=Meta.load(tmp_path / "out"))
+    again.transform({"test": SENTENCES}, tmp_path / "out", stage="train")
+    assert rows(tmp_path / "out", "test", ["token_ids"]) == rows(
+        tmp_path / "out", "train", ["token_ids"]
+    )
+
+
+BAD = {"sentence": ["a", "bad", "c", "very bad", "e"]}
+
+
+@pytest.mark.parametrize("how", ["report", "raise"])
+@pytest.mark.parametrize("size", [2, 100])
+def test_rejected_rows_are_listed_counted_and_the_others_stay(tmp_path, how, size):
+    made = processor({"test_length": {"how": how}}, bad_rows="reject", chunk_size=size)
+    report = made.fit_transform({"train": BAD, "valid": SENTENCES}, tmp_path / "out")
+    assert report.rejects == {"train": 2, "valid": 0}
+    assert report.records == {"train": 3, "valid": 5}
+    assert [row["_row"] for row in rows(tmp_path / "out")] == [0, 2, 4]
+    lines = (tmp_path / "out" / "train" / "rejects.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == [
+        {"split": "train", "row": 1, "column": "sentence", "value": "bad", "reason": "is bad"},
+        {"split": "train", "row": 3, "column": "sentence", "value": "very bad", "reason": "is bad"},
+    ]
+    assert not (tmp_path / "out" / "valid" / "rejects.jsonl").exists()
+    assert open_split(tmp_path / "out" / "train").info["rejects"] == 2
+
+
+@pytest.mark.parametrize("how", ["report", "raise"])
+def test_a_bad_row_stops_the_run_with_split_row_column_and_value(tmp_path, how):
+    made = processor({"test_length": {"how": how}}, chunk_size=2)
+    with pytest.raises(
+        DataError, match=r"valid: row 3, column 'sentence': is bad; got 'very bad'.*reject"
+    ):
+        made.fit_transform(
+            {"train": SENTENCES, "valid": {"sentence": ["a", "b", "c", "very bad"]}},
+            tmp_path / "out",
+        )
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_row_split_into_records_takes_its_columns_along(tmp_path):
+    data = {"sentence": ["a b", "", "c"], "label": [1, 2, 3]}
+    report = processor({"test_split": {}}).fit_transform({"train": data}, tmp_path / "out")
+    assert rows(tmp_path / "out") == [
+        {"sentence": "a b", "label": 1, "_row": 0, "word": "a", "_part": 0},
+        {"sentence": "a b", "label": 1, "_row": 0, "word": "b", "_part": 1},
+        {"sentence": "c", "label": 3, "_row": 2, "word": "c", "_part": 0},
+    ]
+    assert (report.rows, report.records) == ({"train": 3}, {"train": 3})
+
+
+def test_one_bad_record_takes_its_whole_row_along(tmp_path):
+    steps = {"test_split": {}, "test_length": {"input_map": {"text": "word"}}}
+    made = processor(steps, bad_rows="reject")
+    made.fit_transform({"train": {"sentence": ["a bad c", "d e"]}}, tmp_path / "out")
+    assert [row["word"] for row in rows(tmp_path / "out")] == ["d", "e"]
+
+
+def test_only_one_step_may_split_rows(tmp_path):
+    made = processor({"test_split#a": {}, "test_split#b": {}})
+    with pytest.raises(ConfigError, match="a splits rows into records already"):
+        made.fit_transform({"train": SENTENCES}, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("mode", "message"),
+    [
+        ("short", "given 5 records"),
+        ("undeclared", "does not say"),
+        ("row", "both _row and _part"),
+        ("wrong row", "not given the row"),
+    ],
+)
+def test_a_step_that_breaks_its_contract_is_named(tmp_path, mode, message):
+    with pytest.raises(ValueError, match=message):
+        processor({"test_draw": {"mode": mode}}).fit_transform(
+            {"train": SENTENCES}, tmp_path / "out"
+        )
+
+
+def test_unknown_splits_and_a_missing_column_of_a_request_are_data_errors(tmp_path):
+    made = processor({"test_length": {}})
+    with pytest.raises(DataError, match=r'got validation. Did you mean "valid"'):
+        made.fit_transform({"validation": SENTENCES}, tmp_path)
+    with pytest.raises(DataError, match='lacks the column "sentence", which test_length reads'):
+        made.online({"text": ["a"]})
+    with pytest.raises(DataError, match="differ in length"):
+        made.online({"sentence": ["a"], "b": []})
+
+
+def test_online_gives_what_offline_stores(tmp_path):
+    steps = {"test_length": {}, "test_split": {}}
+    made = processor(steps)
+    made.fit_transform({"train": SENTENCES}, tmp_path / "out")
+    online = made.online(SENTENCES)
+    stored = rows(tmp_path / "out")
+    assert [
+        {name: values[n] for name, values in online.columns.items()} for n in range(5)
+    ] == stored
+    assert online.errors == {}
+
+
+def test_online_gives_the_good_rows_and_an_error_for_each_bad_one():
+    given = copy.deepcopy(BAD)
+    online = processor({"test_length": {}}).online(given)
+    assert given == BAD
+    assert online.columns == {"sentence": ["a", "c", "e"], "_row": [0, 2, 4], "length": [1, 1, 1]}
+    assert {row: error.value for row, error in online.errors.items()} == {1: "bad", 3: "very bad"}
+    assert processor({"test_length": {}}).online({"sentence": []}).columns == {
+        "sentence": [],
+        "_row": [],
+        "length": [],
+    }
+
+
+def test_online_serves_many_threads(tmp_path):
+    steps = {
+        "fast_tokenizer": {"tokenizer_path": tiny_tokenizer(tmp_path / "t.json")},
+        "test_length": {},
+    }
+    made = processor(steps)
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda n: made.online({"sentence": ["a b"] * n}), range(1, 40)))
+    assert all(
+        each.columns["input_ids"] == [[2, 4, 5, 3]] * n for n, each in enumerate(found, start=1)
+    )
+
+
+def test_the_config_is_written_beside_the_data_and_read_back(tmp_path):
+    from dlk.config import from_resolved, to_dict
+
+    made = processor({"test_length": {}}, processed_data_dir=str(tmp_path / "out"))
+    made.fit_transform({"train": SENTENCES}, tmp_path / "out")
+    plain = json.loads((tmp_path / "out" / "process.json").read_text())
+    assert plain == to_dict(made.config)
+    (again,) = from_resolved(plain, folder=str(tmp_path)).values()
+    assert to_dict(again) == plain
+
+
+def test_a_run_that_raises_leaves_the_old_result_whole(tmp_path):
+    processor({"test_length": {}}).fit_transform({"train": SENTENCES}, tmp_path / "out")
+    before = rows(tmp_path / "out")
+    with pytest.raises(RuntimeError, match="crash"):
+        processor({"test_draw": {"mode": "crash"}}, chunk_size=2).fit_transform(
+            {"train": SENTENCES}, tmp_path / "out"
+        )
+    assert rows(tmp_path / "out") == before
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_killed_run_leaves_the_old_result_whole(tmp_path):
+    processor({"test_length": {}}).fit_transform({"train": SENTENCES}, tmp_path / "out")
+    before = rows(tmp_path / "out")
+    code = f"""
+import importlib.util
+spec = importlib.util.spec_from_file_location("steps", {str(Path(__file__))!r})
+module = importlib.util.module_from_spec(spec); spec.loader.exec_module(module)
+made = module.processor({{"test_draw": {{"mode": "kill"}}}}, chunk_size=2)
+made.fit_transform({{"train": module.SENTENCES}}, {str(tmp_path / "out")!r})
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        watchdog = threading.Timer(60, child.kill)
+        watchdog.start()
+        assert child.stdout.readline() == b"half\n"
+        watchdog.cancel()
+        child.kill()
+    assert rows(tmp_path / "out") == before
+    processor({"test_length": {}}).fit_transform({"train": SENTENCES}, tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["out"], (
+        "what the killed run left is swept away"
+    )
+
+
+def test_a_bar_is_shown_on_a_terminal_only(tmp_path, capsys, monkeypatch):
+    processor({"test_length": {}}).fit_transform({"train": SENTENCES}, tmp_path / "out")
+    assert capsys.readouterr() == ("", "")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    processor({"test_length": {}}).fit_transform({"train": SENTENCES}, tmp_path / "out")
+    assert "processing train" in capsys.readouterr().err

@@ -1,0 +1,315 @@
+"""Texts to ids."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import ClassVar
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tokenizers import Tokenizer
+
+from dlk.config import make
+from dlk.context import Setup
+from dlk.data.meta import Meta
+from dlk.data.subprocessor.base import TransformContext
+from dlk.errors import ConfigError, DataError
+from dlk.registry import register
+from dlk.testing.data import SubprocessorConformance, tiny_tokenizer
+
+CLS, SEP, UNK = 2, 3, 1
+
+
+def ids(letters):
+    return [4 + ord(letter) - ord("a") for letter in letters]
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    return tiny_tokenizer(
+        tmp_path_factory.mktemp("tokenizer") / "tokenizer.json", ["##b", "ab", "A"]
+    )
+
+
+@pytest.fixture
+def build(path):
+    def made(meta=None, **values):
+        config = make("subprocessor", "fast_tokenizer", {"tokenizer_path": path, **values})
+        return register.build(config, Setup(meta=meta or Meta.empty()))
+
+    return made
+
+
+def run(step, wanted=(), rows=None, **columns):
+    size = len(next(iter(columns.values())))
+    rows = list(rows or range(size))
+    ctx = TransformContext("train", "train", rows, frozenset(wanted))
+    return step.transform({**columns, "_row": rows}, ctx), ctx
+
+
+class TestSingle(SubprocessorConformance):
+    name = "fast_tokenizer"
+    columns: ClassVar = {"sentence": ["a b", "c", "", "d e f g h"]}
+    bad: ClassVar = {"sentence": [None, 3, ["a"]]}
+    config: ClassVar = {}
+
+    def values(self, folder):
+        return {"tokenizer_path": tiny_tokenizer(folder / "tokenizer.json"), **self.config}
+
+
+class TestWindows(TestSingle):
+    config: ClassVar = {"expand_examples": True, "truncation": {"max_length": 5, "stride": 1}}
+
+
+class TestPair(TestSingle):
+    columns: ClassVar = {"sentence_a": ["a b", "c", ""], "sentence_b": ["d", "e f", "g"]}
+    bad: ClassVar = {"sentence_a": ["a", None], "sentence_b": [None, "a"]}
+    config: ClassVar = {"input_type": "pair"}
+
+
+class TestPairWindows(TestPair):
+    bad: ClassVar = {"sentence_a": ["a", "a b c d e f"], "sentence_b": [3, "a"]}
+    config: ClassVar = {
+        "input_type": "pair",
+        "expand_examples": True,
+        "truncation": {"max_length": 7, "stride": 1, "strategy": "only_second"},
+    }
+
+
+class TestWords(TestSingle):
+    columns: ClassVar = {
+        "pretokenized_words": [["a b", "c"], [], ["d"]],
+        "pretokenized_word_offsets": [[[0, 3], [5, 6]], [], [[2, 3]]],
+    }
+    bad: ClassVar = {
+        "pretokenized_words": [None, "a b", [1], ["a"]],
+        "pretokenized_word_offsets": [[], [], [], []],
+    }
+    config: ClassVar = {"process_data": {"is_pretokenized": True}, "fix_offset": True}
+
+
+def test_padding_and_truncation_of_the_file_are_switched_off(build, path):
+    assert Tokenizer.from_file(path).encode("a b c d e").ids == [CLS, *ids("ab"), SEP, 0, 0, 0, 0]
+    made, _ = run(build(), sentence=["a b c d e", "a"])
+    assert made == {"input_ids": [[CLS, *ids("abcde"), SEP], [CLS, *ids("a"), SEP]]}
+
+
+def test_max_length_cuts_the_end_or_the_start(build):
+    cut = {"max_length": 4}
+    assert run(build(truncation=cut), sentence=["a b c"])[0]["input_ids"] == [
+        [CLS, *ids("ab"), SEP]
+    ]
+    cut["direction"] = "left"
+    assert run(build(truncation=cut), sentence=["a b c"])[0]["input_ids"] == [
+        [CLS, *ids("bc"), SEP]
+    ]
+    free = run(build(truncation={"max_length": None}), sentence=["a " * 600])[0]["input_ids"]
+    assert len(free[0]) == 602
+
+
+def test_a_pair_has_type_ids_and_its_strategy_says_which_text_is_cut(build):
+    def cut(strategy):
+        step = build(input_type="pair", truncation={"max_length": 7, "strategy": strategy})
+        made, _ = run(step, sentence_a=["a b c"], sentence_b=["d e"])
+        return made["input_ids"][0], made["type_ids"][0]
+
+    assert cut("only_first") == ([CLS, *ids("ab"), SEP, *ids("de"), SEP], [0, 0, 0, 0, 1, 1, 1])
+    assert cut("only_second") == ([CLS, *ids("abc"), SEP, *ids("d"), SEP], [0] * 5 + [1] * 2)
+    assert cut("longest_first") == cut("only_first")
+
+
+def test_a_text_that_the_strategy_cannot_cut_is_a_bad_row_and_the_others_go_on(build):
+    step = build(input_type="pair", truncation={"max_length": 5, "strategy": "only_first"})
+    made, ctx = run(
+        step, sentence_a=["a", "a", "b"], sentence_b=["d", "d e f g", "c"], rows=[7, 8, 9]
+    )
+    assert list(ctx.bad) == [8]
+    assert "refuses" in ctx.bad[8].reason
+    assert made["input_ids"][2] == [CLS, *ids("b"), SEP, *ids("c"), SEP]
+    _, alone = run(step, sentence_a=["a"], sentence_b=["d e f g"])
+    assert list(alone.bad) == [0]
+
+
+@given(
+    text=st.lists(st.sampled_from("abcdefg"), max_size=12),
+    max_length=st.integers(4, 8),
+    stride=st.integers(0, 1),
+)
+def test_windows_cover_every_token_share_the_stride_and_belong_to_their_row(
+    path, text, max_length, stride
+):
+    cut = {"max_length": max_length, "stride": stride}
+    config = make(
+        "subprocessor",
+        "fast_tokenizer",
+        {"tokenizer_path": path, "expand_examples": True, "truncation": cut},
+    )
+    step = register.build(config, Setup.empty())
+    made, _ = run(step, sentence=["a", " ".join(text)], rows=[5, 6])
+    assert made["_row"] == [5] + [6] * (len(made["_row"]) - 1)
+    assert made["_part"] == [0, *range(len(made["_row"]) - 1)]
+    windows = [window[1:-1] for window in made["input_ids"][1:]]
+    assert all(len(window) <= max_length - 2 for window in windows)
+    joined = windows[0] + [token for window in windows[1:] for token in window[stride:]]
+    assert joined == ids(text)
+    for left, right in pairwise(windows):
+        assert left[len(left) - stride :] == right[:stride]
+
+
+def test_windows_over_a_pair_keep_the_other_text_whole(build):
+    step = build(
+        input_type="pair",
+        expand_examples=True,
+        truncation={"max_length": 7, "stride": 1, "strategy": "only_second"},
+    )
+    made, _ = run(step, sentence_a=["a b"], sentence_b=["c d e"])
+    assert made["input_ids"] == [
+        [CLS, *ids("ab"), SEP, *ids("cd"), SEP],
+        [CLS, *ids("ab"), SEP, *ids("de"), SEP],
+    ]
+    _, ctx = run(step, sentence_a=["a", "a b c"], sentence_b=["d", "d e"])
+    assert ctx.bad[1].column == "sentence_a"
+    assert "3 tokens leave 1 for windows, which share 1" in ctx.bad[1].reason
+
+
+def test_other_outputs_are_made_only_where_wanted(build):
+    names = {
+        "attention_mask",
+        "type_ids",
+        "tokens",
+        "special_tokens_mask",
+        "offsets",
+        "word_ids",
+        "sequence_ids",
+    }
+    made, _ = run(build(), wanted=names, sentence=["a  zz"])
+    assert made == {
+        "input_ids": [[CLS, *ids("a"), UNK, SEP]],
+        "attention_mask": [[1, 1, 1, 1]],
+        "type_ids": [[0, 0, 0, 0]],
+        "tokens": [["[CLS]", "a", "[UNK]", "[SEP]"]],
+        "special_tokens_mask": [[1, 0, 0, 1]],
+        "offsets": [[(0, 0), (0, 1), (3, 5), (0, 0)]],
+        "word_ids": [[None, 0, 1, None]],
+        "sequence_ids": [[None, 0, 0, None]],
+    }
+    for name in names:
+        alone, _ = run(build(), wanted={name}, sentence=["a  zz"])
+        assert alone == {"input_ids": made["input_ids"], name: made[name]}
+    assert set(run(build(), sentence=["a"])[0]) == {"input_ids"}
+
+
+def test_columns_have_the_names_of_the_maps(build):
+    step = build(input_map={"sentence": "text"}, output_map={"ids": "encoder_ids"})
+    assert run(step, text=["a"])[0] == {"encoder_ids": [[CLS, *ids("a"), SEP]]}
+    assert step.reads == ("text",)
+
+
+def test_special_tokens_can_be_left_out(build):
+    step = build(process_data={"add_special_tokens": False}, truncation={"max_length": 2})
+    assert run(step, sentence=["a b c"])[0]["input_ids"] == [ids("ab")]
+
+
+def test_words_have_word_ids_and_offsets_inside_the_word_or_from_the_text_start(build):
+    given = {
+        "pretokenized_words": [["a b", "c"]],
+        "pretokenized_word_offsets": [[[10, 13], [20, 21]]],
+    }
+    plain = build(process_data={"is_pretokenized": True})
+    made, _ = run(plain, {"offsets", "word_ids"}, pretokenized_words=given["pretokenized_words"])
+    assert made["word_ids"] == [[None, 0, 0, 1, None]]
+    assert made["offsets"] == [[(0, 0), (0, 1), (2, 3), (0, 1), (0, 0)]]
+    mended, _ = run(
+        build(process_data={"is_pretokenized": True}, fix_offset=True), {"offsets"}, **given
+    )
+    assert mended["offsets"] == [[(0, 0), (10, 11), (12, 13), (20, 21), (0, 0)]]
+
+
+def test_normalizer_pre_tokenizer_and_post_processor_are_replaced(build):
+    def encoded(text, **values):
+        return run(build(**values), sentence=[text])[0]["input_ids"][0]
+
+    assert encoded("A B") == [CLS, 32, UNK, SEP]
+    assert encoded("A B", normalizer="lowercase") == [CLS, *ids("ab"), SEP]
+    assert encoded("Á", normalizer="nfd+strip_accents+lowercase") == [CLS, *ids("a"), SEP]
+    assert encoded("a-b", pre_tokenizer="whitespacesplit") == [CLS, UNK, SEP]
+    assert encoded("a-b", pre_tokenizer="bert") == [CLS, *ids("a"), UNK, *ids("b"), SEP]
+    assert encoded("a b", post_processor="none") == ids("ab")
+    assert encoded("a b", post_processor="bert") == [CLS, *ids("ab"), SEP]
+    assert encoded("a b", pre_tokenizer="none") == [CLS, UNK, SEP]
+
+
+def test_normalizer_none_takes_the_files_away(build, tmp_path):
+    tokenizer = Tokenizer.from_file(tiny_tokenizer(tmp_path / "t.json"))
+    from tokenizers import normalizers
+
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.save(str(tmp_path / "t.json"))
+    lowered = {"tokenizer_path": str(tmp_path / "t.json")}
+    assert run(build(**lowered), sentence=["B"])[0]["input_ids"] == [[CLS, *ids("b"), SEP]]
+    assert run(build(normalizer="none", **lowered), sentence=["B"])[0]["input_ids"] == [
+        [CLS, UNK, SEP]
+    ]
+
+
+def test_the_copy_in_meta_serves_without_the_file(build, tmp_path, path):
+    meta = Meta(tmp_path / "meta")
+    meta.save()
+    first = build(normalizer="lowercase", tokenizer="words.json")
+    first.store(meta)
+    assert Meta.load(tmp_path).numbers() == {
+        "words": {"size": 33, "pad_id": 0, "unk_id": 1, "cls_id": 2, "sep_id": 3}
+    }
+    again = build(
+        Meta.load(tmp_path),
+        tokenizer_path=str(tmp_path / "gone.json"),
+        normalizer="lowercase",
+        tokenizer="words.json",
+    )
+    assert run(again, sentence=["A b"])[0] == run(first, sentence=["A b"])[0]
+    first.store(meta)
+    with pytest.raises(DataError, match=r'differ would be kept as "words.json"'):
+        build(tokenizer="words.json").store(meta)
+
+
+@pytest.mark.parametrize(
+    ("values", "field"),
+    [
+        ({"truncation": {"stride": 2}}, "truncation.stride"),
+        ({"truncation": {"max_length": None}, "expand_examples": True}, "truncation.max_length"),
+        (
+            {"truncation": {"max_length": 4, "stride": 4}, "expand_examples": True},
+            "truncation.stride",
+        ),
+        ({"input_type": "pair", "expand_examples": True}, "truncation.strategy"),
+        ({"truncation": {"strategy": "only_second"}}, "truncation.strategy"),
+        ({"fix_offset": True}, "fix_offset"),
+        ({"normalizer": "upper"}, "normalizer"),
+        ({"pre_tokenizer": "spacy"}, "pre_tokenizer"),
+        ({"input_type": "triple"}, "input_type"),
+        ({"truncation": {"max_len": 3}}, "max_len"),
+        ({"online_data_set": ["train"]}, "online_data_set"),
+    ],
+)
+def test_options_that_do_not_fit_are_config_errors(build, values, field):
+    with pytest.raises(ConfigError, match=field):
+        build(**values)
+
+
+def test_too_little_room_and_missing_special_tokens_are_config_errors(build, tmp_path):
+    with pytest.raises(ConfigError, match="leaves 0 tokens beside 2 special ones"):
+        build(truncation={"max_length": 2})
+    from tokenizers import models
+
+    Tokenizer(models.WordLevel({"a": 0}, unk_token="a")).save(str(tmp_path / "t.json"))
+    with pytest.raises(ConfigError, match=r"needs \[CLS\] and \[SEP\]"):
+        build(tokenizer_path=str(tmp_path / "t.json"), post_processor="bert")
+
+
+def test_a_file_that_is_missing_or_no_tokenizer_is_named(build, tmp_path):
+    with pytest.raises(DataError, match=r"cannot read the tokenizer .*gone\.json"):
+        build(tokenizer_path=str(tmp_path / "gone.json"))
+    (tmp_path / "t.json").write_text("{}")
+    with pytest.raises(DataError, match=r"t\.json is no tokenizer"):
+        build(tokenizer_path=str(tmp_path / "t.json"))

@@ -1,0 +1,201 @@
+"""Any input as chunks of columns."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+import pytest
+from pyarrow import ipc
+
+from dlk.data.inputs import open_input
+from dlk.errors import DataError
+
+COLUMNS = {"text": ["a", "b", "c"], "label": [0, 1, 0], "ids": [[1], [], [2, 3]]}
+RECORDS = [{name: values[row] for name, values in COLUMNS.items()} for row in range(3)]
+
+
+def read(data, size=2):
+    """Return the columns of all chunks together, and the sizes of the chunks."""
+    source = open_input(data, name="train")
+    chunks = list(source.chunks(size))
+    assert repr(list(source.chunks(size))) == repr(chunks), "a source is read again and again"
+    names = list(dict.fromkeys(name for chunk in chunks for name in chunk)) or list(
+        source.column_names
+    )
+    joined = {name: [value for chunk in chunks for value in chunk[name]] for name in names}
+    sizes = [len(next(iter(chunk.values()))) for chunk in chunks]
+    assert source.num_rows in {None, sum(sizes)}
+    return joined, sizes
+
+
+def in_memory():
+    yield "dict", COLUMNS
+    yield (
+        "dict of arrays",
+        {**COLUMNS, "label": np.array([0, 1, 0]), "text": pd.Series(list("abc"), index=[7, 8, 9])},
+    )
+    yield "records", RECORDS
+    yield "frame", pd.DataFrame(COLUMNS)
+    yield "frame with another index", pd.DataFrame(COLUMNS, index=[5, 5, 2])
+    yield "table", pa.table(COLUMNS)
+
+
+@pytest.mark.parametrize("data", [pytest.param(data, id=name) for name, data in in_memory()])
+def test_inputs_in_memory_give_plain_columns_in_chunks(data):
+    joined, sizes = read(data)
+    assert joined == COLUMNS
+    assert sizes == [2, 1]
+    assert {type(value) for value in joined["label"]} == {int}
+    assert {type(value) for row in joined["ids"] for value in row} == {int}
+
+
+def test_datasets_of_hugging_face_are_read_whatever_their_format():
+    datasets = pytest.importorskip("datasets")
+    made = datasets.Dataset.from_dict(COLUMNS)
+    assert read(made) == read(made.with_format("numpy")) == (COLUMNS, [2, 1])
+
+
+def files(folder):
+    (folder / "rows.json").write_text(json.dumps(RECORDS))
+    (folder / "columns.json").write_text(json.dumps(COLUMNS))
+    (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, RECORDS)) + "\n\n")
+    table = pa.table(COLUMNS)
+    pyarrow.parquet.write_table(table, folder / "t.parquet")
+    with ipc.new_stream(str(folder / "stream.arrow"), table.schema) as writer:
+        writer.write_table(table)
+    with ipc.new_file(str(folder / "file.arrow"), table.schema) as writer:
+        writer.write_table(table)
+
+
+@pytest.mark.parametrize(
+    "name", ["rows.json", "columns.json", "rows.jsonl", "t.parquet", "stream.arrow", "file.arrow"]
+)
+def test_files_give_what_was_written(tmp_path, name):
+    files(tmp_path)
+    assert read(str(tmp_path / name)) == (COLUMNS, [2, 1])
+    assert read(tmp_path / name)[0] == COLUMNS
+
+
+@pytest.mark.parametrize(("name", "separator"), [("t.csv", ","), ("t.tsv", "\t")])
+def test_separated_values_keep_empty_texts_and_line_breaks(tmp_path, name, separator):
+    path = tmp_path / name
+    path.write_text(
+        f'text{separator}score\n"two\nlines"{separator}0.5\nNA{separator}\n""{separator}2\n'
+    )
+    joined, _ = read(path)
+    assert joined == {"text": ["two\nlines", "NA", ""], "score": [0.5, None, 2.0]}
+
+
+def test_globs_and_lists_of_files_are_read_in_order(tmp_path):
+    for number, letter in enumerate("abc"):
+        (tmp_path / f"{letter}.jsonl").write_text(json.dumps({"n": number}) + "\n")
+    assert read(str(tmp_path / "*.jsonl"))[0] == {"n": [0, 1, 2]}
+    assert read([str(tmp_path / "c.jsonl"), tmp_path / "a.jsonl"])[0] == {"n": [2, 0]}
+
+
+def test_a_key_that_comes_late_is_none_before_and_a_missing_one_none_there(tmp_path):
+    path = tmp_path / "r.jsonl"
+    path.write_text('{"a": 1}\n{"a": 2}\n{"b": 3}\n')
+    chunks = list(open_input(str(path)).chunks(2))
+    assert chunks == [{"a": [1, 2]}, {"b": [3], "a": [None]}]
+    assert read([{"a": 1}, {"b": 2}])[0] == {"a": [1, None], "b": [None, 2]}
+
+
+def test_a_missing_text_of_pandas_is_none_and_a_missing_number_stays():
+    frame = pd.DataFrame({"text": ["a", None, np.nan], "score": [0.5, np.nan, 1.0]})
+    joined, _ = read(frame, size=3)
+    assert joined["text"] == ["a", None, None]
+    assert math.isnan(joined["score"][1])
+    assert read(pd.DataFrame({"n": pd.array([1, None], dtype="Int64")}))[0] == {"n": [1, None]}
+    assert read(pd.DataFrame({"t": pd.Series([None, None], dtype="str")}))[0] == {"t": [None, None]}
+
+
+def test_numpy_values_inside_lists_and_dicts_become_plain():
+    rows = [
+        {
+            "x": np.float32(0.5),
+            "y": [np.int64(1)],
+            "z": {"k": np.array([1, 2])},
+            "w": np.bool_(True),
+        }
+    ]
+    joined, _ = read(rows)
+    assert joined == {"x": [0.5], "y": [[1]], "z": [{"k": [1, 2]}], "w": [True]}
+    assert type(joined["w"][0]) is bool
+    assert type(joined["x"][0]) is float
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"a": [1, 2], "b": [1]}, r"differ in length: a 2, b 1"),
+        ({"a": "text"}, 'column "a" should be a list, got str'),
+        ({"a": 3}, 'column "a" should be a list, got int'),
+        ([{"a": 1}, 2], "one per row, found int"),
+        ([["a"]], "one per row, found list"),
+        ({1: [1]}, "names must be texts"),
+        ({"_row": [1]}, '"_row" is taken'),
+        (3, "cannot read int"),
+        ("nowhere/*.jsonl", 'no file fits "nowhere/'),
+        ("nowhere.jsonl", "there is no file"),
+    ],
+)
+def test_what_cannot_be_read_says_why(data, message):
+    with pytest.raises(DataError, match=message):
+        open_input(data, name="train")
+
+
+def test_a_missing_file_names_one_beside_it(tmp_path):
+    (tmp_path / "train.jsonl").write_text("")
+    with pytest.raises(DataError, match=r'Did you mean "train.jsonl"'):
+        open_input(str(tmp_path / "trian.jsonl"))
+    with pytest.raises(DataError, match="is a folder"):
+        open_input(str(tmp_path))
+    (tmp_path / "x.xlsx").write_text("")
+    with pytest.raises(DataError, match="cannot tell the format"):
+        open_input(str(tmp_path / "x.xlsx"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.json", "{", r"cannot read .*a\.json"),
+        ("a.json", "3", "list of objects"),
+        ("a.jsonl", '{"a": 1}\n{', r"a\.jsonl:2 is no JSON"),
+        ("a.jsonl", "[1]", r"a\.jsonl:1 should hold an object"),
+        ("a.csv", "a,b\n1,2\n3\n", r"cannot read .*a\.csv"),
+        ("a.parquet", "x", r"cannot read .*a\.parquet"),
+        ("a.arrow", "x", r"cannot read .*a\.arrow"),
+    ],
+)
+def test_a_damaged_file_is_named(tmp_path, name, content, message):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(DataError, match=message):
+        list(open_input(str(tmp_path / name), name="train").chunks(10))
+
+
+def test_a_streaming_dataset_is_refused():
+    datasets = pytest.importorskip("datasets")
+    stream = datasets.Dataset.from_dict(COLUMNS).to_iterable_dataset()
+    with pytest.raises(DataError, match="cannot be read twice"):
+        open_input(stream)
+
+
+def test_reading_imports_neither_pandas_nor_datasets():
+    import subprocess
+
+    code = (
+        "import sys; from dlk.data.inputs import open_input\n"
+        "list(open_input({'a': [1]}).chunks(2)); list(open_input([{'a': 1}]).chunks(2))\n"
+        "heavy = ('pandas', 'datasets', 'torch', 'pyarrow', 'numpy')\n"
+        "print([m for m in heavy if m in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"

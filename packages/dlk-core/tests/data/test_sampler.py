@@ -1,0 +1,190 @@
+"""Which records make up which batch."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dlk.data.sampler import EvalBatches, TrainBatches
+
+SIZES = st.integers(0, 60)
+BATCHES = st.integers(1, 7)
+OPTIONS = st.fixed_dictionaries(
+    {
+        "window": st.integers(0, 4),
+        "seed": st.integers(0, 3),
+        "shuffle": st.booleans(),
+        "drop_last": st.booleans(),
+    }
+)
+
+
+def lengths(size):
+    return np.random.default_rng(size).integers(1, 30, size)
+
+
+def train(size, batch_size, epoch=0, **options):
+    made = TrainBatches(size, batch_size, lengths=lengths(size), **options)
+    made.set_epoch(epoch)
+    return made
+
+
+@given(size=SIZES, batch_size=BATCHES, options=OPTIONS, epoch=st.integers(0, 3))
+def test_each_record_stands_once_in_an_epoch(size, batch_size, options, epoch):
+    batches = train(size, batch_size, epoch, **options)
+    given_batches = list(batches)
+    found = [record for batch in given_batches for record in batch]
+    assert len(found) == len(set(found))
+    assert len(given_batches) == len(batches)
+    if options["drop_last"]:
+        assert len(found) == size // batch_size * batch_size
+        assert all(len(batch) == batch_size for batch in given_batches)
+    else:
+        assert sorted(found) == list(range(size))
+        assert sorted(map(len, given_batches), reverse=True)[:-1] == [batch_size] * (
+            len(batches) - 1 if size else 0
+        )
+
+
+@given(size=SIZES, batch_size=BATCHES, options=OPTIONS)
+def test_the_order_depends_on_seed_and_epoch_alone(size, batch_size, options):
+    assert list(train(size, batch_size, 2, **options)) == list(
+        train(size, batch_size, 2, **options)
+    )
+    again = train(size, batch_size, 2, **options)
+    list(again)
+    assert list(again) == list(train(size, batch_size, 2, **options))
+
+
+@pytest.mark.parametrize("window", [0, 3])
+def test_another_epoch_or_seed_is_another_order(window):
+    orders = {
+        str(list(train(50, 4, epoch, window=window, seed=seed)))
+        for epoch in range(3)
+        for seed in range(3)
+    }
+    assert len(orders) == 9
+
+
+def test_without_shuffling_records_come_in_order():
+    assert list(train(5, 2, 7, window=3, shuffle=False)) == [[0, 1], [2, 3], [4]]
+
+
+def test_a_window_brings_like_lengths_together_and_batches_at_random_places():
+    size, batch_size = 800, 8
+    sizes = lengths(size)
+
+    def spread(batches):
+        return np.mean([np.ptp(sizes[batch]) for batch in batches])
+
+    plain = list(train(size, batch_size, window=0))
+    windowed = list(train(size, batch_size, window=20))
+    assert spread(windowed) < spread(plain) / 5
+    firsts = [sizes[batch].mean() for batch in windowed]
+    assert np.corrcoef(firsts, np.arange(len(firsts)))[0, 1] == pytest.approx(0, abs=0.3)
+
+
+def test_a_window_sorts_only_what_was_shuffled_into_it():
+    inside = [
+        {record for batch in train(40, 4, window=20, seed=seed) for record in batch}
+        for seed in range(2)
+    ]
+    assert inside == [set(range(40))] * 2
+    first, second = (train(40, 4, window=2, seed=seed) for seed in range(2))
+    assert {frozenset(batch) for batch in first} != {frozenset(batch) for batch in second}
+
+
+@given(size=SIZES, batch_size=BATCHES, world=st.integers(1, 4), options=OPTIONS)
+def test_processes_share_an_epoch_and_take_equally_many_batches(size, batch_size, world, options):
+    shares = [
+        list(train(size, batch_size, 1, rank=rank, world_size=world, **options))
+        for rank in range(world)
+    ]
+    assert len({len(share) for share in shares}) == 1
+    for joint in zip(*shares, strict=True):
+        assert len({len(batch) for batch in joint}) == 1
+    counts = Counter(record for share in shares for batch in share for record in batch)
+    joint_size = batch_size * world
+    if options["drop_last"]:
+        assert set(counts.values()) <= {1}
+        assert counts.total() == size // joint_size * joint_size
+    else:
+        assert set(counts) == set(range(size))
+        assert counts.total() - size < world
+
+
+def test_windows_give_every_process_like_lengths():
+    sizes = lengths(640)
+    shares = [list(train(640, 8, window=10, rank=rank, world_size=2)) for rank in range(2)]
+    gaps = [abs(int(sizes[a].max()) - int(sizes[b].max())) for a, b in zip(*shares, strict=True)]
+    assert max(gaps) <= 2
+
+
+@given(size=st.integers(1, 40), batch_size=BATCHES, options=OPTIONS, data=st.data())
+def test_a_loaded_place_goes_on_with_the_next_batch(size, batch_size, options, data):
+    whole = list(train(size, batch_size, 3, **options))
+    done = data.draw(st.integers(0, max(0, len(whole) - 1)))
+    batches = train(size, batch_size, **options)
+    batches.load_state_dict({"epoch": 3, "start": done} if whole else {"epoch": 2, "start": 0})
+    batches.set_epoch(3)
+    assert list(batches) == whole[done:]
+    assert list(batches) == whole, "the next round starts at the start"
+
+
+def test_a_place_at_the_end_of_an_epoch_is_the_start_of_the_next():
+    batches = train(10, 4)
+    batches.load_state_dict({"epoch": 3, "start": 3})
+    assert batches.state_dict() == {"epoch": 4, "start": 0}
+    assert list(batches) == list(train(10, 4, 4))
+
+
+def test_choosing_another_epoch_leaves_the_loaded_place():
+    batches = train(10, 4)
+    batches.load_state_dict({"epoch": 3, "start": 2})
+    batches.set_epoch(4)
+    assert list(batches) == list(train(10, 4, 4))
+
+
+ROWS = st.lists(st.integers(1, 5), max_size=15).map(
+    lambda parts: [row for row, n in enumerate(parts) for _ in range(n)]
+)
+
+
+@given(rows=ROWS, batch_size=BATCHES, world=st.integers(1, 3))
+def test_evaluation_keeps_the_records_of_a_row_together_and_gives_each_to_one_process(
+    rows, batch_size, world
+):
+    shares = [
+        EvalBatches(len(rows), batch_size, rows=rows, rank=rank, world_size=world)
+        for rank in range(world)
+    ]
+    batches = [list(share) for share in shares]
+    assert [len(share) for share in shares] == [len(each) for each in batches]
+    found = sorted(record for share in batches for batch in share for record in batch)
+    assert found == list(range(len(rows)))
+    owner = Counter(
+        row for share in batches for batch in share for row in {rows[record] for record in batch}
+    )
+    assert set(owner.values()) <= {1}
+    for share in batches:
+        flat = [record for batch in share for record in batch]
+        assert flat == sorted(flat)
+        for batch in share:
+            assert len(batch) <= batch_size or len({rows[record] for record in batch}) == 1
+
+
+def test_evaluation_fills_batches_with_as_many_rows_as_fit():
+    assert list(EvalBatches(6, 3, rows=[0, 0, 1, 2, 2, 3])) == [[0, 1, 2], [3, 4, 5]]
+    assert list(EvalBatches(5, 2)) == [[0, 1], [2, 3], [4]]
+    assert list(EvalBatches(4, 2, rows=[0, 0, 0, 1])) == [[0, 1, 2], [3]]
+    assert list(EvalBatches(0, 2)) == []
+
+
+@pytest.mark.parametrize("made", [TrainBatches, EvalBatches])
+def test_a_rank_outside_the_world_is_an_error(made):
+    with pytest.raises(ValueError, match="rank lies in 0 to 1"):
+        made(4, 2, rank=2, world_size=2)

@@ -1,0 +1,193 @@
+"""Splits on disk."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dlk.data.store import SplitWriter, is_split, open_split
+from dlk.errors import DataError
+
+COLUMNS = {
+    "text": ["a", None, "ü"],
+    "ids": [[1, 2], [], [70000]],
+    "label": [0, 1, 0],
+    "score": [0.5, 1.0, -2.0],
+    "spans": [[{"start": 0, "labels": ["x"]}], [], [{"start": 4, "labels": []}]],
+}
+
+
+def write(folder, *chunks, **options):
+    with SplitWriter(folder, **options) as writer:
+        for chunk in chunks:
+            writer.write(chunk)
+    return open_split(folder)
+
+
+def rows_of(*chunks):
+    return [
+        {name: values[number] for name, values in chunk.items()}
+        for chunk in chunks
+        for number in range(len(next(iter(chunk.values()))))
+    ]
+
+
+def test_what_was_written_is_read(tmp_path):
+    split = write(tmp_path / "s", COLUMNS, COLUMNS)
+    assert len(split) == 6
+    assert split.column_names == tuple(COLUMNS)
+    assert split.rows(range(6)) == rows_of(COLUMNS, COLUMNS)
+    assert split.rows([5, 0], ["text"]) == [{"text": "ü"}, {"text": "a"}]
+    assert is_split(tmp_path / "s")
+    assert not is_split(tmp_path)
+
+
+def test_hugging_face_datasets_opens_the_files(tmp_path):
+    datasets = pytest.importorskip("datasets")
+    write(tmp_path / "s", COLUMNS, {**COLUMNS, "label": [1.5, 2.5, 3.5]})
+    found = [
+        row
+        for path in sorted((tmp_path / "s").glob("*.arrow"))
+        for row in datasets.Dataset.from_file(str(path))
+    ]
+    assert [row["ids"] for row in found] == COLUMNS["ids"] * 2
+    assert [row["label"] for row in found] == [0, 1, 0, 1.5, 2.5, 3.5]
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        ([[0, 255]], "uint8"),
+        ([[-1, 127]], "int8"),
+        ([[0, 256]], "uint16"),
+        ([[-129]], "int16"),
+        ([[65536]], "int32"),
+        ([[2**31]], "int64"),
+        ([[[3]]], "list<item: uint8>"),
+    ],
+)
+def test_integers_in_lists_are_stored_as_narrow_as_they_fit(tmp_path, values, kind):
+    split = write(tmp_path / "s", {"ids": values})
+    assert str(split.table.schema.field("ids").type) == f"list<item: {kind}>"
+    assert split.ragged("ids").tolist() == values
+
+
+def test_single_integers_keep_their_type(tmp_path):
+    assert write(tmp_path / "s", {"label": [0, 1]}).table.schema.field("label").type == pa.int64()
+
+
+CELLS = st.one_of(
+    st.lists(st.integers(-(2**40), 2**40), max_size=3),
+    st.lists(st.integers(0, 3), max_size=3),
+    st.just([]),
+)
+
+
+@given(chunks=st.lists(st.lists(CELLS, min_size=1, max_size=3), min_size=1, max_size=4))
+def test_a_later_chunk_widens_the_types_of_the_whole_split(tmp_path_factory, chunks):
+    folder = tmp_path_factory.mktemp("store") / "s"
+    split = write(folder, *({"ids": chunk} for chunk in chunks))
+    expected = [row for chunk in chunks for row in chunk]
+    assert [row["ids"] for row in split.rows(range(len(split)))] == expected
+    if any(expected):
+        assert split.ragged("ids").tolist() == expected
+
+
+def test_integers_become_floats_nulls_anything_and_new_columns_null(tmp_path):
+    split = write(
+        tmp_path / "s",
+        {"a": [1], "b": [None]},
+        {"a": [0.5], "b": ["text"], "c": [[1]]},
+        {"a": [2], "b": [None], "c": [None]},
+    )
+    assert split.rows(range(3)) == [
+        {"a": 1.0, "b": None, "c": None},
+        {"a": 0.5, "b": "text", "c": [1]},
+        {"a": 2.0, "b": None, "c": None},
+    ]
+
+
+def test_types_that_do_not_go_together_name_the_records(tmp_path):
+    with pytest.raises(DataError, match="records 1 to 1 hold other types"):
+        write(tmp_path / "s", {"a": [1]}, {"a": ["text"]})
+    with pytest.raises(DataError, match='column "a" mixes types'):
+        write(tmp_path / "t", {"a": [1, "text"]})
+    with pytest.raises(DataError, match="differ in length"):
+        write(tmp_path / "u", {"a": [1], "b": []})
+
+
+def test_a_new_file_begins_after_so_many_rows(tmp_path):
+    split = write(tmp_path / "s", *({"a": [number]} for number in range(5)), file_rows=2)
+    assert len(list((tmp_path / "s").glob("*.arrow"))) == 3
+    assert [row["a"] for row in split.rows(range(5))] == list(range(5))
+    assert split.ragged("a").tolist() == list(range(5))
+
+
+def test_an_empty_split_can_be_opened(tmp_path):
+    split = write(tmp_path / "s")
+    assert (len(split), split.column_names, split.rows([])) == (0, (), [])
+
+
+def test_one_chunk_of_numbers_stays_in_the_mapped_file(tmp_path):
+    split = write(tmp_path / "s", {"ids": [[1, 2], [3]]})
+    before = pa.total_allocated_bytes()
+    values = split.ragged("ids").values
+    assert pa.total_allocated_bytes() == before
+    assert np.shares_memory(values, split.table.column("ids").chunk(0).values.to_numpy())
+    assert split.ragged("ids") is split.ragged("ids")
+
+
+def test_a_column_that_is_missing_or_no_numbers_is_a_data_error(tmp_path):
+    split = write(tmp_path / "s", COLUMNS)
+    with pytest.raises(DataError, match='Did you mean "label"'):
+        split.ragged("labels")
+    with pytest.raises(DataError, match='column "text": expected numbers'):
+        split.ragged("text")
+    with pytest.raises(DataError, match="no column"):
+        split.rows([0], ["nope"])
+    with pytest.raises(IndexError, match="0 to 2"):
+        split.rows([3])
+
+
+def test_damage_is_a_data_error(tmp_path):
+    with pytest.raises(DataError, match="no processed split"):
+        open_split(tmp_path)
+    write(tmp_path / "s", COLUMNS)
+    info = tmp_path / "s" / "split.json"
+    plain = json.loads(info.read_text())
+    info.write_text(json.dumps({**plain, "records": 2}))
+    with pytest.raises(DataError, match="2 records, the files hold 3"):
+        open_split(tmp_path / "s")
+    info.write_text(json.dumps({**plain, "schema": "x"}))
+    with pytest.raises(DataError, match="schema"):
+        open_split(tmp_path / "s")
+    info.write_text("{")
+    with pytest.raises(DataError, match="damaged"):
+        open_split(tmp_path / "s")
+    info.write_text(json.dumps(plain))
+    (tmp_path / "s" / "data-00000.arrow").write_bytes(b"rubbish")
+    with pytest.raises(DataError, match="damaged"):
+        open_split(tmp_path / "s")
+
+
+def test_what_is_said_at_the_end_is_kept(tmp_path):
+    writer = SplitWriter(tmp_path / "s")
+    writer.write({"a": [1]})
+    assert writer.close({"rows": 7}) == 1
+    assert open_split(tmp_path / "s").info["rows"] == 7
+
+
+def test_a_block_that_raises_leaves_no_split(tmp_path):
+    def fail():
+        with SplitWriter(tmp_path / "s") as writer:
+            writer.write({"a": [1]})
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert not is_split(tmp_path / "s")
