@@ -15,6 +15,6 @@ class ConstantScheduler(Scheduler):
         """The factor is the same in a run of any length."""
         return False
 
-    def factor(self, step: int, total: int) -> float:  # noqa: ARG002  # the same at each
+    def factor(self, step: int, total: int) -> float:  # the same at each
         """Return 1."""
         return 1.0

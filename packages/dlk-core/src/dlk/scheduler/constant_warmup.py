@@ -15,6 +15,6 @@ class ConstantWarmupScheduler(WarmupScheduler):
         """Only a rise that is a share of the run depends on its length."""
         return isinstance(self.warmup, float)
 
-    def after(self, progress: float) -> float:  # noqa: ARG002  # the same all along
+    def after(self, progress: float) -> float:  # the same all along
         """Return 1."""
         return 1.0

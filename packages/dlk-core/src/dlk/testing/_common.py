@@ -69,11 +69,10 @@ class Conformance:
         assert (config_class.__doc__ or "").strip(), (
             f"{self._name}: give {config_class.__name__} a docstring, a sentence on what it is"
         )
-        for name, field in fields_of(config_class).items():
+        for name, field in self.fields.items():
             text = str(field.get("description") or "")
-            assert text not in DEFAULT_HELPS and len(text) >= 8, (
-                f'{self._name}: give the field "{name}" a help=… that says what it does'
-            )
+            helpful = len(text) >= 8 and text not in DEFAULT_HELPS
+            assert helpful, f'{self._name}: give the field "{name}" a help=… that says what it does'
             default = field.get("default")
             mistakes = [m for _, m in check_value(field, default) if default != MISSING]
             assert not mistakes, (
@@ -86,11 +85,17 @@ class Conformance:
         config = self.make()
         read = _watch(config)
         self.exercise(self.build(config=config))
-        unread = set(fields_of(register.config(*self.component))) - read - set(self.unread)
+        unread = set(self.fields) - read - set(self.unread)
         assert not unread, (
             f"{self._name} never reads {', '.join(sorted(unread))}: use the field, remove it, or "
             "name it in `unread` of the test class if it is for references only"
         )
+
+    @property
+    def fields(self) -> Mapping[str, Mapping[str, Any]]:
+        """The fields of the config class, each with its type, default, range and help."""
+        config_class: Any = register.config(*self.component)
+        return fields_of(config_class)
 
     @property
     def _name(self) -> str:
@@ -106,7 +111,7 @@ def seed_all(seed: int) -> None:
 
 def _watch(config: Any) -> set[str]:
     """Return a set that fills with the names of attributes read from a config object."""
-    cls = type(config)
+    cls: Any = type(config)
     read: set[str] = set()
 
     def note(self: Any, name: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     from dlk.nn.loss.configs import MultiLossConfig
 
 
+COLLECTORS: dict[str, Callable[[Tensor], Tensor]] = {"sum": torch.sum}
+"""How the children's losses (N,) become one, by the names that configs use."""
+
+
 @register("loss", "multi_loss")
 class MultiLoss(Loss):
     """The sum of its children, each with its own schedule, all of them scaled by its own.
@@ -26,6 +31,7 @@ class MultiLoss(Loss):
 
     def __init__(self, config: MultiLossConfig, setup: Setup) -> None:
         super().__init__(config)
+        self.collect = COLLECTORS[config.loss_collect]
         self.losses = nn.ModuleDict(register.build_children(config, "loss", setup))
 
     def compute(self, out: Batch, ctx: Context) -> LossOut:
@@ -37,11 +43,9 @@ class MultiLoss(Loss):
         """
         found = {alias: cast(Loss, loss).compute(out, ctx) for alias, loss in self.losses.items()}
         terms = {f"{alias}/{k}": v for alias, part in found.items() for k, v in part.terms.items()}
-        plain = sum(
-            part.terms[cast(Loss, self.losses[alias]).log_name] for alias, part in found.items()
-        )
-        total = cast(Tensor, sum(part.total for part in found.values()))
-        terms[self.log_name] = cast(Tensor, plain)
+        own = [f"{alias}/{cast(Loss, loss).log_name}" for alias, loss in self.losses.items()]
+        terms[self.log_name] = self.collect(torch.stack([terms[name] for name in own]))
+        total = self.collect(torch.stack([part.total for part in found.values()]))
         weights = [torch.as_tensor(part.weight, device=total.device) for part in found.values()]
         weight = torch.stack([w.to(total.dtype) for w in weights]).amax()
         return LossOut(total * self.factor(ctx), terms, weight)

@@ -81,7 +81,7 @@ def test_a_batch_without_rows_or_positions_is_fine():
 
 
 def test_an_odd_size_cannot_be_shared_by_two_directions():
-    with pytest.raises(ConfigError, match="output_size: expected an even number.*got 5"):
+    with pytest.raises(ConfigError, match=r"output_size: expected an even number.*got 5"):
         lstm(output_size=5)
     assert lstm(output_size=5, bidirectional=False).lstm.lstm.hidden_size == 5
 
