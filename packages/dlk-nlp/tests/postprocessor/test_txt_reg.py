@@ -93,6 +93,17 @@ def test_bce_s_optimum_is_the_prediction_that_log_reg_gives():
     assert metrics.compute()["mse"] == pytest.approx(0, abs=1e-12)
 
 
+def test_spearman_of_many_rows_is_that_of_a_sample_of_their_numbers():
+    component = txt_reg(rank_cap=3)
+    metrics = component.new_metrics()
+    out = {"logits": torch.arange(20.0), "values": torch.arange(20.0)}
+    some = rows(*range(100, 120))
+    metrics.update(out, some, component.decode(out, some))
+    kept = metrics.state()["ranks"]
+    assert len(set(kept["keys"])) == 3
+    assert [key - 100.0 for key in kept["keys"]] == kept["target"]
+
+
 def test_windows_of_a_row_share_the_mean_of_their_values():
     results = txt_reg().decode({"logits": torch.tensor([1.0, 3.0, 5.0])}, rows(0, 0, 1))
     assert [result["value"] for result in results] == [2.0, 5.0]
