@@ -70,11 +70,18 @@ class Ragged:
     def __repr__(self) -> str:
         return f"Ragged({len(self)} rows, depth {self.depth}, {self.dtype})"
 
+    @classmethod
+    def _made(cls, values: Array, offsets: tuple[Array, ...]) -> Ragged:
+        """Return rows from parts that are known to fit, without looking at them again."""
+        made = cls.__new__(cls)
+        made.values, made.offsets = values, offsets
+        return made
+
     def lengths(self) -> NDArray[np.int64]:
         """Return (N,) int64, the items of each row at its outermost level; 1 for scalars."""
         if not self.offsets:
             return np.ones(len(self.values), dtype=np.int64)
-        return np.diff(self.offsets[0]).astype(np.int64, copy=False)
+        return _lengths(self.offsets[0]).astype(np.int64, copy=False)
 
     def take(self, indices: Sequence[int] | Array) -> Ragged:
         """Return the rows of `indices`, in that order; one gather per level, no loop over rows."""
@@ -85,47 +92,47 @@ class Ragged:
             )
         taken: list[Array] = []
         for edges in self.offsets:
-            starts = edges[chosen].astype(np.int64, copy=False)
+            starts = edges[chosen]
             lengths = edges[chosen + 1] - starts
-            ends = np.cumsum(lengths)
-            taken.append(np.concatenate(([0], ends)))
+            ends = np.zeros(len(chosen) + 1, dtype=np.int64)
+            np.cumsum(lengths, out=ends[1:])
+            taken.append(ends)
             # item k of the result lies at its row's start plus its place in the row
-            chosen = np.arange(ends[-1] if len(ends) else 0) + np.repeat(
-                starts - ends + lengths, lengths
-            )
-        return Ragged(self.values[chosen], taken)
+            chosen = np.repeat(starts - ends[:-1], lengths)
+            chosen += np.arange(len(chosen))
+        return Ragged._made(self.values[chosen], tuple(taken))
 
     def astype(self, dtype: Any) -> Ragged:
         """Return the same rows with values of another type."""
-        return Ragged(self.values.astype(dtype, copy=False), self.offsets)
+        return Ragged._made(self.values.astype(dtype, copy=False), self.offsets)
 
     def shape(self) -> tuple[int, ...]:
         """Return the shape that padding gives: rows, then the longest length of each level."""
-        longest = (int(np.diff(edges).max(initial=0)) for edges in self.offsets)
+        longest = (int(_lengths(edges).max(initial=0)) for edges in self.offsets)
         return (len(self), *longest)
-
-    def _places(self) -> tuple[Array, ...]:
-        """Return the place of each value in the padded array, one array per axis."""
-        axes: list[Array] = [np.arange(len(self))]
-        for edges in self.offsets:
-            lengths = np.diff(edges)
-            inside = np.arange(edges[-1]) - np.repeat(edges[:-1], lengths)
-            axes = [np.repeat(axis, lengths) for axis in axes] + [inside]
-        return tuple(axes)
-
-    def pad(self, value: float | bool = 0) -> Array:
-        """Return an array of `shape` and the same dtype, filled up with `value`."""
-        if not self.offsets:
-            return self.values
-        padded: Array = np.full(self.shape(), value, dtype=self.dtype)
-        padded[self._places()] = self.values
-        return padded
 
     def mask(self) -> NDArray[np.bool_]:
         """Return an array of `shape`, true where a value stands and false where padding would."""
-        made = np.zeros(self.shape(), dtype=np.bool_)
-        made[self._places()] = True
-        return made
+        kept = np.ones(len(self), dtype=np.bool_)
+        for edges in self.offsets:
+            lengths = np.zeros(kept.shape, dtype=np.int64)
+            lengths[kept] = _lengths(edges)  # both go in the order of the rows
+            kept = np.arange(lengths.max(initial=0)) < lengths[..., None]
+        return kept
+
+    def pad(self, value: float | bool = 0, *, mask: NDArray[np.bool_] | None = None) -> Array:
+        """Return an array of `shape` and the same dtype, filled up with `value`.
+
+        Args:
+            value: what stands where no value does.
+            mask: what `mask` gives, where it is known already.
+        """
+        if not self.offsets:
+            return self.values
+        kept = self.mask() if mask is None else mask
+        padded: Array = np.full(kept.shape, value, dtype=self.dtype)
+        padded[kept] = self.values
+        return padded
 
     def stack(self) -> Array:
         """Return the rows as one array (N, ...), where all have one shape.
@@ -134,7 +141,7 @@ class Ragged:
             ValueError: rows differ in length at some level.
         """
         for level, edges in enumerate(self.offsets):
-            lengths = np.diff(edges)
+            lengths = _lengths(edges)
             if lengths.size and lengths.min() != lengths.max():
                 raise ValueError(
                     f"lengths of level {level} go from {lengths.min()} to {lengths.max()}"
@@ -208,9 +215,13 @@ class Ragged:
         return cls(values, offsets)
 
 
+def _lengths(edges: Array) -> Array:
+    return edges[1:] - edges[:-1]
+
+
 def _join(edges: list[Array]) -> Array:
     """Return the offsets of lists that stand one after the other."""
-    lengths = np.concatenate([np.diff(each) for each in edges])
+    lengths = np.concatenate([_lengths(each) for each in edges])
     return np.concatenate(([0], np.cumsum(lengths, dtype=np.int64)))
 
 

@@ -37,8 +37,12 @@ def test_a_batch_has_the_declared_types_and_the_records_numbers(split):
     items = records.__getitems__([2, 0])
     found = {name: column.dtype for name, column in items.items()}
     assert found == {
-        "ids": np.int64, "label": np.int32, "score": np.float32, "flag": np.bool_, "_index": np.int64,
-    }  # fmt: skip
+        "ids": np.int64,
+        "label": np.int32,
+        "score": np.float32,
+        "flag": np.bool_,
+        "_index": np.int64,
+    }
     assert items["ids"].tolist() == [[70000], [1, 2]]
     assert items["_index"].tolist() == [2, 0]
     assert records[1]["label"].tolist() == [1]

@@ -54,12 +54,15 @@ class DefaultDataCollate(DataCollate):
         """
         batch: dict[str, Tensor] = {}
         for name, rows in items.items():
-            batch[name] = torch.from_numpy(self._joined(name, rows))
-            if name in self.masks:
-                batch[self.masks[name]] = torch.from_numpy(rows.mask())
+            kept = rows.mask() if name in self.masks else None
+            batch[name] = torch.from_numpy(self._joined(name, rows, kept))
+            if kept is not None:
+                batch[self.masks[name]] = torch.from_numpy(kept)
         return batch
 
-    def _joined(self, name: str, rows: Ragged) -> NDArray[np.generic]:
+    def _joined(
+        self, name: str, rows: Ragged, kept: NDArray[np.bool_] | None
+    ) -> NDArray[np.generic]:
         if name in self.no_padding:
             try:
                 return rows.stack()
@@ -72,4 +75,4 @@ class DefaultDataCollate(DataCollate):
                 f'column "{name}" holds lists nested {rows.depth} deep: name it in '
                 f"key_padding_pairs_{rows.depth}d, or in key_no_padding"
             )
-        return rows.pad(self.padding.get(name, 0))
+        return rows.pad(self.padding.get(name, 0), mask=kept)

@@ -132,8 +132,12 @@ class FastTokenizer(Subprocessor):
         With windows, `_row` and `_part` too.
         """
         given = [columns[name] for name in self.text_columns]
+        words = self.is_pretokenized
         inputs = [
-            [self._checked(value, position, name, ctx) for position, value in enumerate(texts)]
+            [
+                value if type(value) is str and not words else self._checked(value, at, name, ctx)
+                for at, value in enumerate(texts)
+            ]
             for name, texts in zip(self.text_columns, given, strict=True)
         ]
         wanted = {key for key, name in self.output_map.items() if ctx.wants(name)}
