@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import nn
@@ -180,9 +183,6 @@ def test_groups_that_make_no_sense_are_refused_before_any_model(groups, message)
 
 
 def test_checking_a_config_needs_no_torch():
-    import subprocess
-    import sys
-
     code = (
         "import sys; from dlk.config import make; make('optimizer', 'adamw', {}); "
         "assert 'torch' not in sys.modules and 'numpy' not in sys.modules"
