@@ -1,4 +1,4 @@
-"""A project's own components: found by reading its files' decorators, imported when first asked for."""
+"""A project's own components: found by reading its files' decorators, imported when asked for."""
 
 from __future__ import annotations
 
@@ -8,89 +8,116 @@ import importlib
 import importlib.util
 import os
 import sys
+from dataclasses import dataclass, field
 from types import ModuleType
 
-from dlk.errors import PluginError
 from dlk.plugin import Component
 
-__all__ = ["import_local", "scan"]
+__all__ = ["PREFIX", "Scan", "import_local", "path_of", "scan"]
 
+PREFIX = "dlk_local."
 _FILES: dict[str, str] = {}
+_SKIPPED = ("logs", "build", "node_modules", "site-packages")
 
 
-def scan(source: str) -> list[Component]:
-    """Return a row for each class that a file, or the files of a folder, decorate with `register` or `cregister`.
+@dataclass(slots=True)
+class Scan:
+    """What a source defines.
 
-    Nothing is imported: the files are parsed. Names must be plain texts in the decorator.
-
-    Raises:
-        PluginError: a file is no valid Python, or one name is defined twice.
+    Attributes:
+        components: a row for each config class and its component.
+        broken: file and reason for each file that is no valid Python.
     """
-    configs: dict[tuple[str, str], tuple[str, str]] = {}
+
+    components: list[Component] = field(default_factory=list)
+    broken: dict[str, str] = field(default_factory=dict)
+
+
+def scan(source: str) -> Scan:
+    """Find the classes that a file, or a folder's files, decorate with `register` and `cregister`.
+
+    Nothing is imported: the files are parsed. Names must be plain texts in the decorator. A name
+    that two files define gives two rows; the registry tells.
+    """
+    found = Scan()
+    configs: list[tuple[tuple[str, str], str, str]] = []
     classes: dict[tuple[str, str], str] = {}
     for path in _python_files(source):
-        module = _module_name(source, path)
         try:
-            with open(path, encoding="utf-8") as handle:
+            with open(path, "rb") as handle:
                 tree = ast.parse(handle.read(), path)
-        except (SyntaxError, UnicodeDecodeError) as error:
-            raise PluginError(f"{path}:{getattr(error, 'lineno', 1)}: not valid Python: {error}") from None
+        except (SyntaxError, ValueError) as error:
+            line = getattr(error, "lineno", None) or 1
+            found.broken[path] = f"{path}:{line}: {getattr(error, 'msg', error)}"
+            continue
         for node in ast.walk(tree):
             if not isinstance(node, ast.ClassDef):
                 continue
-            for decorator in node.decorator_list:
-                found = _names(decorator)
-                if found is None:
-                    continue
-                kind, key = found
-                target: dict[tuple[str, str], object] = configs if kind == "cregister" else classes  # type: ignore[assignment]
-                if key in target:
-                    raise PluginError(f'{path}:{node.lineno}: {key[0]} "{key[1]}" is defined twice in this project')
-                address = f"{module}:{node.name}"
-                target[key] = (address, ast.get_docstring(node) or "") if kind == "cregister" else address
-    rows = []
-    for key, (config, doc) in configs.items():
+            for called, key in filter(None, map(_names, node.decorator_list)):
+                address = f"{_module_name(path)}:{node.name}"
+                if called == "cregister":
+                    configs.append((key, address, ast.get_docstring(node) or ""))
+                else:
+                    classes[key] = address
+    for key, address, text in configs:
         own = classes.get(key) or classes.get((key[0], key[1].partition("-")[0]), "")
-        rows.append(Component(*key, config=config, cls=own, help=doc.split("\n")[0]))
-    return rows
+        help_line = text.partition("\n")[0]
+        found.components.append(Component(*key, config=address, cls=own, help=help_line))
+    return found
+
+
+def path_of(address: str) -> str:
+    """Return the file of a ``module:Class`` address that `scan` gave."""
+    return _FILES.get(address.partition(":")[0], address)
 
 
 def import_local(name: str) -> ModuleType:
-    """Import a module that `scan` named."""
+    """Import a module that `scan` named.
+
+    A file is imported under the name by which the project's other files import it, so that both
+    get the same classes: ``package.file`` in a package, ``file`` in a plain folder. Its folder goes
+    to the end of ``sys.path``, where it hides nothing; a file whose name is taken by an installed
+    module is imported under `name` alone.
+    """
     if name in sys.modules:
         return sys.modules[name]
     path = _FILES[name]
-    folder = os.path.dirname(path)
-    if os.path.exists(os.path.join(folder, "__init__.py")):
-        top, parts = folder, [] if os.path.basename(path) == "__init__.py" else [os.path.basename(path)[:-3]]
-        while os.path.exists(os.path.join(top, "__init__.py")):
-            parts.insert(0, os.path.basename(top))
-            top = os.path.dirname(top)
-        if top not in sys.path:
-            sys.path.insert(0, top)
-        module = importlib.import_module(".".join(parts))
-        if os.path.realpath(str(module.__file__)) != os.path.realpath(path):
-            raise ImportError(f"{'.'.join(parts)} is another module of that name: {module.__file__}", name=parts[0])
+    top, parts = os.path.split(path)
+    dotted = [] if parts == "__init__.py" else [parts.removesuffix(".py")]
+    while os.path.exists(os.path.join(top, "__init__.py")):
+        top, folder = os.path.split(top)
+        dotted.insert(0, folder)
+    if top not in sys.path:
+        sys.path.append(top)
+        importlib.invalidate_caches()
+    if _is_free(dotted[0], os.path.join(top, dotted[0])):
+        module = importlib.import_module(".".join(dotted))
+    elif len(dotted) == 1:
+        module = _import_aside(name, path)
     else:
-        if folder not in sys.path:
-            sys.path.insert(0, folder)
-        stem = os.path.basename(path)[:-3]
-        known = sys.modules.get(stem)
-        if known is None and importlib.util.find_spec(stem) is not None:
-            known = importlib.import_module(stem)
-        # Under its plain name, so that the project's files can import each other; aside where the name is taken.
-        if known is not None and os.path.realpath(str(getattr(known, "__file__", ""))) == os.path.realpath(path):
-            module = known
-        else:
-            module = _import_aside(name, path)
+        message = f"the package {dotted[0]} of {path} has the name of an installed one; rename it"
+        raise ImportError(message)
     sys.modules[name] = module
     return module
 
 
+def _is_free(name: str, location: str) -> bool:
+    """Return whether importing a top-level name gives the file or folder at `location`."""
+    try:
+        spec = importlib.util.find_spec(name)
+    except ValueError:  # a module without a spec, such as __main__
+        return False
+    if spec is None or spec.origin is None:
+        return False
+    given = os.path.realpath(spec.origin)
+    wanted = os.path.realpath(location)
+    return given in (f"{wanted}.py", os.path.join(wanted, "__init__.py"))
+
+
 def _import_aside(name: str, path: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{path} cannot be imported", name=name)
+    assert spec is not None  # a file that ends in .py has a loader
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
@@ -103,31 +130,38 @@ def _import_aside(name: str, path: str) -> ModuleType:
 
 def _python_files(source: str) -> list[str]:
     if os.path.isfile(source):
-        return [source]
-    found = []
-    for root, folders, files in os.walk(source):
-        folders[:] = sorted(f for f in folders if not f.startswith((".", "__")) and f not in ("logs", "build", "node_modules"))
+        return [os.path.abspath(source)]
+    found: list[str] = []
+    for root, folders, files in os.walk(os.path.abspath(source)):
+        folders[:] = sorted(
+            f
+            for f in folders
+            if not f.startswith((".", "__"))
+            and f not in _SKIPPED
+            and not os.path.exists(os.path.join(root, f, "pyvenv.cfg"))
+        )
         found += [os.path.join(root, f) for f in sorted(files) if f.endswith(".py")]
     return found
 
 
-def _module_name(source: str, path: str) -> str:
-    digest = hashlib.sha256(os.path.abspath(source).encode()).hexdigest()[:8]
-    base = source if os.path.isdir(source) else os.path.dirname(source)
-    dotted = os.path.relpath(path, base)[:-3].replace(os.sep, "_").replace("-", "_")
-    name = f"dlk_local.p{digest}.{dotted}"
-    _FILES[name] = os.path.abspath(path)
+def _module_name(path: str) -> str:
+    digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:8]
+    stem = os.path.basename(path).removesuffix(".py").replace("-", "_").replace(".", "_")
+    name = f"{PREFIX}{stem}_{digest}"
+    _FILES[name] = path
     return name
 
 
 def _names(decorator: ast.expr) -> tuple[str, tuple[str, str]] | None:
-    if not isinstance(decorator, ast.Call):
+    """Return decorator and names of ``@register("type", "name")``, None for any other decorator."""
+    if not isinstance(decorator, ast.Call) or decorator.keywords:
         return None
     function = decorator.func
-    called = function.attr if isinstance(function, ast.Attribute) else function.id if isinstance(function, ast.Name) else ""
-    if called not in ("register", "cregister"):
+    called = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+    values = [a.value for a in decorator.args if isinstance(a, ast.Constant)]
+    texts = [value for value in values if isinstance(value, str)]
+    if called not in ("register", "cregister") or len(texts) != len(decorator.args):
         return None
-    values = [a.value for a in decorator.args if isinstance(a, ast.Constant) and isinstance(a.value, str)]
-    if len(values) != len(decorator.args) or not 1 <= len(values) <= 2:
+    if not 1 <= len(texts) <= 2:
         return None
-    return called, (values[0], values[1] if len(values) > 1 else "")
+    return called, (texts[0], texts[1] if len(texts) > 1 else "")

@@ -1,4 +1,7 @@
-"""What a component may know: `Setup` when it is built, `Context` while a step runs. Imports no torch."""
+"""What a component may know: `Setup` when it is built, `Context` while a step runs.
+
+Imports no torch.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +44,7 @@ class Setup:
 
     Attributes:
         meta: what Process learnt: numbers, vocabularies, files.
-        pretrained: false where weights come from a checkpoint or bundle, so that none are to be loaded here.
+        pretrained: false where weights come from a checkpoint or bundle: none are to be loaded.
         seed: the run's seed.
     """
 

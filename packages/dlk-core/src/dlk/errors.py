@@ -1,14 +1,13 @@
 """Errors that a user can cause, and the words that help to mend them.
 
-Everything here derives from `DlkError`: the command line prints its message and exits non-zero, without a
-traceback. A wrong call from code stays a `ValueError` or `TypeError`.
+Everything here derives from `DlkError`: the command line prints its message and exits non-zero,
+without a traceback. A wrong call from code stays a `ValueError` or `TypeError`.
 """
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 __all__ = [
     "BundleError",
@@ -25,7 +24,24 @@ __all__ = [
 
 
 class DlkError(Exception):
-    """Base of all errors that a user can cause; the message says what was given, expected, and what to do."""
+    """Base of all errors that a user can cause.
+
+    The message says what was given, what was expected, and what to do.
+
+    Attributes:
+        where: config path of the component that raised it, put in front of the message; empty where
+            no component was being built.
+    """
+
+    where: str = ""
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        return f"{self.where}: {text}" if self.where else text
+
+    def place(self, where: str) -> None:
+        """Say which component raised it; the first to say so wins."""
+        self.where = self.where or where
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +81,16 @@ class ConfigError(DlkError):
         self.problems: tuple[Problem, ...] = tuple(problems)
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
+    def __str__(self) -> str:
+        return "\n".join(str(problem) for problem in self.problems)
+
+    def place(self, where: str) -> None:
+        """Give the config path to the mistakes that have neither path nor file of their own."""
+        self.problems = tuple(
+            problem if problem.path or problem.file else replace(problem, path=where)
+            for problem in self.problems
+        )
+
 
 class DataError(DlkError):
     """Input data that cannot be used: a missing file or column, unequal lengths, a wrong type."""
@@ -90,8 +116,8 @@ class RowError(DlkError):
             shown = shown[:117] + "..."
         super().__init__(f"row {row}, column {column!r}: {reason}; got {shown}")
 
-    def __reduce__(self) -> tuple[type[RowError], tuple[int, str, object, str]]:
-        return RowError, (self.row, self.column, self.value, self.reason)
+    def __reduce__(self) -> tuple[type[RowError], tuple[int, str, object, str], dict[str, str]]:
+        return type(self), (self.row, self.column, self.value, self.reason), {"where": self.where}
 
 
 class BundleError(DlkError):
@@ -103,11 +129,13 @@ class PluginError(DlkError):
 
 
 class RunError(DlkError):
-    """A run that cannot start or go on: no data, a clashing run directory, a checkpoint that does not fit."""
+    """A run that cannot start or go on: no data, a folder in use, a checkpoint that misfits."""
 
 
 def nearest(word: str, known: Iterable[str], n: int = 3) -> list[str]:
     """Return up to `n` of the known words that are close to `word`, nearest first."""
+    import difflib  # takes milliseconds to load, and most commands never need it
+
     candidates = sorted({str(k) for k in known})
     folded = {c.lower(): c for c in reversed(candidates)}
     found = difflib.get_close_matches(word.lower(), list(folded), n=n, cutoff=0.6)
@@ -115,7 +143,7 @@ def nearest(word: str, known: Iterable[str], n: int = 3) -> list[str]:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return the sentence that ends an unknown-name message: the nearest names, then what is known."""
+    """Return the end of an unknown-name message: the nearest names, then what is known."""
     names = sorted({str(k) for k in known})
     close = nearest(word, names)
     parts = []

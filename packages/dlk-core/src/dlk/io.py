@@ -1,21 +1,23 @@
 """Reading and writing that never leaves half a file. Local paths and any fsspec URL.
 
-A local file is written aside, flushed to disk and renamed, so a reader sees the old content or the new, never a
-part. Other file systems are written through fsspec, whose own upload decides what a reader may see.
+A local file is written aside, flushed to disk and renamed, so a reader sees the old content or the
+new, never a part. A file on another file system is written to a local one first, and sent when it
+is whole.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import shutil
+import socket
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-__all__ = ["atomic_dir", "atomic_write", "exists", "is_remote", "open_file", "sha256_of"]
+__all__ = ["atomic_dir", "atomic_write", "exists", "glob", "is_remote", "open_file", "sha256_of"]
 
 
 def is_remote(path: str | os.PathLike[str]) -> bool:
@@ -24,11 +26,9 @@ def is_remote(path: str | os.PathLike[str]) -> bool:
     return "://" in text and not text.startswith("file://")
 
 
-def _local(path: str | os.PathLike[str]) -> Path:
-    return Path(os.fspath(path).removeprefix("file://"))
-
-
-def open_file(path: str | os.PathLike[str], mode: str = "r", encoding: str | None = None) -> IO[Any]:
+def open_file(
+    path: str | os.PathLike[str], mode: str = "r", encoding: str | None = None
+) -> IO[Any]:
     """Open a local path or a URL; text is UTF-8 unless `encoding` says otherwise."""
     if "b" not in mode:
         encoding = encoding or "utf-8"
@@ -44,15 +44,26 @@ def exists(path: str | os.PathLike[str]) -> bool:
     """Return whether the file or folder exists."""
     if not is_remote(path):
         return _local(path).exists()
-    import fsspec
+    file_system, inner = _remote(path)
+    return bool(file_system.exists(inner))
 
-    fs, inner = fsspec.core.url_to_fs(os.fspath(path))
-    return bool(fs.exists(inner))
+
+def glob(pattern: str | os.PathLike[str]) -> list[str]:
+    """Return the paths, or URLs, that a pattern of ``*``, ``?`` and ``**`` fits, sorted."""
+    if not is_remote(pattern):
+        import glob as local
+
+        return sorted(local.glob(str(_local(pattern)), recursive=True))
+    file_system, inner = _remote(pattern)
+    return sorted(file_system.unstrip_protocol(name) for name in file_system.glob(inner))
 
 
 @contextlib.contextmanager
 def atomic_write(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO[Any]]:
     """Open a file for writing that appears whole or not at all; folders on the way are made.
+
+    A file that is replaced keeps its permissions. What killed writers left aside is removed by the
+    next successful write of the same path.
 
     Args:
         path: where the file is to stand.
@@ -60,78 +71,57 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO[A
     """
     if mode not in {"w", "wb"}:
         raise ValueError(f"atomic_write opens with 'w' or 'wb', got {mode!r}")
+    encoding = None if "b" in mode else "utf-8"
     if is_remote(path):
-        with open_file(path, mode) as handle:
-            yield handle
+        import tempfile
+
+        with tempfile.TemporaryDirectory() as folder:
+            aside = Path(folder, "whole")
+            with open(aside, mode, encoding=encoding) as handle:
+                yield handle
+            file_system, inner = _remote(path)
+            file_system.makedirs(inner.rpartition("/")[0], exist_ok=True)
+            file_system.put_file(str(aside), inner)
         return
-    target = _local(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, aside = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
+    target = _target(path)
+    aside = _aside(target)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    descriptor = os.open(aside, flags, 0o666)
     try:
-        with os.fdopen(descriptor, mode, encoding=None if "b" in mode else "utf-8") as handle:
+        with os.fdopen(descriptor, mode, encoding=encoding) as handle:
             yield handle
             handle.flush()
             os.fsync(handle.fileno())
-        os.chmod(aside, 0o666 & ~_umask())
+        with contextlib.suppress(FileNotFoundError):
+            shutil.copymode(target, aside)
         os.replace(aside, target)
     except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(aside)
+        aside.unlink(missing_ok=True)
         raise
+    _sweep(target)
 
 
 @contextlib.contextmanager
 def atomic_dir(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Give a folder to fill that replaces `path` when the block ends well, and is removed when it raises.
+    """Give a folder to fill, which replaces `path` when the block ends well; else it is removed.
 
-    On Linux the two folders change places in one step, so a process killed at any moment leaves the old folder or
-    the new one. Elsewhere there is an instant with neither; the old folder then still stands as ``.NAME.*.part``.
-    What killed writers left aside is removed by the next successful write of the same path.
+    On Linux the two folders change places in one step, so a process killed at any moment leaves the
+    old folder or the new one. Elsewhere there is an instant with neither; the old folder then still
+    stands beside it as ``.NAME.*.part``. What killed writers left aside is removed by the next
+    successful write of the same path.
     """
-    target = _local(path).absolute()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    prefix = f".{target.name}.{os.getpid()}."
-    aside = Path(tempfile.mkdtemp(prefix=prefix, suffix=".part", dir=target.parent))
-    os.chmod(aside, 0o777 & ~_umask())
+    target = _target(path)
+    aside = _aside(target)
+    aside.mkdir()
     try:
         yield aside
-        if target.exists():
+        try:
+            os.replace(aside, target)  # there is nothing yet, or an empty folder
+        except OSError:
             _exchange(aside, target)
-        else:
-            os.replace(aside, target)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
-    for left in target.parent.glob(f".{target.name}.*.part"):
-        owner = left.name.removeprefix(f".{target.name}.").partition(".")[0]
-        if not owner.isdigit() or not _is_alive(int(owner)):
-            shutil.rmtree(left, ignore_errors=True)
-
-
-def _exchange(new: Path, old: Path) -> None:
-    """Let two folders change places, in one step where the system can."""
-    if sys.platform == "linux":
-        import ctypes
-
-        at_fdcwd, rename_exchange = -100, 2  # <fcntl.h>, <linux/fs.h>
-        renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
-        if renameat2 is not None:
-            names = (ctypes.c_char_p(os.fsencode(new)), ctypes.c_char_p(os.fsencode(old)))
-            if renameat2(at_fdcwd, names[0], at_fdcwd, names[1], rename_exchange) == 0:
-                return
-    retired = new.with_name(new.name.removesuffix(".part") + ".old.part")
-    os.replace(old, retired)
-    os.replace(new, old)
-    shutil.rmtree(retired, ignore_errors=True)
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
+    _sweep(target)
 
 
 def sha256_of(path: str | os.PathLike[str]) -> str:
@@ -145,7 +135,73 @@ def sha256_of(path: str | os.PathLike[str]) -> str:
     return digest.hexdigest()
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _local(path: str | os.PathLike[str]) -> Path:
+    return Path(os.fspath(path).removeprefix("file://"))
+
+
+def _remote(path: str | os.PathLike[str]) -> tuple[Any, str]:
+    import fsspec
+
+    file_system, inner = fsspec.core.url_to_fs(os.fspath(path))
+    return file_system, str(inner)
+
+
+def _target(path: str | os.PathLike[str]) -> Path:
+    """Return where a path leads, links followed; the folder above it is made."""
+    target = Path(os.path.realpath(_local(path)))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    return target
+
+
+def _aside(target: Path) -> Path:
+    """Return a new name beside `target` that tells which process writes there."""
+    own = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+    return target.with_name(f"{_prefix(target)}{own}.part")
+
+
+def _prefix(target: Path) -> str:
+    return f".{target.name[:80]}."
+
+
+def _sweep(target: Path) -> None:
+    """Remove what killed processes of this host left beside `target`."""
+    host, prefix = socket.gethostname(), _prefix(target)
+    with os.scandir(target.parent) as entries:
+        names = [e.name for e in entries if e.name.startswith(prefix) and e.name.endswith(".part")]
+    for name in names:
+        owner, _, rest = name.removeprefix(prefix).removesuffix(".part").rpartition("-")
+        left_host, _, pid = owner.rpartition("-")
+        if left_host != host or not rest or not pid.isdigit() or _is_alive(int(pid)):
+            continue
+        left = target.with_name(name)
+        if left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
+
+
+def _exchange(new: Path, old: Path) -> None:
+    """Let two folders change places, in one step where the system can."""
+    if sys.platform == "linux":
+        import ctypes
+
+        at_fdcwd, rename_exchange = -100, 2  # <fcntl.h>, <linux/fs.h>
+        renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+        if renameat2 is not None:
+            source, target = (ctypes.c_char_p(os.fsencode(path)) for path in (new, old))
+            if renameat2(at_fdcwd, source, at_fdcwd, target, rename_exchange) == 0:
+                return
+    retired = _aside(old)
+    os.replace(old, retired)
+    os.replace(new, old)
+    shutil.rmtree(retired, ignore_errors=True)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True

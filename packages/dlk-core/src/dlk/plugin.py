@@ -1,7 +1,7 @@
 """Plugins: how a distribution brings components, found through the entry-point group ``dlk``.
 
-A plugin module imports this module and nothing heavier. It states the protocol's version and a table of names; a
-component's own module is imported when the component is first asked for::
+A plugin module imports this module and nothing heavier. It states the protocol's version and a
+table of names; a component's own module is imported when the component is first asked for::
 
     from dlk.plugin import Component, hookimpl
 
@@ -11,8 +11,11 @@ component's own module is imported when the component is first asked for::
     def dlk_components():
         return [
             Component(
-                "embedding", "mine",
-                config="my_package.configs:MineConfig", cls="my_package.mine:Mine", help="what it does",
+                "embedding",
+                "mine",
+                config="my_package.configs:MineConfig",
+                cls="my_package.mine:Mine",
+                help="what it does",
             )
         ]
 """
@@ -27,7 +30,7 @@ import pluggy
 __all__ = ["API", "Component", "hookimpl", "hookspec"]
 
 API = 1
-"""Version of the protocol between dlk and its plugins; a plugin module states the one it was written for."""
+"""Version of the protocol; a plugin module states the one that it was written for."""
 
 hookspec = pluggy.HookspecMarker("dlk")
 hookimpl = pluggy.HookimplMarker("dlk")

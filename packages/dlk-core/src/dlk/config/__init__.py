@@ -1,6 +1,7 @@
-"""Configs: fields and children of components, and the reading of ``process.jsonc`` and ``fit.jsonc``.
+"""Configs: fields and children of components, and the reading of config files.
 
-Importing this package imports neither torch nor numpy, and a name's module only when the name is first used.
+Importing this package imports neither torch nor numpy, and a name's module only when the name is
+first used.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
         many,
         one,
     )
-    from dlk.config.reading import Loaded, Point, from_resolved, load, make, parse_override
     from dlk.config.node import assets, child, children, ident, node_of, thaw, to_dict
+    from dlk.config.reading import Loaded, Point, from_resolved, load, make, parse_override
 
 __all__ = [
     "MISSING",
@@ -67,8 +68,12 @@ __all__ = [
 ]
 
 _HOME = {
-    **dict.fromkeys(("Loaded", "Point", "from_resolved", "load", "make", "parse_override"), "dlk.config.reading"),
-    **dict.fromkeys(("assets", "child", "children", "ident", "node_of", "thaw", "to_dict"), "dlk.config.node"),
+    **dict.fromkeys(
+        ("Loaded", "Point", "from_resolved", "load", "make", "parse_override"), "dlk.config.reading"
+    ),
+    **dict.fromkeys(
+        ("assets", "child", "children", "ident", "node_of", "thaw", "to_dict"), "dlk.config.node"
+    ),
 }
 
 

@@ -1,23 +1,33 @@
 """The one file that touches intc: what is taken from it, and what is put in place of its parts.
 
-Put in place, because of intc 0.1.1 as it comes:
+Taken: field and config classes, registration, anchors, and the solving of references. Put in place,
+because of intc 0.1.1 as it comes:
 
-- its table of registered configs becomes a mapping that imports a component's module when it is looked up;
+- its table of registered configs becomes a mapping that imports a component's module when it is
+  looked up;
 - ``eval`` of expressions becomes `dlk.config.expression`;
-- class sources are read when somebody asks for them, not at each registration (an `OSError` in a notebook);
-- module folders are not read from the working directory: `dlk.config.project` reads them beside the config;
+- the reading of a reference becomes `_reference`: intc refuses a second colon, strips a set of
+  letters where it means a prefix, takes any text with "@lambda" in it for an expression, and stops
+  at the first mistake;
+- class sources are read when somebody asks for them, not at each registration (an `OSError` in a
+  notebook);
+- module folders are not read from the working directory: `dlk.config.project` reads them beside the
+  config;
 - a debugging ``print`` for the value -2 is silenced.
 """
 
 from __future__ import annotations
 
 import copy
+import functools
+import graphlib
 import inspect
+import re
 import sys
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, overload
 
+import attrs
 import intc.config
 import intc.loader
 import intc.parser
@@ -30,20 +40,22 @@ from intc.config import (
     FloatField,
     IntField,
     ListField,
+    ModuleField,
     NestField,
     StrField,
     SubModule,
 )
 from intc.config import Base as IntcBase
 from intc.config import DictField as _IntcDictField
-from intc.config import ModuleField
 from intc.register import cregister
 from intc.share import MISSING
 
-from dlk.config.expression import compile_lambda
-from dlk.errors import ConfigError
+from dlk.config.expression import compile_lambda, is_expression
+from dlk.config.keys import is_module, locate
+from dlk.errors import ConfigError, did_you_mean
 
 __all__ = [
+    "MISSING",
     "AnyField",
     "BoolField",
     "DictField",
@@ -51,18 +63,21 @@ __all__ = [
     "IntField",
     "IntcBase",
     "ListField",
-    "MISSING",
     "ModuleField",
     "NestField",
     "StrField",
     "SubModule",
+    "all_registered",
     "cregister",
+    "default_children",
+    "default_of",
     "fields_of",
-    "parse_tree",
     "registered",
     "set_resolver",
+    "solve_references",
 ]
 
+Path = tuple[str | int, ...]
 Resolver = Callable[[str, str], None]
 
 
@@ -78,7 +93,7 @@ class _LazyRepo(dict[tuple[str, str], dict[str, Any]]):
 
 
 class _LazyLines(Sequence[str]):
-    """The source lines of a class, read when they are first wanted; none where there is no source."""
+    """The source lines of a class, read when they are first wanted; none without a source."""
 
     def __init__(self, target: type) -> None:
         self.target = target
@@ -101,21 +116,17 @@ class _LazyLines(Sequence[str]):
 
 
 class _Inspect:
-    """Stands in for `inspect` inside intc: the same answers about positions, without reading sources."""
+    """Stands in for `inspect` inside intc: positions as before, without reading sources."""
 
     currentframe = staticmethod(inspect.currentframe)
     getsource = staticmethod(inspect.getsource)
 
     @staticmethod
     def getsourcelines(target: type) -> tuple[_LazyLines, int]:
-        depth, line = 1, 0
-        frame = sys._getframe(depth)
-        while frame is not None:
-            if frame.f_globals.get("__name__", "").partition(".")[0] != "intc" and frame.f_code.co_name != "getsourcelines":
-                line = frame.f_lineno
-                break
-            frame = frame.f_back  # type: ignore[assignment]  # the outermost frame ends the loop
-        return _LazyLines(target), line
+        frame = inspect.currentframe()
+        while frame is not None and frame.f_globals.get("__name__") in _OWN_MODULES:
+            frame = frame.f_back
+        return _LazyLines(target), frame.f_lineno if frame is not None else 0
 
     @staticmethod
     def getlineno(frame: Any) -> int:
@@ -130,27 +141,14 @@ class _Inspect:
         return str(getattr(module, "__file__", None) or "<unknown>")
 
 
+_OWN_MODULES = (__name__, "intc.register", "intc.utils", "intc.config")
+_ROOT = "@__root__init__"
 _repo = _LazyRepo(intc.register.ic_repo)
-_lock = threading.RLock()
-
-
-def _install() -> None:
-    for module in (intc.parser, intc.register, intc.loader):
-        setattr(module, "ic_repo", _repo)
-    for module in (intc.parser, intc.utils):
-        setattr(module, "eval", compile_lambda)
-    for module in (intc.register, intc.utils):
-        setattr(module, "inspect", _Inspect)
-    setattr(intc.config, "print", lambda *_: None)
-    intc.share.LOAD_SUBMODULE_DONE = True
-
-
-_install()
 
 
 def set_resolver(resolver: Resolver) -> None:
     """Say who imports the config class of a name that intc looks up."""
-    _repo.resolver = staticmethod(resolver)  # type: ignore[assignment]  # a plain function, not a method
+    _repo.resolver = staticmethod(resolver)
 
 
 def registered(type_name: str, name: str) -> type[IntcBase] | None:
@@ -166,13 +164,31 @@ def all_registered() -> Iterator[tuple[str, str, type[IntcBase]]]:
             yield type_name, name, config_class
 
 
-def fields_of(config_class: type) -> dict[str, Mapping[str, Any]]:
-    """Return the fields of a config class in order, with intc's description of each (children left out)."""
-    import attrs
+def fields_of(config_class: Any) -> Mapping[str, Mapping[str, Any]]:
+    """Return a class's fields in order, with intc's description of each; children are left out."""
+    return _fields_of(config_class)
 
-    if not attrs.has(config_class):  # the class of a NestField, which intc decorates on the fly
+
+@functools.cache
+def _fields_of(config_class: Any) -> Mapping[str, Mapping[str, Any]]:
+    if not attrs.has(config_class):  # the class inside of a NestField
         config_class = attrs.define(config_class)
     return {a.name: a.metadata for a in attrs.fields(config_class) if a.name != "submodule"}
+
+
+def default_of(field: Mapping[str, Any]) -> Any:
+    """Return a copy of a field's default value."""
+    if field["type_name"] == "NestField":
+        return {name: default_of(part) for name, part in fields_of(field["object_type"]).items()}
+    return copy.deepcopy(field["default"])
+
+
+def default_children(config_class: type) -> Mapping[str, Any]:
+    """Return the default children of a class that declares them in intc's way, by ``@type``."""
+    found = next((a.default for a in attrs.fields(config_class) if a.name == "submodule"), None)
+    if not isinstance(found, Mapping):
+        return {}
+    return {f"@{str(k).removeprefix('@')}": copy.deepcopy(v) for k, v in found.items()}
 
 
 def DictField(
@@ -184,42 +200,194 @@ def DictField(
 ) -> dict[str, Any]:
     """Return a field that holds a dict; as intc's, whose own validator option never ends."""
     made: Any = _IntcDictField(value, help=help, additions=additions, deprecated=deprecated)
-    made.metadata["position"] = intc.utils.get_position()
+    made.metadata["position"] = intc.utils.get_position()  # type: ignore[no-untyped-call]
     if validator is not None:
         made.converter.validator = lambda v: isinstance(v, dict) and validator(v)
     result: dict[str, Any] = made
     return result
 
 
-def parse_tree(tree: Mapping[str, Any], global_values: Mapping[str, Any]) -> dict[str, Any]:
-    """Run intc's parser over a tree without ``_search``: defaults filled in, references and expressions computed.
+# References ---------------------------------------------------------------------------------------
+
+
+def solve_references(
+    tree: Mapping[str, Any], global_values: Mapping[str, Any]
+) -> tuple[dict[str, Any], list[tuple[Path, str]]]:
+    """Return a copy of a tree with its references and expressions computed, and the mistakes met.
 
     Args:
-        tree: root of a config: component keys only.
+        tree: root of a config: component keys only, defaults filled in.
         global_values: what stands under ``_G``.
 
-    Raises:
-        ConfigError: intc refuses the tree; the message is intc's.
+    Returns:
+        The tree, and (path, message) of each mistake; the tree is of no use where there is one.
     """
-    raw = {**copy.deepcopy(dict(tree)), "_G": {"__hold__": None, **copy.deepcopy(dict(global_values))}}
-    with _lock:
+    root = _Root()
+    root["_G"] = copy.deepcopy(dict(global_values))
+    root[_ROOT] = _with_anchors(tree)
+    anchors = {"~": "_G", "_G": "_G"}
+    parser = intc.parser.Parser
+    parser.collect_global_anchors(root, ref_anchor_maps=anchors, root=True)
+    references = parser.collect_refs(root, root, refs=[], ref_anchor_maps=anchors, root=True)
+    if not root.problems:
+        _refuse_circles(root, references)
+    if not root.problems:
+        parser.do_parser_refs(references, root)
+    resolved: dict[str, Any] = root[_ROOT]
+    return resolved, root.problems
+
+
+class _Root(dict[str, Any]):
+    """The tree that intc works on; it collects the mistakes met on the way."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.problems: list[tuple[Path, str]] = []
+
+
+class _Source(str):
+    """The text of a lambda that remembers where it stands, and where to report."""
+
+    __slots__ = ("root", "where")
+    root: _Root
+    where: Path
+
+
+_FAILED = object()
+"""Stands for a value that could not be computed, so that what is computed from it stays silent."""
+
+
+def _with_anchors(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy in which every component has an anchor, as intc's references need it."""
+    copied: dict[str, Any] = {"_anchor": "$"}
+    for key, value in values.items():
+        inner = is_module(key) and isinstance(value, dict)
+        copied[key] = _with_anchors(value) if inner else copy.deepcopy(value)
+    return copied
+
+
+def _reference(key: str, text: str, anchors: Mapping[str, str], root: _Root) -> dict[str, Any]:
+    """Read one value: the paths it refers to and the lambda to call; empty where it is plain.
+
+    Stands in for intc's function, with its arguments: the value's dotted path, the value, what each
+    anchor means there, the whole tree. Mistakes go to the root.
+    """
+    if not is_expression(text):
+        return {}
+    where, found = _follow(root, key)
+    path = where[1:] if where[:1] == (_ROOT,) else where
+    try:
+        if found is not text:
+            raise ConfigError("an expression cannot stand under a key with a dot")
+        given, _, body = (part.strip() for part in text.partition("@lambda"))
+        if not given and body.startswith("@"):
+            given, body = body, "x: x"
+        elif not given:
+            given = "_"
+            if not re.match(r"_\s*:", body):
+                raise ConfigError(f'expected "@lambda _: …" or "@lambda @reference", got "{text}"')
+        source = _Source(f"lambda {body}")
+        source.root, source.where = root, path
+        compile_lambda(source)
+        targets = [_target(part.strip(), anchors, root) for part in given.split(",")]
+    except ConfigError as error:
+        root.problems += [(path, problem.message) for problem in error.problems]
+        return {}
+    return {"key": key, "paras": targets, "lambda": source}
+
+
+def _target(reference: str, anchors: Mapping[str, str], root: _Root) -> str:
+    """Return the dotted path that ``@anchor.path`` means."""
+    if reference == "_":
+        return "_"
+    anchor, dot, path = reference.removeprefix("@").partition(".")
+    if not reference.startswith("@") or not dot:
+        raise ConfigError(f'"{reference}" is no reference: expected @$.field, @_G.name, @anchor.…')
+    if anchor not in anchors:
+        known = sorted(f"@{name}" for name in anchors)
+        if anchor.strip("$") == "":
+            raise ConfigError(f'"{reference}" leads above the top. Known: {", ".join(known)}.')
+        raise ConfigError(f'there is no anchor "{anchor}". {did_you_mean(f"@{anchor}", known)}')
+    start, holder = _follow(root, anchors[anchor])
+    found, rest = locate(holder, path)
+    for part in found:
+        holder = holder[part]
+    if rest and is_expression(holder):
+        raise ConfigError(f'"{reference}" leads into a computed value; refer to it whole')
+    if rest:
+        known = [k.removeprefix("@") for k in holder if k[:1] != "_"] if _is_dict(holder) else []
+        hint = did_you_mean(rest[0], known)
+        raise ConfigError(f'"{reference}": there is no "{rest[0]}" here. {hint}'.rstrip())
+    if not isinstance(holder, str) and _holds_expression(holder):
+        raise ConfigError(f'"{reference}" holds computed values itself; refer to its parts')
+    return ".".join(map(str, (*start, *found)))
+
+
+def _follow(root: Mapping[str, Any], trace: str) -> tuple[Path, Any]:
+    """Return the keys of intc's dotted path, as far as it leads, and what stands there."""
+    here: Any = root
+    found: list[str | int] = []
+    for part in trace.split("."):
+        if _is_dict(here) and part in here:
+            found.append(part)
+        elif isinstance(here, list) and part.isdigit() and int(part) < len(here):
+            found.append(int(part))
+        else:
+            return tuple(found), None
+        here = here[found[-1]]
+    return tuple(found), here
+
+
+def _is_dict(value: object) -> bool:
+    return isinstance(value, dict)
+
+
+def _holds_expression(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(_holds_expression(part) for part in value.values())
+    if isinstance(value, list):
+        return any(_holds_expression(part) for part in value)
+    return is_expression(value)
+
+
+def _refuse_circles(root: _Root, references: Sequence[Mapping[str, Any]]) -> None:
+    graph = {reference["key"]: reference["paras"] for reference in references}
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        circle = " -> ".join(trace.removeprefix(f"{_ROOT}.") for trace in reversed(error.args[1]))
+        where = next(r["lambda"].where for r in references if r["key"] == error.args[1][0])
+        root.problems.append((where, f"these values are computed from each other: {circle}"))
+
+
+def _compiled(source: str) -> Callable[..., Any]:
+    """Stand in for ``eval`` of a lambda; a failure is reported and gives `_FAILED`."""
+    call = compile_lambda(source)
+    if not isinstance(source, _Source):
+        return call
+
+    def report(*values: Any) -> Any:
+        if any(value is _FAILED for value in values):
+            return _FAILED
         try:
-            found = intc.parser.Parser(raw).parser(parser_ref=True)
-        except ConfigError:
-            raise
-        except Exception as error:  # intc raises many kinds, bare Exception among them
-            raise ConfigError(str(error).strip("'\"") or type(error).__name__) from error
-    if len(found) != 1:
-        raise ConfigError("a base config may not search")
-    resolved: dict[str, Any] = _in_order(found[0], tree)
-    return resolved
+            return call(*values)
+        except ConfigError as error:
+            source.root.problems += [(source.where, p.message) for p in error.problems]
+            return _FAILED
+
+    return report
 
 
-def _in_order(resolved: Mapping[str, Any], written: Mapping[str, Any]) -> dict[str, Any]:
-    """Return intc's result with components in the order in which they were written; intc turns it around."""
-    keys = [key for key in written if key in resolved]
-    keys += [key for key in resolved if key not in written]
-    return {
-        key: _in_order(resolved[key], written.get(key, {})) if key.startswith("@") and isinstance(resolved[key], Mapping) else resolved[key]
-        for key in keys
-    }
+def _install() -> None:
+    for module in (intc.parser, intc.register, intc.loader):
+        vars(module)["ic_repo"] = _repo
+    for module in (intc.parser, intc.utils):
+        vars(module)["eval"] = _compiled
+    for module in (intc.register, intc.utils):
+        vars(module)["inspect"] = _Inspect
+    vars(intc.parser)["parser_lambda_key_value_pair"] = _reference
+    vars(intc.config)["print"] = lambda *_: None
+    intc.share.LOAD_SUBMODULE_DONE = True
+
+
+_install()

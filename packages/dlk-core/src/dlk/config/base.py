@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -44,7 +46,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Children:
-    """How many components of one type stand below a component, and which stands there by default."""
+    """How many components of a type stand below a component, and which stands there by default."""
 
     minimum: int
     maximum: int | None
@@ -52,7 +54,12 @@ class Children:
 
 
 def one(default: str | None = None, *, optional: bool = False) -> Children:
-    """Exactly one child of the type; `default` is taken where the config names none. Optional: one or none."""
+    """Exactly one child of the type, or at most one if `optional`.
+
+    Args:
+        default: name of the component that stands there where the config names none.
+        optional: there may be none.
+    """
     return Children(minimum=0 if optional else 1, maximum=1, default=default)
 
 
@@ -83,22 +90,23 @@ class Signature:
 
 
 class Base(IntcBase):
-    """Base of config classes: fields as class attributes, children by type, a signature from the fields alone.
+    """Base of config classes: fields as class attributes, children by type, signature, rules.
 
-    A class registered by ``cregister`` without this base works too; it then has no declared children.
+    A class registered by ``cregister`` without this base works too; any child may then stand below
+    it.
     """
 
     children: ClassVar[Mapping[str, Children]] = {}
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """Let a field carry an annotation (``pool: str | None = StrField(None, …)``), which attrs refuses as it comes."""
+        """Let fields carry annotations (``pool: str | None = StrField(…)``); attrs refuses them."""
         super().__init_subclass__(**options)
-        own = cls.__dict__.get("__annotations__", {})
-        for name in [n for n in own if hasattr(cls.__dict__.get(n), "_default")]:
-            del own[name]
+        annotations = inspect.get_annotations(cls)
+        for name in [n for n in annotations if hasattr(cls.__dict__.get(n), "_default")]:
+            del cls.__annotations__[name]
 
     def signature(self) -> Signature:
-        """Return what the component reads and writes; by default the values of `input_map` and `output_map`."""
+        """Return what the component reads and writes; by default what its maps name."""
         reads = getattr(self, "input_map", {}) or {}
         writes = getattr(self, "output_map", {}) or {}
         return Signature(
@@ -112,7 +120,11 @@ class Base(IntcBase):
 
 
 def MapField(value: dict[str, str], help: str) -> dict[str, str]:
-    """A field that renames: keys are the component's own names and closed, values the names in the batch."""
+    """Return a field that renames.
+
+    Its keys are the component's own names, and closed; the values are the names in the batch. A map
+    in a config is laid over the default.
+    """
     made: Any = DictField(dict(value), help=help)
     made.metadata["type_name"] = "MapField"
     made.metadata["position"] = _caller()
@@ -129,14 +141,16 @@ def AssetField(
     hub: bool = False,
     additions: list[Any] | None = None,
 ) -> str:
-    """A field that names a file or folder, relative to its config's file; absolute once the config is read.
+    """Return a field that names a file or folder, relative to its config's file.
+
+    Once the config is read, the path is absolute.
 
     Args:
         value: the default; ``MISSING`` for a required field.
         help: what it is for.
         include: of a folder, the files that a bundle needs (globs).
         bundle: whether a bundle needs the file at all.
-        hub: a value that is no existing path may be a name on a model hub, and is then left as it is.
+        hub: a value that is no existing path may be a name on a model hub, and is left as it is.
         additions: values that are no path, such as None.
     """
     made: Any = StrField(value, help=help, additions=additions)
@@ -147,7 +161,7 @@ def AssetField(
 
 
 def PathField(value: str, help: str, *, additions: list[Any] | None = None) -> str:
-    """A field that names a folder dlk writes or reads, relative to its config's file; never part of a bundle."""
+    """Return a field that names a folder, relative to its config's file; no part of a bundle."""
     made: Any = StrField(value, help=help, additions=additions)
     made.metadata["asset"] = {"include": (), "bundle": False, "hub": False}
     made.metadata["position"] = _caller()
@@ -156,7 +170,5 @@ def PathField(value: str, help: str, *, additions: list[Any] | None = None) -> s
 
 
 def _caller() -> dict[str, Any]:
-    import sys
-
     frame = sys._getframe(2)
     return {"file_path": frame.f_code.co_filename, "line_no": frame.f_lineno}

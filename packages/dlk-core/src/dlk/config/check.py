@@ -8,13 +8,15 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from dlk.config._intc import MISSING, fields_of
-from dlk.config.base import Children
+from dlk.config.expression import is_expression
 from dlk.config.keys import parse_key
-from dlk.config.tree import Path, Tree
-from dlk.errors import Problem, did_you_mean
+from dlk.config.tree import Path, Tree, spec_of
+from dlk.errors import Problem, did_you_mean, nearest
+from dlk.registry import register
 
 __all__ = ["check_tree", "check_value"]
 
+_REFERENCE = re.compile(r"@(?:\$+|~|_G)\.[\w.@#-]+")
 _KINDS: dict[str, str] = {
     "IntField": "an integer",
     "FloatField": "a number",
@@ -28,104 +30,137 @@ _KINDS: dict[str, str] = {
 
 
 def check_tree(tree: Tree, *, resolved: bool) -> list[Problem]:
-    """Return the mistakes in a tree, in order.
+    """Return the mistakes in a tree.
 
     Args:
         tree: names resolved, ``_search`` taken out.
         resolved: false for the tree as written: expressions and missing values are left for later.
     """
-    return [problem for path, values in tree.modules() for problem in _module(tree, path, values, resolved)]
+    found = [p for path, values in tree.modules() for p in _module(tree, path, values, resolved)]
+    return found if resolved else [*found, *_anchors(tree)]
 
 
 def _module(tree: Tree, path: Path, values: Mapping[str, Any], resolved: bool) -> Iterator[Problem]:
-    from dlk.registry import register
-
     key = parse_key(str(path[-1]))
-    config_class = register.config(key.type, str(values.get("_name") or ""))
-    fields = fields_of(config_class)
-    spec: Mapping[str, Children] = getattr(config_class, "children", {})
-    for name, value in values.items():
-        if name.startswith("_"):
-            continue
-        where = (*path, name)
-        if name.startswith("@"):
-            if spec and parse_key(name).type not in spec:
-                known = [f"@{child}" for child in spec]
-                message = f"{key.type} {values.get('_name', '')!r} takes no {parse_key(name).type}. {did_you_mean(name, known)}"
-                yield tree.problem(where, message, key=True)
-        elif name not in fields:
-            yield tree.problem(where, f'there is no field "{name}". {did_you_mean(name, fields)}', key=True)
-        else:
-            yield from _field(tree, where, fields[name], value, resolved)
-    if resolved:
-        for name in fields:
-            if name not in values:
-                yield tree.problem(path, f'"{name}" is required: {_help(fields[name])}')
-    for child_type, rule in spec.items():
+    name = str(values.get("_name") or "")
+    fields = fields_of(register.config(key.type, name))
+    spec = spec_of(key.type, name)
+    for field_name, value in values.items():
+        where = (*path, field_name)
+        if field_name.startswith("@"):
+            if spec is not None and parse_key(field_name).type not in spec:
+                child = parse_key(field_name).type
+                message = f'{key.type} "{name}" takes no {child}. {did_you_mean(child, spec)}'
+                yield tree.problem(where, message.rstrip(), key=True)
+        elif field_name in fields:
+            yield from _field(tree, where, fields[field_name], value, resolved)
+        elif field_name not in ("_name", "_anchor"):
+            message = f'there is no field "{field_name}". {did_you_mean(field_name, fields)}'
+            yield tree.problem(where, message.rstrip(), key=True)
+    for child_type, rule in (spec or {}).items():
         found = [k for k in values if k.startswith("@") and parse_key(k).type == child_type]
-        if len(found) < rule.minimum:
-            known = register.names(child_type)
-            yield tree.problem(path, f'needs "@{child_type}@…". Known: {", ".join(sorted(known))}.')
+        if len(found) < rule.minimum and (path, child_type) not in tree.unplaced:
+            known = ", ".join(register.names(child_type))
+            wanted = f"{rule.minimum} children" if rule.minimum > 1 else "a child"
+            yield tree.problem(path, f'needs {wanted} "@{child_type}@…". Known: {known}.')
         if rule.maximum is not None and len(found) > rule.maximum:
-            yield tree.problem((*path, found[-1]), f"takes one {child_type}, got {', '.join(found)}", key=True)
+            message = f"takes one {child_type}, got {', '.join(found)}"
+            yield tree.problem((*path, found[-1]), message, key=True)
 
 
-def _field(tree: Tree, where: Path, field: Mapping[str, Any], value: Any, resolved: bool) -> Iterator[Problem]:
-    if not resolved and _is_expression(value):
-        return
+def _anchors(tree: Tree) -> Iterator[Problem]:
+    """Yield the anchors that are no names, or that two components share."""
+    taken: dict[str, Path] = {}
+    for path, values in tree.modules():
+        anchor = values.get("_anchor")
+        where = (*path, "_anchor")
+        if "_anchor" not in values:
+            continue
+        if not isinstance(anchor, str) or not anchor.isidentifier() or anchor in ("_G", "lambda"):
+            message = f"expected a name of letters, digits and _, got {_shown(anchor)}"
+            yield tree.problem(where, message)
+        elif anchor in taken:
+            yield tree.problem(where, f'"{anchor}" names {tree.name(taken[anchor])} already')
+        else:
+            taken[anchor] = path
+
+
+def _field(
+    tree: Tree, where: Path, field: Mapping[str, Any], value: Any, resolved: bool
+) -> Iterator[Problem]:
     if field["type_name"] == "NestField" and isinstance(value, Mapping):
         nested = fields_of(field["object_type"])
         for name, part in value.items():
-            if name not in nested:
-                yield tree.problem((*where, name), f'there is no field "{name}". {did_you_mean(name, nested)}', key=True)
-            else:
+            if name in nested:
                 yield from _field(tree, (*where, name), nested[name], part, resolved)
+            else:
+                message = f'there is no field "{name}". {did_you_mean(name, nested)}'
+                yield tree.problem((*where, name), message, key=True)
         return
     for inner, message in check_value(field, value, resolved=resolved):
         yield tree.problem((*where, *inner), message)
 
 
-def check_value(field: Mapping[str, Any], value: Any, *, resolved: bool = True) -> Iterator[tuple[Path, str]]:
+def check_value(
+    field: Mapping[str, Any], value: Any, *, resolved: bool = True
+) -> Iterator[tuple[Path, str]]:
     """Yield (path below the field, message) for each mistake in a value."""
-    additions = field.get("additions") or []
-    if any(_same(value, a) for a in additions):
+    if any(_same(value, addition) for addition in field.get("additions") or ()):
         return
     if isinstance(value, str) and value == MISSING:
         if resolved:
             yield (), f"is required: {_help(field)}"
         return
-    if not resolved and _is_expression(value):
+    if not resolved and is_expression(value):
         return
-    kind = field["type_name"]
-    expected = _expected(field)
-    options = None if kind == "BoolField" else field.get("enum")
+    kind, options = field["type_name"], _options(field)
     if options is not None:
-        if not any(_same(value, o) for o in options):
-            known = [str(o) for o in options if isinstance(o, str)]
-            hint = f" {did_you_mean(value, known)}" if isinstance(value, str) and known else ""
-            yield (), f"expected {expected}, got {value!r}{hint} ({_help(field)})"
-        return
-    if not _fits(kind, value):
-        yield (), f"expected {expected}, got {_shown(value)} ({_help(field)})"
-        return
-    if kind in ("IntField", "FloatField"):
-        low, high = field.get("minimum"), field.get("maximum")
-        if not math.isfinite(value) or (low is not None and value < low) or (high is not None and value > high):
-            yield (), f"expected {expected}, got {value!r} ({_help(field)})"
-    elif kind == "StrField":
-        low, high, pattern = field.get("min_len"), field.get("max_len"), field.get("pattern")
-        too_short = low is not None and len(value) < low
-        if too_short or (high is not None and len(value) > high) or (pattern and not re.match(pattern, value)):
-            yield (), f"expected {expected}, got {value!r} ({_help(field)})"
+        if type(value) is int and kind == "FloatField":
+            value = float(value)
+        if not any(_same(value, option) for option in options):
+            known = [option for option in options if isinstance(option, str)]
+            close = nearest(value, known) if isinstance(value, str) else []
+            hint = f' Did you mean "{close[0]}"?' if close else ""
+            yield (), f"{_mismatch(field, value)}{hint}"
+    elif not _fits(kind, value) or not _in_range(field, value):
+        yield (), _mismatch(field, value)
     elif kind == "MapField":
-        for name, target in value.items():
-            if name not in field["default"]:
-                yield (name,), f'there is no "{name}" to rename. {did_you_mean(name, field["default"])}'
-            elif not isinstance(target, str):
-                yield (name,), f"expected a name, got {_shown(target)}"
-    if resolved and kind in ("ListField", "DictField", "AnyField"):
-        for inner in _missing(value):
-            yield inner, f"is required: {_help(field)}"
+        yield from _renames(field, value)
+    else:
+        yield from _inside(field, value, (), resolved)
+
+
+def _renames(field: Mapping[str, Any], value: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
+    """Yield the mistakes of a MapField: its keys are closed, its values names."""
+    for name, target in value.items():
+        if name not in field["default"]:
+            hint = did_you_mean(name, field["default"])
+            yield (name,), f'there is no "{name}" to rename. {hint}'.rstrip()
+        elif not isinstance(target, str):
+            yield (name,), f"expected a name, got {_shown(target)}"
+
+
+def _options(field: Mapping[str, Any]) -> list[Any] | None:
+    """Return the closed set of values, None where there is none (intc gives one to every bool)."""
+    options: list[Any] | None = None if field["type_name"] == "BoolField" else field.get("enum")
+    return options
+
+
+def _mismatch(field: Mapping[str, Any], value: Any) -> str:
+    return f"expected {_expected(field)}, got {_shown(value)} ({_help(field)})"
+
+
+def _in_range(field: Mapping[str, Any], value: Any) -> bool:
+    """Return whether a value of the right type keeps to its limits."""
+    if field["type_name"] in ("IntField", "FloatField"):
+        low, high = field.get("minimum"), field.get("maximum")
+        within = (low is None or value >= low) and (high is None or value <= high)
+        return within and (field["type_name"] == "IntField" or _is_finite(value))
+    if field["type_name"] == "StrField":
+        low, high, pattern = field.get("min_len"), field.get("max_len"), field.get("pattern")
+        within = (low is None or len(value) >= low) and (high is None or len(value) <= high)
+        return within and (not pattern or re.match(pattern, value) is not None)
+    return True
 
 
 def _fits(kind: str, value: Any) -> bool:
@@ -145,8 +180,8 @@ def _fits(kind: str, value: Any) -> bool:
 
 
 def _expected(field: Mapping[str, Any]) -> str:
-    options = field.get("enum")
-    if options is not None and field["type_name"] != "BoolField":
+    options = _options(field)
+    if options is not None:
         return "one of " + ", ".join(_shown(o) for o in options)
     text = _KINDS.get(field["type_name"], "a value")
     low, high = field.get("minimum"), field.get("maximum")
@@ -185,17 +220,27 @@ def _same(a: Any, b: Any) -> bool:
     return bool(type(a) is type(b) and a == b)
 
 
-def _is_expression(value: Any) -> bool:
-    return isinstance(value, str) and "@lambda" in value
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer too large for a float
+        return False
 
 
-def _missing(value: Any, path: Path = ()) -> Iterator[Path]:
-    if isinstance(value, str):
-        if value == MISSING:
-            yield path
-    elif isinstance(value, Mapping):
+def _inside(
+    field: Mapping[str, Any], value: Any, path: Path, resolved: bool
+) -> Iterator[tuple[Path, str]]:
+    """Yield the mistakes that may stand anywhere inside of a value of any shape."""
+    if isinstance(value, Mapping):
         for key, part in value.items():
-            yield from _missing(part, (*path, key))
+            yield from _inside(field, part, (*path, key), resolved)
     elif isinstance(value, list):
         for number, part in enumerate(value):
-            yield from _missing(part, (*path, number))
+            yield from _inside(field, part, (*path, number), resolved)
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield path, f"expected a finite number, got {value!r}"
+    elif isinstance(value, str):
+        if value == MISSING and resolved:
+            yield path, f"is required: {_help(field)}"
+        elif _REFERENCE.fullmatch(value):
+            yield path, f'a reference is written "@lambda {value}"'

@@ -1,25 +1,33 @@
-"""The small expression language behind ``@lambda``: evaluated by walking the tree, never by Python's ``eval``.
+"""The small expression language behind ``@lambda``: evaluated by walking the tree, never by Python.
 
-Arithmetic, comparisons, conditionals, indexing, literals, comprehensions and a few functions. No attributes, no
-imports, no names beyond the arguments. Work, integers and containers are bounded, so a config from a stranger can
-neither run code nor fill the memory.
+Arithmetic, comparisons, conditionals, indexing, literals, comprehensions and a few functions. No
+attributes, no imports, no names beyond the arguments. Work, integers and containers are bounded, so
+a config from a stranger can neither run code nor fill the memory.
 """
 
 from __future__ import annotations
 
 import ast
+import math
 import operator
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from dlk.errors import ConfigError
 
-__all__ = ["FUNCTIONS", "compile_lambda", "evaluate"]
+__all__ = ["FUNCTIONS", "compile_lambda", "evaluate", "is_expression"]
 
-MAX_OPERATIONS = 100_000
+MAX_WORK = 1_000_000
 MAX_INTEGER_BITS = 4096
 MAX_ITEMS = 100_000
 MAX_SOURCE = 4096
+_STEP = 8  # a step of the walk costs about as much as looking at this many items
+_MAX_DIGITS = 400  # beyond what a float can hold; `round(1, -10**9)` would compute 10**(10**9)
+
+_EXPRESSION = re.compile(r"\s*@(?:lambda\b|.*@lambda\b)", re.DOTALL)
+_CONTAINERS = (list, tuple, dict)
+_SIZED = (str, list, tuple, dict)
 
 _BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
@@ -47,32 +55,42 @@ _COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
     ast.Is: operator.is_,
     ast.IsNot: operator.is_not,
 }
-_NUMBER = (int, float)
+
+
+def is_expression(value: object) -> bool:
+    """Return whether a value of a config is computed: ``@lambda …`` or ``@reference @lambda …``."""
+    return isinstance(value, str) and _EXPRESSION.match(value) is not None
 
 
 def _range(*bounds: int) -> list[int]:
     span = range(*bounds)
     if len(span) > MAX_ITEMS:
-        raise ConfigError(f"range of {len(span)} items; at most {MAX_ITEMS} are allowed")
+        raise ValueError(f"{len(span)} items, at most {MAX_ITEMS} are allowed")
     return list(span)
 
 
-def _str(value: Any = "") -> str:
-    if isinstance(value, int) and value.bit_length() > MAX_INTEGER_BITS:
-        raise ConfigError("this integer is too large to be written out")
-    return str(value)
+def _sum(items: Any, start: Any = 0) -> Any:
+    if not all(isinstance(item, (int, float)) for item in (start, *items)):
+        raise TypeError("sum adds numbers only")
+    return sum(items, start)
+
+
+def _round(number: Any, digits: int | None = None) -> Any:
+    if digits is not None and not -_MAX_DIGITS <= digits <= _MAX_DIGITS:
+        raise ValueError(f"round to {digits} digits")
+    return round(number, digits)
 
 
 FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "len": len,
     "max": max,
     "min": min,
-    "sum": sum,
-    "round": round,
+    "sum": _sum,
+    "round": _round,
     "abs": abs,
     "int": int,
     "float": float,
-    "str": _str,
+    "str": str,
     "bool": bool,
     "list": lambda items=(): list(items),
     "tuple": lambda items=(): tuple(items),
@@ -87,121 +105,149 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
 def compile_lambda(source: str) -> Callable[..., Any]:
     """Return a callable for ``lambda a, b: expression``; nothing is evaluated yet.
 
+    The callable gives plain JSON (tuples become lists), and raises a `ConfigError` for whatever
+    goes wrong.
+
     Raises:
-        ConfigError: the text is no lambda with plain arguments, or uses something that is not in the language.
+        ConfigError: the text is no lambda with plain arguments.
     """
     if len(source) > MAX_SOURCE:
-        raise ConfigError(f"an expression of {len(source)} characters; at most {MAX_SOURCE} are allowed")
+        raise ConfigError(
+            f"an expression of {len(source)} characters, at most {MAX_SOURCE} are allowed"
+        )
     try:
         tree = ast.parse(source.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise ConfigError(f"cannot read the expression {source!r}: {error}") from None
+        reason = error.msg if isinstance(error, SyntaxError) else type(error).__name__
+        raise ConfigError(f'cannot read the expression "{_short(source)}": {reason}') from None
     if not isinstance(tree, ast.Lambda):
-        raise ConfigError(f"expected 'lambda arguments: expression', got {source!r}")
+        raise ConfigError(f'expected "lambda arguments: expression", got "{_short(source)}"')
     arguments = tree.args
     if arguments.vararg or arguments.kwarg or arguments.kwonlyargs or arguments.defaults:
-        raise ConfigError(f"{source!r}: only plain arguments are allowed")
+        raise ConfigError(f'"{_short(source)}": only plain arguments are allowed')
     names = [argument.arg for argument in (*arguments.posonlyargs, *arguments.args)]
     body = tree.body
 
     def call(*values: Any) -> Any:
         if len(values) != len(names):
-            raise ConfigError(f"{source!r} takes {len(names)} values, got {len(values)}")
-        return _run(body, dict(zip(names, values, strict=True)), source)
+            raise ConfigError(
+                f'"{_short(source)}" takes {len(names)} values, but {len(values)} are referred to'
+            )
+        try:
+            return _plain(_Machine().eval(body, dict(zip(names, values, strict=True))))
+        except _RefusedError as error:
+            raise ConfigError(f'"{_short(source)}": {error}') from None
+        except (
+            ArithmeticError,
+            TypeError,
+            ValueError,
+            LookupError,
+            RecursionError,
+            MemoryError,
+        ) as error:
+            raise ConfigError(
+                f'"{_short(source)}" failed: {type(error).__name__}: {_short(str(error))}'
+            ) from None
 
     return call
 
 
 def evaluate(source: str, names: Mapping[str, Any] | None = None) -> Any:
     """Evaluate one expression with the given names."""
-    return compile_lambda(f"lambda: {source}")() if not names else compile_lambda(
-        f"lambda {', '.join(names)}: {source}"
-    )(*names.values())
+    names = names or {}
+    return compile_lambda(f"lambda {', '.join(names)}: {source}")(*names.values())
 
 
-def _run(body: ast.expr, names: Mapping[str, Any], source: str) -> Any:
-    machine = _Machine(source)
-    try:
-        return machine.eval(body, dict(names))
-    except ConfigError:
-        raise
-    except (ArithmeticError, TypeError, ValueError, LookupError, RecursionError, MemoryError) as error:
-        raise ConfigError(f"{source!r} failed: {type(error).__name__}: {error}") from None
+class _RefusedError(Exception):
+    """The expression asks for something that is not in the language, or for too much of it."""
 
 
 class _Machine:
-    def __init__(self, source: str) -> None:
-        self.source = source
-        self.left = MAX_OPERATIONS
+    """Walks the tree of one expression, with a method for each kind of node in the language."""
 
-    def refuse(self, what: str) -> ConfigError:
-        allowed = ", ".join(FUNCTIONS)
-        return ConfigError(f"{self.source!r}: {what}. Allowed are arithmetic, comparisons, and: {allowed}.")
+    def __init__(self) -> None:
+        self.left = MAX_WORK
 
-    def spend(self, amount: int = 1) -> None:
+    def spend(self, amount: int) -> None:
         self.left -= amount
         if self.left < 0:
-            raise ConfigError(f"{self.source!r}: needs more than {MAX_OPERATIONS} operations")
+            raise _RefusedError("needs too much work")
 
     def eval(self, node: ast.expr, names: dict[str, Any]) -> Any:
-        self.spend()
+        self.spend(_STEP)
         method = getattr(self, f"on_{type(node).__name__}", None)
         if method is None:
-            raise self.refuse(f"{type(node).__name__} is not part of the expression language")
-        return self.bounded(method(node, names))
+            raise _unknown(type(node).__name__)
+        return method(node, names)
 
-    def bounded(self, value: Any) -> Any:
-        if isinstance(value, bool) or value is None:
-            return value
-        if isinstance(value, int) and value.bit_length() > MAX_INTEGER_BITS:
-            raise ConfigError(f"{self.source!r}: an integer of more than {MAX_INTEGER_BITS} bits")
-        if isinstance(value, (str, list, tuple, dict, set)) and len(value) > MAX_ITEMS:
-            raise ConfigError(f"{self.source!r}: more than {MAX_ITEMS} items")
+    def made(self, value: Any) -> Any:
+        """Return a new value, after looking at all of its parts.
+
+        Parts that are shared count as often as they are reached: a list of lists of one list may be
+        small in memory and take forever to compare or to write.
+        """
+        if isinstance(value, int):
+            if value.bit_length() > MAX_INTEGER_BITS:
+                raise _RefusedError(f"an integer of more than {MAX_INTEGER_BITS} bits")
+        elif isinstance(value, complex):
+            raise _RefusedError("the result is no real number")
+        elif isinstance(value, _SIZED):
+            self.look(value)
         return value
 
+    def look(self, value: Any) -> None:
+        """Spend as much work as a value has parts; more than the allowed number is refused."""
+        size, stack = 0, [value]
+        while stack:
+            part = stack.pop()
+            if not isinstance(part, _SIZED):
+                continue
+            size += len(part)
+            if size > MAX_ITEMS:
+                raise _RefusedError(f"more than {MAX_ITEMS} items")
+            if isinstance(part, dict):
+                stack += part.values()
+            elif not isinstance(part, str):
+                stack += part
+        self.spend(size)
+
     def on_Constant(self, node: ast.Constant, names: dict[str, Any]) -> Any:
-        if node.value is None or isinstance(node.value, (bool, int, float, str)):
-            return node.value
-        raise self.refuse(f"{node.value!r} is no number, text, true, false or null")
+        if node.value is None or isinstance(node.value, (int, float, str)):
+            return self.made(node.value)
+        raise _RefusedError(f"{node.value!r} is no number, text, True, False or None")
 
     def on_Name(self, node: ast.Name, names: dict[str, Any]) -> Any:
         if node.id in names:
             return names[node.id]
-        raise self.refuse(f'there is no name "{node.id}"')
+        raise _RefusedError(f'there is no name "{node.id}"; an argument stands before the colon')
 
     def on_BinOp(self, node: ast.BinOp, names: dict[str, Any]) -> Any:
         left, right = self.eval(node.left, names), self.eval(node.right, names)
         operation = _BINARY.get(type(node.op))
         if operation is None:
-            raise self.refuse(f"the operator {type(node.op).__name__} is not part of the expression language")
-        sized = (str, list, tuple)
-        if isinstance(node.op, ast.Mod) and not (isinstance(left, _NUMBER) and isinstance(right, _NUMBER)):
-            raise self.refuse("% works on numbers only")
+            raise _unknown(type(node.op).__name__)
+        numbers = isinstance(left, (int, float)) and isinstance(right, (int, float))
+        if isinstance(node.op, (ast.Mod, ast.Pow)) and not numbers:
+            raise _RefusedError("% and ** work on numbers only")
         if isinstance(node.op, ast.Pow):
-            if not (isinstance(left, _NUMBER) and isinstance(right, _NUMBER)):
-                raise self.refuse("** works on numbers only")
-            if isinstance(left, int) and isinstance(right, int) and left.bit_length() * abs(right) > MAX_INTEGER_BITS:
-                raise ConfigError(f"{self.source!r}: a power of more than {MAX_INTEGER_BITS} bits")
+            _refuse_power(left, right)
         if isinstance(node.op, ast.Mult):
-            for items, times in ((left, right), (right, left)):
-                if isinstance(items, sized) and isinstance(times, int) and len(items) * times > MAX_ITEMS:
-                    raise ConfigError(f"{self.source!r}: more than {MAX_ITEMS} items")
-        if isinstance(left, sized):
-            self.spend(len(left) // 8)
-        return operation(left, right)
+            _refuse_repetition(left, right)
+            _refuse_repetition(right, left)
+        return self.made(operation(left, right))
 
     def on_UnaryOp(self, node: ast.UnaryOp, names: dict[str, Any]) -> Any:
         operation = _UNARY.get(type(node.op))
         if operation is None:
-            raise self.refuse(f"the operator {type(node.op).__name__} is not part of the expression language")
+            raise _unknown(type(node.op).__name__)
         return operation(self.eval(node.operand, names))
 
     def on_BoolOp(self, node: ast.BoolOp, names: dict[str, Any]) -> Any:
-        stop = isinstance(node.op, ast.Or)
+        stops_at = isinstance(node.op, ast.Or)
         value: Any = None
         for part in node.values:
             value = self.eval(part, names)
-            if bool(value) is stop:
+            if bool(value) is stops_at:
                 return value
         return value
 
@@ -209,8 +255,7 @@ class _Machine:
         left = self.eval(node.left, names)
         for operation, part in zip(node.ops, node.comparators, strict=True):
             right = self.eval(part, names)
-            if isinstance(right, (list, tuple, str, dict)):
-                self.spend(len(right) // 8)
+            self.look(right)
             if not _COMPARE[type(operation)](left, right):
                 return False
             left = right
@@ -220,72 +265,131 @@ class _Machine:
         return self.eval(node.body if self.eval(node.test, names) else node.orelse, names)
 
     def on_List(self, node: ast.List, names: dict[str, Any]) -> list[Any]:
-        return [self.eval(part, names) for part in node.elts]
+        found: list[Any] = self.made([self.eval(part, names) for part in node.elts])
+        return found
 
     def on_Tuple(self, node: ast.Tuple, names: dict[str, Any]) -> tuple[Any, ...]:
-        return tuple(self.eval(part, names) for part in node.elts)
+        found: tuple[Any, ...] = self.made(tuple(self.eval(part, names) for part in node.elts))
+        return found
 
     def on_Dict(self, node: ast.Dict, names: dict[str, Any]) -> dict[Any, Any]:
-        if any(key is None for key in node.keys):
-            raise self.refuse("** in a dict is not part of the expression language")
-        return {
-            self.eval(key, names): self.eval(value, names)
-            for key, value in zip(node.keys, node.values, strict=True)
-            if key is not None
-        }
+        found: dict[Any, Any] = {}
+        for key, value in zip(node.keys, node.values, strict=True):
+            if key is None:
+                raise _unknown("** in a dict")
+            found[self.eval(key, names)] = self.eval(value, names)
+        self.look(found)
+        return found
 
     def on_Subscript(self, node: ast.Subscript, names: dict[str, Any]) -> Any:
         value = self.eval(node.value, names)
-        if isinstance(node.slice, ast.Slice):
-            bounds = [None if b is None else self.eval(b, names) for b in (node.slice.lower, node.slice.upper, node.slice.step)]
-            return value[slice(*bounds)]
-        return value[self.eval(node.slice, names)]
+        if not isinstance(node.slice, ast.Slice):
+            return value[self.eval(node.slice, names)]
+        bounds = (node.slice.lower, node.slice.upper, node.slice.step)
+        return self.made(
+            value[slice(*(None if b is None else self.eval(b, names) for b in bounds))]
+        )
 
     def on_Call(self, node: ast.Call, names: dict[str, Any]) -> Any:
-        if not isinstance(node.func, ast.Name) or node.func.id in names or node.func.id not in FUNCTIONS:
-            raise self.refuse("only these functions can be called")
-        if any(isinstance(argument, ast.Starred) for argument in node.args) or any(k.arg is None for k in node.keywords):
-            raise self.refuse("* and ** in a call are not part of the expression language")
+        if (
+            not isinstance(node.func, ast.Name)
+            or node.func.id in names
+            or node.func.id not in FUNCTIONS
+        ):
+            raise _RefusedError(f"only these functions can be called: {', '.join(FUNCTIONS)}")
         arguments = [self.eval(argument, names) for argument in node.args]
-        keywords = {str(k.arg): self.eval(k.value, names) for k in node.keywords}
+        keywords: dict[str, Any] = {}
+        for keyword in node.keywords:
+            if keyword.arg is None:
+                raise _unknown("** in a call")
+            keywords[keyword.arg] = self.eval(keyword.value, names)
         for argument in arguments:
-            if isinstance(argument, (list, tuple, str, dict)):
-                self.spend(len(argument))
-        return FUNCTIONS[node.func.id](*arguments, **keywords)
+            self.look(argument)
+        return self.made(FUNCTIONS[node.func.id](*arguments, **keywords))
 
-    def on_ListComp(self, node: ast.ListComp, names: dict[str, Any]) -> list[Any]:
-        return self.comprehend(node.generators, node.elt, names)
+    def on_ListComp(
+        self, node: ast.ListComp | ast.GeneratorExp, names: dict[str, Any]
+    ) -> list[Any]:
+        found = [self.eval(node.elt, scope) for scope in self.loop(node.generators, names)]
+        self.look(found)
+        return found
 
     def on_GeneratorExp(self, node: ast.GeneratorExp, names: dict[str, Any]) -> list[Any]:
-        return self.comprehend(node.generators, node.elt, names)
+        return self.on_ListComp(node, names)
 
-    def comprehend(self, generators: list[ast.comprehension], element: ast.expr, names: dict[str, Any]) -> list[Any]:
-        found: list[Any] = []
-
-        def loop(depth: int, scope: dict[str, Any]) -> None:
-            if depth == len(generators):
-                found.append(self.eval(element, scope))
-                self.bounded(found)
-                return
-            generator = generators[depth]
-            items: Iterable[Any] = self.eval(generator.iter, scope)
-            if not isinstance(items, (list, tuple, str, dict)):
-                raise self.refuse("only lists, tuples, texts and dicts can be looped over")
-            for item in items:
-                self.spend()
-                inner = {**scope, **self.bind(generator.target, item)}
-                if all(self.eval(test, inner) for test in generator.ifs):
-                    loop(depth + 1, inner)
-
-        loop(0, dict(names))
+    def on_DictComp(self, node: ast.DictComp, names: dict[str, Any]) -> dict[Any, Any]:
+        found = {
+            self.eval(node.key, scope): self.eval(node.value, scope)
+            for scope in self.loop(node.generators, names)
+        }
+        self.look(found)
         return found
+
+    def loop(
+        self, generators: list[ast.comprehension], names: dict[str, Any]
+    ) -> Iterator[dict[str, Any]]:
+        """Yield the names of each turn of a comprehension."""
+        if not generators:
+            yield names
+            return
+        first, *others = generators
+        items = self.eval(first.iter, names)
+        if not isinstance(items, _SIZED):
+            raise _RefusedError("only lists, tuples, texts and dicts can be looped over")
+        for item in items:
+            inner = {**names, **self.bind(first.target, item)}
+            self.spend(_STEP + len(inner))
+            if all(self.eval(test, inner) for test in first.ifs):
+                yield from self.loop(others, inner)
 
     def bind(self, target: ast.expr, item: Any) -> dict[str, Any]:
         if isinstance(target, ast.Name):
             return {target.id: item}
-        if isinstance(target, ast.Tuple) and isinstance(item, (list, tuple)) and len(item) == len(target.elts):
+        if (
+            isinstance(target, ast.Tuple)
+            and isinstance(item, (list, tuple))
+            and len(item) == len(target.elts)
+        ):
             bound: dict[str, Any] = {}
             for part, value in zip(target.elts, item, strict=True):
                 bound |= self.bind(part, value)
             return bound
-        raise self.refuse("this loop variable does not fit what is looped over")
+        raise _RefusedError("the loop's variables do not fit what is looped over")
+
+
+def _refuse_power(base: Any, exponent: Any) -> None:
+    whole = isinstance(base, int) and isinstance(exponent, int) and abs(base) > 1
+    if whole and base.bit_length() * exponent > MAX_INTEGER_BITS:
+        raise _RefusedError(f"an integer of more than {MAX_INTEGER_BITS} bits")
+
+
+def _refuse_repetition(items: Any, times: Any) -> None:
+    if isinstance(items, _SIZED) and isinstance(times, int) and len(items) * times > MAX_ITEMS:
+        raise _RefusedError(f"more than {MAX_ITEMS} items")
+
+
+def _unknown(what: str) -> _RefusedError:
+    return _RefusedError(
+        f"{what} is not part of the expression language: arithmetic, comparisons, conditionals, "
+        f"comprehensions and {', '.join(FUNCTIONS)}"
+    )
+
+
+def _plain(value: Any) -> Any:
+    """Return the value as JSON has it."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise _RefusedError(f"the result is {value}")
+    if isinstance(value, dict):
+        if not all(isinstance(key, str) for key in value):
+            raise _RefusedError("the keys of an object are texts")
+        return {key: _plain(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(part) for part in value]
+    if is_expression(value):
+        raise _RefusedError("an expression may not compute an expression")
+    return value
+
+
+def _short(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= 120 else text[:117] + "..."

@@ -1,15 +1,18 @@
 """JSON with comments and trailing commas, read together with the position of every key and value.
 
-Accepted beyond RFC 8259: ``//``, ``#`` and ``/* */`` comments, and a comma before ``]`` or ``}``. Refused: repeated
-keys, ``NaN`` and ``Infinity``, bare words. Every error names file, line and column.
+Accepted beyond RFC 8259: ``//``, ``#`` and ``/* */`` comments, and a comma before ``]`` or ``}``.
+Refused: repeated keys, ``NaN`` and ``Infinity``, bare words, numbers that overflow, halves of
+surrogate pairs. Every error names file, line and column.
 """
 
 from __future__ import annotations
 
+import bisect
 import json
+import math
 import re
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 from dlk.errors import ConfigError, Problem
 
@@ -21,6 +24,7 @@ _BLANK = re.compile(r"(?:[ \t\r\n]+|//[^\n]*|\#[^\n]*|/\*.*?\*/)*", re.DOTALL)
 _STRING = re.compile(r'"(?:[^"\\\x00-\x1f]|\\.)*"')
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?(?![0-9A-Za-z_.])")
 _WORD = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _LITERALS = {"true": True, "false": False, "null": None}
 _MAX_DEPTH = 200
 
@@ -76,7 +80,8 @@ def read(path: str) -> Document:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        column = error.start - (raw.rfind(b"\n", 0, error.start) + 1) + 1
+        line_start = raw.rfind(b"\n", 0, error.start) + 1
+        column = len(raw[line_start : error.start].decode("utf-8-sig")) + 1
         raise ConfigError([Problem("", "not UTF-8 text", path, line, column)]) from None
     return parse(text, path)
 
@@ -91,7 +96,7 @@ class _Reader:
         self.text = text
         self.at = 0
         self.out = Document(None, file)
-        self.line_starts = [0] + [m.end() for m in re.finditer(r"\n", text)]
+        self.line_starts = [0, *(match.end() for match in re.finditer(r"\n", text))]
 
     def document(self) -> Document:
         self.skip()
@@ -109,12 +114,10 @@ class _Reader:
             self.fail("this comment is never closed: expected */")
 
     def position(self, at: int) -> Position:
-        import bisect
-
         line = bisect.bisect_right(self.line_starts, at)
         return Position(line, at - self.line_starts[line - 1] + 1)
 
-    def fail(self, message: str, at: int | None = None) -> Any:
+    def fail(self, message: str, at: int | None = None) -> NoReturn:
         position = self.position(self.at if at is None else at)
         raise ConfigError([Problem("", message, self.out.file, position.line, position.column)])
 
@@ -130,34 +133,53 @@ class _Reader:
         if head == '"':
             return self.string()
         if match := _NUMBER.match(self.text, self.at):
+            number = self.number(match.group())
             self.at = match.end()
-            number = match.group()
-            return float(number) if any(c in number for c in ".eE") else int(number)
+            return number
         if match := _WORD.match(self.text, self.at):
             word = match.group()
             if word in _LITERALS:
                 self.at = match.end()
                 return _LITERALS[word]
             self.fail(f'expected a value, got {word}; text stands in double quotes: "{word}"')
+        return self.no_value(head)
+
+    def no_value(self, head: str) -> NoReturn:
         if not head:
             self.fail("expected a value, got the end of the file")
-        return self.fail(f"expected a value, got {head!r}")
+        if head == "'":
+            self.fail("expected a value, got '; text stands in double quotes")
+        if head in "+-.0123456789":
+            self.fail("this is no number as JSON writes it, such as 0.5, -2 or 1e-4")
+        self.fail(f"expected a value, got {head!r}")
+
+    def number(self, text: str) -> int | float:
+        try:
+            number = float(text) if any(c in text for c in ".eE") else int(text)
+        except ValueError:  # Python limits the digits that it converts
+            self.fail(f"a number of {len(text)} digits is too long")
+        if isinstance(number, float) and math.isinf(number):
+            self.fail(f"{text} is too large a number")
+        return number
 
     def string(self) -> str:
         match = _STRING.match(self.text, self.at)
         if not match:
-            self.fail("this text is never closed, or holds a control character: expected a closing quote")
-            raise AssertionError
+            self.fail(
+                "this text is never closed, or holds a control character: expected a closing quote"
+            )
         try:
             text: str = json.loads(match.group())
         except json.JSONDecodeError as error:
             self.fail(f"bad escape in text: {error.msg}", self.at + error.pos)
-            raise AssertionError from error
+        if _SURROGATE.search(text):
+            self.fail("this text holds half of a surrogate pair, which is no character")
         self.at = match.end()
         return text
 
     def object(self, path: Path, depth: int) -> dict[str, Any]:
-        opened, found = self.at, {}
+        opened = self.at
+        found: dict[str, Any] = {}
         self.at += 1
         while True:
             self.skip()
@@ -185,7 +207,8 @@ class _Reader:
             self.comma("}")
 
     def array(self, path: Path, depth: int) -> list[Any]:
-        opened, found = self.at, []
+        opened = self.at
+        found: list[Any] = []
         self.at += 1
         while True:
             self.skip()

@@ -1,18 +1,22 @@
-"""Keys and paths of configs: ``@type@name#alias``, and dotted paths such as ``imodel.optimizer.lr``."""
+"""Keys and paths of configs: ``@type@name#alias``, and dotted paths: ``imodel.optimizer.lr``."""
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from dlk.errors import ConfigError, Problem, did_you_mean
+from dlk.errors import ConfigError
 
-__all__ = ["ModuleKey", "join", "locate", "parse_key", "split_path"]
+__all__ = ["ModuleKey", "is_module", "join", "locate", "match_key", "parse_key", "split_path"]
 
 _KEY = re.compile(
-    r"@(?P<type>[A-Za-z_][A-Za-z0-9_]*)(?:@(?P<name>[A-Za-z_][A-Za-z0-9_]*(?:-[A-Za-z0-9_]+)?))?(?:\#(?P<alias>[A-Za-z0-9_]+))?"
+    r"@(?P<type>[A-Za-z_][A-Za-z0-9_]*)"
+    r"(?:@(?P<name>[A-Za-z_][A-Za-z0-9_]*(?:-[A-Za-z0-9_]+)?))?"
+    r"(?:\#(?P<alias>[A-Za-z0-9_]+))?"
 )
+_INDEX = re.compile(r"-?[0-9]+")
 
 
 class ModuleKey(NamedTuple):
@@ -28,23 +32,34 @@ class ModuleKey(NamedTuple):
         return f"@{self.type}{name}{alias}"
 
 
+@functools.lru_cache(maxsize=4096)
 def parse_key(key: str) -> ModuleKey:
     """Split ``@type@name#alias``; a ConfigError says what such a key looks like."""
     match = _KEY.fullmatch(key)
     if not match:
-        raise ConfigError(f'"{key}" is no component key: expected "@type@name" or "@type@name#alias"')
+        raise ConfigError(
+            f'"{key}" is no component key: expected "@type@name" or "@type@name#alias"'
+        )
     return ModuleKey(match["type"], match["name"] or "", match["alias"] or "")
 
 
+def is_module(key: object) -> bool:
+    """Return whether a key of a config is a component's, ``@type@name#alias``."""
+    return isinstance(key, str) and _KEY.fullmatch(key) is not None
+
+
 def join(path: str, key: str, siblings: Iterable[str] = ()) -> str:
-    """Return the config path of `key` below `path`: the type, with a ``#alias`` or name where two are alike."""
-    if not key.startswith("@"):
-        return f"{path}.{key}" if path else key
-    own = parse_key(key)
-    part = own.type
-    alike = [parse_key(k) for k in siblings if k.startswith("@") and k != key]
-    if any(other.type == own.type for other in alike):
-        part = f"{own.type}#{own.alias}" if own.alias else f"{own.type}@{own.name}"
+    """Return the config path of `key` below `path`.
+
+    A component is named by its type, with a ``#alias`` or ``@name`` where a sibling has its type.
+    """
+    part = key
+    if is_module(key):
+        own = parse_key(key)
+        alike = (k for k in siblings if k != key and is_module(k) and parse_key(k).type == own.type)
+        part = own.type
+        if any(alike):
+            part += f"#{own.alias}" if own.alias else f"@{own.name}"
     return f"{path}.{part}" if path else part
 
 
@@ -52,35 +67,36 @@ def split_path(path: str) -> list[str]:
     """Split a dotted path into its parts."""
     parts = [part.strip() for part in path.split(".")]
     if not all(parts):
-        raise ConfigError(f'"{path}" is no config path: expected names joined by dots, such as imodel.optimizer.lr')
+        raise ConfigError(
+            f'"{path}" is no config path: expected names joined by dots: imodel.optimizer.lr'
+        )
     return parts
 
 
 def locate(tree: Any, path: str) -> tuple[tuple[str | int, ...], list[str]]:
     """Follow a path through a config tree as far as it goes.
 
-    A part matches a key exactly, or a component by type (``optimizer`` or ``@optimizer``), type and name
-    (``@optimizer@adamw``), name (``@@adamw``), alias (``#a``) or type and alias (``subprocessor#a``); a list by index.
+    A part matches a key exactly, or a component by type (``optimizer`` or ``@optimizer``), type and
+    name (``@optimizer@adamw``), name (``@@adamw`` or ``@adamw``), alias (``#a`` or ``a``), type and
+    alias (``subprocessor#a``); a list by index.
 
     Returns:
         The keys and indices found, and the parts left over (none where the whole path exists).
 
     Raises:
-        ConfigError: a part fits several components, or nothing below the root fits and no key of that name may be made.
+        ConfigError: a part fits several components, or is no index into its list.
     """
     found: list[str | int] = []
     parts = split_path(path)
     here = tree
     for number, part in enumerate(parts):
+        key: str | int | None = None
         if isinstance(here, list):
-            if not re.fullmatch(r"-?[0-9]+", part) or not -len(here) <= int(part) < len(here):
-                raise ConfigError(f'{path}: "{part}" is no index into a list of {len(here)} items')
-            found.append(int(part) % len(here))
-            here = here[found[-1]]
-            continue
-        if not isinstance(here, Mapping):
-            return tuple(found), parts[number:]
-        key = match_key(here, part, path)
+            if not _INDEX.fullmatch(part) or not -len(here) <= int(part) < len(here):
+                raise ConfigError(f'"{part}" is no index into a list of {len(here)} items')
+            key = int(part) % len(here)
+        elif isinstance(here, Mapping):
+            key = match_key(here, part)
         if key is None:
             return tuple(found), parts[number:]
         found.append(key)
@@ -88,14 +104,19 @@ def locate(tree: Any, path: str) -> tuple[tuple[str | int, ...], list[str]]:
     return tuple(found), []
 
 
-def match_key(tree: Mapping[str, Any], part: str, path: str) -> str | None:
-    """Return the key of `tree` that `part` means, None where there is none."""
-    if part in tree:
-        return part
-    matches = [key for key in tree if isinstance(key, str) and key.startswith("@") and _fits(parse_key(key), part)]
+def match_key(tree: Mapping[str, Any], part: str) -> str | None:
+    """Return the key of `tree` that a part of a path means, None where there is none.
+
+    Raises:
+        ConfigError: it fits several components.
+    """
+    for exact in (part, f"@{part}"):
+        if exact in tree:
+            return exact
+    matches = [key for key in tree if is_module(key) and _fits(parse_key(key), part)]
     if len(matches) > 1:
         raise ConfigError(
-            f'{path}: "{part}" fits {len(matches)} components: {", ".join(sorted(matches))}. '
+            f'"{part}" fits {len(matches)} components: {", ".join(sorted(matches))}. '
             "Name one by its alias (type#alias) or name (@type@name)."
         )
     return matches[0] if matches else None
@@ -107,14 +128,8 @@ def _fits(key: ModuleKey, part: str) -> bool:
         return False
     if not body:
         return bool(alias)
-    pieces = body.removeprefix("@").split("@") if not body.startswith("@@") else ["", body[2:]]
-    if body == key.alias and not alias:
-        return True
-    wanted_type = pieces[0]
-    wanted_name = pieces[1] if len(pieces) > 1 else ""
-    return (not wanted_type or wanted_type == key.type) and (not wanted_name or wanted_name == key.name)
-
-
-def no_such(path: str, part: str, known: Iterable[str]) -> Problem:
-    """Return the problem of a path that leads nowhere."""
-    return Problem(path, f'there is no "{part}" here. {did_you_mean(part, known)}')
+    first, at, second = body.removeprefix("@").partition("@")
+    if at:  # type@name, or @@name
+        return first in ("", key.type) and second == key.name
+    by_name = body.startswith("@") and first == key.name
+    return first == key.type or by_name or (first == key.alias and not alias)

@@ -1,7 +1,7 @@
 """Frozen config objects: what components are built from.
 
-An object is an instance of its registered config class that can no longer be changed, lists and dicts inside it
-included. It remembers its names, its config path and its children.
+An object is an instance of its registered config class that can no longer be changed, lists and
+dicts inside it included. It remembers its names, its config path and its children.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
+
+import attrs
 
 from dlk.config._intc import IntcBase, ModuleField, fields_of
 from dlk.config.keys import parse_key
@@ -38,7 +40,7 @@ class Node:
     key: str
     path: str
     values: Mapping[str, Any]
-    children: Mapping[str, IntcBase]
+    children: Mapping[str, Any]
 
 
 class FrozenList(list[Any]):
@@ -47,14 +49,14 @@ class FrozenList(list[Any]):
     def _refuse(self, *_: Any, **__: Any) -> NoReturn:
         raise TypeError("configs are immutable: copy the list first")
 
-    __setitem__ = __delitem__ = __iadd__ = __imul__ = _refuse  # type: ignore[assignment]
-    append = extend = insert = pop = remove = clear = sort = reverse = _refuse  # type: ignore[assignment]
+    __setitem__ = __delitem__ = __iadd__ = __imul__ = _refuse
+    append = extend = insert = pop = remove = clear = sort = reverse = _refuse
 
     def __reduce__(self) -> tuple[type[list[Any]], tuple[list[Any]]]:
         return list, (list(self),)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> list[Any]:
-        return thaw(self)  # type: ignore[no-any-return]
+        return [thaw(part) for part in self]
 
 
 class FrozenDict(dict[str, Any]):
@@ -63,18 +65,20 @@ class FrozenDict(dict[str, Any]):
     def _refuse(self, *_: Any, **__: Any) -> NoReturn:
         raise TypeError("configs are immutable: copy the dict first")
 
-    __setitem__ = __delitem__ = __ior__ = _refuse  # type: ignore[assignment]
-    pop = popitem = update = setdefault = clear = _refuse  # type: ignore[assignment]
+    __setitem__ = __delitem__ = __ior__ = _refuse
+    pop = popitem = update = setdefault = clear = _refuse
 
     def __reduce__(self) -> tuple[type[dict[str, Any]], tuple[dict[str, Any]]]:
         return dict, (dict(self),)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> dict[str, Any]:
-        return thaw(self)  # type: ignore[no-any-return]
+        return {key: thaw(part) for key, part in self.items()}
 
 
 def frozen(value: Any) -> Any:
     """Return the value with its lists and dicts made immutable."""
+    if isinstance(value, (FrozenDict, FrozenList)):
+        return value
     if isinstance(value, dict):
         return FrozenDict({k: frozen(v) for k, v in value.items()})
     if isinstance(value, (list, tuple)):
@@ -91,41 +95,93 @@ def thaw(value: Any) -> Any:
     return value
 
 
-class _Children(ModuleField):  # type: ignore[misc]  # intc ships no types
-    """intc's view of the children, giving the frozen objects."""
+class _Children(ModuleField):
+    """intc's view of the children (`config._get_modules`), giving the frozen objects."""
 
-    def __init__(self, child_data: dict[str, Any], made: Mapping[str, IntcBase]) -> None:
-        super().__init__(child_data)
-        self.__child_module__ = {key.removeprefix("@"): config for key, config in made.items()}
+    def __init__(self, made: Mapping[str, Any]) -> None:
+        plain = {key.removeprefix("@"): config for key, config in made.items()}
+        super().__init__({key: {} for key in plain})  # type: ignore[no-untyped-call]
+        self.__child_module__ = plain
 
 
 @functools.cache
-def _frozen_class(config_class: type[IntcBase]) -> type[IntcBase]:
+def _frozen_class(config_class: Any) -> Any:
+    """Return a subclass whose objects cannot be changed once they are built."""
+
     def refuse(self: Any, name: str, value: Any = None) -> None:
-        if "_dlk_node" in self.__dict__:
+        if "_dlk_frozen" in self.__dict__:
             raise TypeError(f"configs are immutable: {config_class.__name__}.{name} cannot be set")
         object.__setattr__(self, name, value)
 
-    members = {"__setattr__": refuse, "__delattr__": refuse, "__module__": config_class.__module__, "__doc__": config_class.__doc__}
-    made: type[IntcBase] = type(config_class)(config_class.__name__, (config_class,), members)
+    def equal(self: Any, other: object) -> bool:
+        return type(self) is type(other) and bool(_comparable(self) == _comparable(other))
+
+    def reduce(self: Any) -> tuple[Any, ...]:
+        node = self.__dict__.get("_dlk_node")
+        if node is None:  # the object of a NestField
+            return dict, (thaw(attrs.asdict(self)),)
+        return _restored, (node.key, thaw(node.values))
+
+    members = {
+        "__setattr__": refuse,
+        "__delattr__": refuse,
+        "__eq__": equal,
+        "__hash__": None,
+        "__reduce__": reduce,
+        "__copy__": lambda self: self,
+        "__deepcopy__": lambda self, _: self,
+        "__module__": config_class.__module__,
+        "__qualname__": config_class.__qualname__,
+        "__doc__": config_class.__doc__,
+    }
+    return type(config_class)(config_class.__name__, (config_class,), members)
+
+
+def _comparable(config: Any) -> Any:
+    node = config.__dict__.get("_dlk_node")
+    return attrs.asdict(config) if node is None else (node.key, node.values)
+
+
+def _restored(key: str, values: dict[str, Any]) -> IntcBase:
+    """Build a config object again, as pickle asks for; its config path starts at itself."""
+    from dlk.config.reading import from_resolved
+
+    return from_resolved({key: values}, folder="")[key]
+
+
+def _nested(config_class: Any, values: Mapping[str, Any]) -> Any:
+    """Return the frozen object of a NestField."""
+    made = _frozen_class(config_class)(**{k: frozen(v) for k, v in values.items()})
+    return _sealed(made)
+
+
+def _sealed(made: Any) -> Any:
+    """Make what an object holds immutable, then the object itself."""
+    for name in fields_of(type(made)):
+        value = getattr(made, name)
+        if attrs.has(type(value)):
+            inner = {n: getattr(value, n) for n in fields_of(type(value))}
+            value = _nested(type(value), inner)
+        object.__setattr__(made, name, frozen(value))
+    made.__dict__["_dlk_frozen"] = True
     return made
 
 
-def freeze(tree: Tree, path: Path) -> IntcBase:
+def freeze(tree: Tree, path: Path, problems: list[Problem]) -> Any:
     """Build the frozen config object of the component at `path` of a resolved and checked tree.
 
-    Raises:
-        ConfigError: a rule of a config class, or a converter of a field, refuses the values.
+    Args:
+        tree: the resolved tree.
+        path: of the component.
+        problems: gets what the rules of config classes and the validators of fields refuse.
     """
     from dlk.registry import register
 
-    values: Any = tree.root
-    for part in path:
-        values = values[part]
+    values = tree.values(path)
     key = str(path[-1])
     parsed = parse_key(key)
     name = str(values.get("_name") or "")
-    config_class = register.config(parsed.type, name)
+    config_class: Any = register.config(parsed.type, name)
     fields = fields_of(config_class)
     plain: dict[str, Any] = {}
     for field_name, field in fields.items():
@@ -133,32 +189,50 @@ def freeze(tree: Tree, path: Path) -> IntcBase:
         if "asset" in field and isinstance(value, str) and value:
             value = _absolute(tree, (*path, field_name), value, hub=bool(field["asset"]["hub"]))
         plain[field_name] = value
-    made = {k: freeze(tree, (*path, k)) for k in values if k.startswith("@")}
+    made = {k: freeze(tree, (*path, k), problems) for k in values if k.startswith("@")}
     try:
         instance = _frozen_class(config_class)(**{k: frozen(v) for k, v in plain.items()})
-    except Exception as error:  # a field's own validator may raise anything
-        raise ConfigError([tree.problem(path, str(error))]) from error
+    except Exception as error:  # noqa: BLE001  # a field's own validator may raise anything
+        problems.append(_refused(tree, path, config_class, plain, error))
+        return None
     everything: dict[str, Any] = {"_name": name, **plain} if name else dict(plain)
-    everything |= {k: node_of(config).values for k, config in made.items()}
-    for field_name in fields:
-        object.__setattr__(instance, field_name, frozen(getattr(instance, field_name)))
-    object.__setattr__(instance, "submodule", _Children({k.removeprefix("@"): everything[k] for k in made}, made))
-    node = Node(parsed.type, name, key, tree.name(path), FrozenDict(frozen(everything)), made)
+    everything |= {k: node_of(config).values for k, config in made.items() if config is not None}
+    instance.submodule = _Children(made)
+    node = Node(parsed.type, name, key, tree.name(path), frozen(everything), made)
     instance.__dict__["_dlk_node"] = node
-    problems = [
-        tree.problem((*path, field_name) if field_name else path, message)
-        for field_name, message in getattr(instance, "rules", tuple)()
-    ]
-    if problems:
-        raise ConfigError(problems)
+    _sealed(instance)
+    rules = getattr(instance, "rules", None)
+    if rules is not None and None not in made.values():
+        for field_name, message in rules():
+            where = (*path, field_name) if field_name else path
+            problems.append(tree.problem(where, message))
     return instance
+
+
+def _refused(
+    tree: Tree, path: Path, config_class: type[Any], values: Mapping[str, Any], error: Exception
+) -> Problem:
+    """Return the problem of the field whose converter refuses its value."""
+    for attribute in attrs.fields(config_class):
+        if attribute.name not in values or attribute.converter is None:
+            continue
+        try:
+            attribute.converter(values[attribute.name])
+        except Exception:  # noqa: BLE001  # as above
+            value, note = values[attribute.name], attribute.metadata.get("description") or "no help"
+            message = f"{value!r} is not allowed ({note})"
+            return tree.problem((*path, attribute.name), message)
+    return tree.problem(path, str(error))
 
 
 def _absolute(tree: Tree, path: Path, value: str, *, hub: bool) -> str:
     if "://" in value or os.path.isabs(value):
         return value
     origin = tree.origin(path)
-    full = os.path.normpath(os.path.join(origin.folder if origin else os.getcwd(), os.path.expanduser(value)))
+    folder = origin.folder if origin else os.getcwd()
+    if "://" in folder:
+        return f"{folder}/{value}"
+    full = os.path.normpath(os.path.join(folder, os.path.expanduser(value)))
     if hub and not os.path.exists(full) and not value.startswith((".", "~")):
         return value
     return full
@@ -172,9 +246,8 @@ def node_of(config: IntcBase) -> Node:
     """
     node = getattr(config, "_dlk_node", None)
     if not isinstance(node, Node):
-        raise TypeError(
-            f"expected a config object made by dlk.config.make or read from a file, got {type(config).__name__}"
-        )
+        given = type(config).__name__
+        raise TypeError(f"expected a config object made by dlk.config.make or load, got {given}")
     return node
 
 
@@ -192,7 +265,8 @@ def children(config: IntcBase, type_name: str) -> dict[str, Any]:
         if parsed.type == type_name:
             label = parsed.alias or parsed.name
             if label in found:
-                raise ConfigError([Problem(node_of(config).path, f'two {type_name} are called "{label}"')])
+                message = f'two {type_name} are called "{label}"; give them an #alias each'
+                raise ConfigError([Problem(node_of(config).path, message)])
             found[label] = config_object
     return found
 
@@ -201,7 +275,9 @@ def child(config: IntcBase, type_name: str) -> Any:
     """Return the config object of the one child of a type, None where there is none."""
     found = list(children(config, type_name).values())
     if len(found) > 1:
-        raise ConfigError([Problem(node_of(config).path, f"expected one {type_name}, got {len(found)}")])
+        raise ConfigError(
+            [Problem(node_of(config).path, f"expected one {type_name}, got {len(found)}")]
+        )
     return found[0] if found else None
 
 
@@ -213,7 +289,7 @@ def to_dict(config: IntcBase) -> dict[str, Any]:
 
 
 def assets(config: IntcBase) -> list[tuple[IntcBase, str, Mapping[str, Any]]]:
-    """Return config object, field name and asset description of every file that a config and its children name."""
+    """Return config object, field name and description of every file that a config names."""
     node = node_of(config)
     found = [
         (config, name, field["asset"])

@@ -1,7 +1,7 @@
-"""The nearest ``.intc.json``: a project's own components (`src`) and named config modules (`module`).
+"""The nearest ``.intc.json``: a project's own components (`src`) and config modules (`module`).
 
-The file is looked for in the config's folder and above. `src` names folders or packages, `module` folders of files
-``type@name.json[c]`` (or yaml), all relative to the ``.intc.json``.
+The file is looked for in the config's folder and above. `src` names folders, files or packages,
+`module` folders of files ``type@name.json[c]`` (or yaml), all relative to the ``.intc.json``.
 """
 
 from __future__ import annotations
@@ -56,16 +56,20 @@ def _read(file: str) -> FoundProject:
     folder = os.path.dirname(file)
     found = FoundProject(file)
     for position, source in _strings(document, value, "src"):
-        path = os.path.normpath(os.path.join(folder, source.replace(".", os.sep) if _is_dotted(source) else source))
-        if not os.path.exists(path):
-            raise ConfigError([document.problem(("src", position), "src", f'there is no folder or file "{source}" in {folder}')])
-        found.sources.append(path)
+        found.sources.append(_existing(document, ("src", position), folder, _as_path(source)))
     for position, source in _strings(document, value, "module"):
-        path = os.path.normpath(os.path.join(folder, source))
-        if not os.path.isdir(path):
-            raise ConfigError([document.problem(("module", position), "module", f'there is no folder "{source}" in {folder}')])
+        path = _existing(document, ("module", position), folder, source)
         _read_modules(path, found.modules)
     return found
+
+
+def _existing(document: jsonc.Document, where: tuple[str, int], folder: str, relative: str) -> str:
+    for name in (relative, f"{relative}.py"):
+        path = os.path.normpath(os.path.join(folder, name))
+        if os.path.exists(path):
+            return path
+    message = f'there is no folder or file "{relative}" in {folder}'
+    raise ConfigError([document.problem(where, where[0], message)])
 
 
 def _strings(document: jsonc.Document, value: dict[str, Any], key: str) -> list[tuple[int, str]]:
@@ -75,8 +79,10 @@ def _strings(document: jsonc.Document, value: dict[str, Any], key: str) -> list[
     return list(enumerate(items))
 
 
-def _is_dotted(source: str) -> bool:
-    return all(part.isidentifier() for part in source.split("."))
+def _as_path(source: str) -> str:
+    """Return the path of a package: ``my_package.parts`` is ``my_package/parts``."""
+    is_dotted = all(part.isidentifier() for part in source.split("."))
+    return source.replace(".", os.sep) if is_dotted else source
 
 
 def _read_modules(folder: str, modules: dict[tuple[str, str], jsonc.Document]) -> None:
@@ -91,22 +97,30 @@ def _read_modules(folder: str, modules: dict[tuple[str, str], jsonc.Document]) -
             if not at or not name:
                 raise ConfigError([Problem("", 'a module file is named "type@name.jsonc"', path)])
             document = _read_yaml(path) if ending.lower() in (".yaml", ".yml") else jsonc.read(path)
-            value = document.value
-            if not isinstance(value, dict) or not isinstance(value.get("_base", value.get("_name")), str):
-                raise ConfigError([document.problem((), f"{type_name}@{name}", 'a module file needs "_base", the name it builds on')])
+            value, own = document.value, f"{type_name}@{name}"
+            base = (value.get("_base") or value.get("_name")) if isinstance(value, dict) else None
+            if not isinstance(base, str):
+                message = 'a module file needs "_base", the name it builds on'
+                raise ConfigError([document.problem((), own, message)])
             if (type_name, name) in modules:
-                other = modules[type_name, name].file
-                raise ConfigError([Problem(f"{type_name}@{name}", f"is defined in {other} too", path)])
+                message = f"is defined in {modules[type_name, name].file} too"
+                raise ConfigError([Problem(own, message, path)])
             modules[type_name, name] = document
 
 
 def _read_yaml(path: str) -> jsonc.Document:
-    import yaml
-
-    with open(path, encoding="utf-8") as handle:
-        try:
+    try:
+        import yaml  # type: ignore[import-untyped,unused-ignore]  # its stubs may be there or not
+    except ImportError:
+        message = 'YAML needs pyyaml, which is missing: pip install "dlk-core[yaml]"'
+        raise ConfigError([Problem("", message, path)]) from None
+    try:
+        with open(path, encoding="utf-8") as handle:
             return jsonc.Document(yaml.safe_load(handle), file=path)
-        except yaml.YAMLError as error:
-            mark = getattr(error, "problem_mark", None)
-            line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
-            raise ConfigError([Problem("", f"not valid YAML: {getattr(error, 'problem', error)}", path, line, column)]) from None
+    except UnicodeDecodeError:
+        raise ConfigError([Problem("", "not UTF-8 text", path)]) from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
+        message = f"not valid YAML: {getattr(error, 'problem', error)}"
+        raise ConfigError([Problem("", message, path, line, column)]) from None

@@ -1,7 +1,8 @@
-"""From the text's tree to a full one: names resolved, bases merged, default children filled in, overrides applied.
+"""From the text's tree to a full one: names resolved, bases merged, defaults filled in, overrides.
 
-What leaves here holds every component under ``@type@name#alias`` with ``_base`` and ``_name`` inside, so that intc's
-parser finds its class, and remembers for every part which file it came from.
+What leaves here holds every component under ``@type@name#alias`` with the registered name as
+``_name``, all of its fields, and the children that stand there by default. It remembers for every
+part which file it came from.
 """
 
 from __future__ import annotations
@@ -9,19 +10,20 @@ from __future__ import annotations
 import copy
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from dlk.config import jsonc
-from dlk.config._intc import MISSING
-from dlk.config.keys import ModuleKey, join, locate, match_key, parse_key
+from dlk.config._intc import MISSING, default_children, default_of, fields_of
+from dlk.config.keys import ModuleKey, is_module, join, locate, match_key, parse_key
 from dlk.errors import ConfigError, DlkError, Problem, did_you_mean
 
-__all__ = ["Origin", "Project", "Tree", "build_tree"]
+__all__ = ["Origin", "Path", "Project", "Tree", "build_tree", "spec_of"]
 
 Path = tuple[str | int, ...]
-RESERVED = ("_base", "_name", "_search", "_anchor")
+_MAX_DEPTH = 50
+_MERGING = ("NestField", "MapField")  # a value of these is laid over the default, key by key
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +35,26 @@ class Origin:
 
     @property
     def folder(self) -> str:
-        """Folder that relative file names start from."""
-        file = self.document.file
-        return os.path.dirname(os.path.abspath(file)) if file and not file.startswith("<") else os.getcwd()
+        """Folder that relative file names start from; the working directory outside of files."""
+        return folder_of(self.document.file)
+
+    def below(self, *parts: str | int) -> Origin:
+        """Return the origin of a part of this part."""
+        return Origin(self.document, (*self.path, *parts))
+
+
+def folder_of(file: str) -> str:
+    """Return the folder of a config's file, the working directory where there is no file."""
+    if not file or file.startswith("<"):
+        return os.getcwd()
+    return file.rpartition("/")[0] if "://" in file else os.path.dirname(os.path.abspath(file))
+
+
+class Layer(NamedTuple):
+    """One of the objects that make up a component: a base, or what the config itself says."""
+
+    raw: Any
+    origin: Origin
 
 
 @dataclass(slots=True)
@@ -47,93 +66,148 @@ class Project:
 
 @dataclass(slots=True)
 class Tree:
-    """A config tree with the origin of its parts, and the mistakes met so far."""
+    """A config tree with the origin of its parts, and the mistakes met so far.
+
+    Attributes:
+        root: the components at the top, by key.
+        origins: where parts came from; a part that is not named came with the nearest one above it.
+        problems: the mistakes.
+        project: what the nearest ``.intc.json`` brings.
+        document: the text.
+        unplaced: path of a component and type of a child below it that was refused.
+    """
 
     root: dict[str, Any]
     origins: dict[Path, Origin]
     problems: list[Problem]
     project: Project
     document: jsonc.Document
+    unplaced: set[tuple[Path, str]] = field(default_factory=set)
 
     def origin(self, path: Path) -> Origin | None:
-        """Return where the part at `path` came from; the nearest part above where that is not known."""
+        """Return where the part at `path` came from, by the nearest known part above it."""
         for length in range(len(path), -1, -1):
             origin = self.origins.get(path[:length])
             if origin is not None:
-                return Origin(origin.document, (*origin.path, *path[length:]))
+                return origin.below(*path[length:])
         return None
 
     def problem(self, path: Path, message: str, *, key: bool = False) -> Problem:
         """Return the problem with the config path and the position of the part at `path`."""
         name = self.name(path)
         origin = self.origin(path)
-        return origin.document.problem(origin.path, name, message, key=key) if origin else Problem(name, message)
+        if origin is None:
+            return Problem(name, message)
+        return origin.document.problem(origin.path, name, message, key=key)
 
     def name(self, path: Path) -> str:
-        """Return the config path as messages and ``--set`` write it."""
-        text, here = "", self.root
-        for number, part in enumerate(path):
-            if isinstance(part, int):
-                text = f"{text}.{part}"
-            else:
-                siblings = here if isinstance(here, dict) else {}
-                # Below the one root component (`fit`, `processor`) the paths start with its children.
-                text = "" if number == 0 and len(path) > 1 and len(self.root) == 1 else join(text, part, siblings)
-            here = here[part] if isinstance(here, (dict, list)) and _has(here, part) else None  # type: ignore[assignment,index]
+        """Return the config path as messages and ``--set`` write it.
+
+        Below the one root component (`fit`, `processor`) paths start with its children.
+        """
+        if len(path) > 1 and len(self.root) == 1 and path[0] in self.root:
+            here: Any = self.root[str(path[0])]
+            path, text = path[1:], ""
+        else:
+            here, text = self.root, ""
+        for part in path:
+            siblings = here if isinstance(here, dict) else {}
+            text = join(text, str(part), siblings)
+            here = _part(here, part)
         return text
 
     def copy(self) -> Tree:
         """Return a tree whose values can be changed without changing this one."""
-        return Tree(copy.deepcopy(self.root), dict(self.origins), list(self.problems), self.project, self.document)
+        return Tree(
+            copy.deepcopy(self.root),
+            dict(self.origins),
+            list(self.problems),
+            self.project,
+            self.document,
+            set(self.unplaced),
+        )
 
     def modules(self) -> Iterator[tuple[Path, dict[str, Any]]]:
         """Yield path and values of every component, in the order of the text, parents first."""
         yield from _walk(self.root, ())
 
-    def assign(self, path: str, value: Any, origin: Origin, *, below: Path = ()) -> None:
-        """Set the value at a path, relative to the component at `below`; a component is replaced whole.
+    def values(self, path: Path) -> Any:
+        """Return what stands at a path of keys and indices."""
+        here: Any = self.root
+        for part in path:
+            here = here[part]
+        return here
+
+    def assign(self, path: str, value: Any, origin: Origin, *, below: Path = ()) -> Path:
+        """Set the value at a dotted path, relative to `below`; a component is replaced whole.
+
+        Returns:
+            Where the value stands now.
 
         Raises:
             ConfigError: the path leads nowhere.
         """
-        start: Any = self.root
-        for part in below:
-            start = start[part]
-        if not below and len(start) == 1 and match_key(start, path.split(".")[0], path) is None:
-            only = next(iter(start))
-            below, start = (only,), start[only]
-        found, rest = locate(start, path)
+        if (
+            not below
+            and len(self.root) == 1
+            and match_key(self.root, path.split(".", maxsplit=1)[0]) is None
+        ):
+            below = (next(iter(self.root)),)
+        found, rest = locate(self.values(below), path)
         where = (*below, *found)
-        holder = start
-        for part in found[:-1] if not rest else found:
-            holder = holder[part]
         if rest:
-            if len(rest) > 1 or not isinstance(holder, dict):
-                known = [k if not k.startswith("@") else parse_key(k).type for k in holder] if isinstance(holder, dict) else []
-                raise ConfigError([Problem(path, f'there is no "{rest[0]}" here. {did_you_mean(rest[0], known)}')])
-            self._create(where, holder, rest[0], value, origin)
-            return
-        last = found[-1]
-        if isinstance(last, str) and last.startswith("@"):
-            alias = parse_key(last).alias
-            builder = _Builder(self)
-            del holder[last]
-            builder.place(where[:-1], holder, str(ModuleKey(parse_key(last).type, "", alias)), value, origin)
-            return
+            return self._create(where, rest, value, origin)
+        holder, last = self.values(where[:-1]), where[-1]
+        if is_module(last):
+            return self._replace(where, value, origin)
+        if _is_component(where[:-1]) and last in ("_base", "_name"):
+            name = parse_key(str(where[-2])).type
+            raise ConfigError(f"to replace a component, set it whole: {name}=NAME")
         holder[last] = copy.deepcopy(value)
         self._forget(where)
         self.origins[where] = origin
+        return where
 
-    def _create(self, where: Path, holder: dict[str, Any], key: str, value: Any, origin: Origin) -> None:
-        if key.startswith("@"):
-            _Builder(self).place(where, holder, key, value, origin)
-            return
-        spec = _children_of(holder)
-        if key in spec:
-            _Builder(self).place(where, holder, f"@{key}", value, origin)
-            return
+    def _replace(self, where: Path, value: Any, origin: Origin) -> Path:
+        """Put another component where one stands, in the same place among its neighbours."""
+        holder, last = self.values(where[:-1]), str(where[-1])
+        key = parse_key(last)
+        order = list(holder)
+        after = [(k, holder[k]) for k in order[order.index(last) + 1 :]]
+        replaced = holder.pop(last).get("_name", "")
+        self._forget(where)
+        self.origins.pop(where, None)
+        if isinstance(value, Mapping) and not value.get("_base", value.get("_name")):
+            value = {"_base": replaced, **value}
+        new = str(ModuleKey(key.type, "", key.alias))
+        made = _Builder(self).place(where[:-1], holder, new, [Layer(value, origin)])
+        for name, part in after:
+            del holder[name]
+            holder[name] = part
+        return (*where[:-1], made) if made else where
+
+    def _create(self, where: Path, rest: Sequence[str], value: Any, origin: Origin) -> Path:
+        holder, key = self.values(where), rest[0]
+        children: Mapping[str, Any] = {}
+        known: list[str] = []
+        if _is_component(where):
+            own = parse_key(str(where[-1]))
+            children = spec_of(own.type, holder.get("_name", "")) or {}
+            known = [parse_key(k).type if is_module(k) else k for k in holder if k[:1] != "_"]
+            known += children
+            new = "@" + key.removeprefix("@")
+            if len(rest) == 1 and is_module(new) and parse_key(new).type in children:
+                made = _Builder(self).place(where, holder, new, [Layer(value, origin)])
+                return (*where, made) if made else where
+            may_hold = key in ("_search", "_anchor")
+        else:
+            may_hold = isinstance(holder, dict) and bool(where)
+            known = [k.removeprefix("@") for k in holder] if isinstance(holder, dict) else []
+        if len(rest) > 1 or not may_hold:
+            raise ConfigError(f'there is no "{key}" here. {did_you_mean(key, known)}'.rstrip())
         holder[key] = copy.deepcopy(value)
         self.origins[(*where, key)] = origin
+        return (*where, key)
 
     def _forget(self, where: Path) -> None:
         for path in [p for p in self.origins if p[: len(where)] == where and p != where]:
@@ -144,126 +218,227 @@ def build_tree(document: jsonc.Document, project: Project) -> tuple[Tree, dict[s
     """Return the tree of a document and its ``_G``; mistakes in names are collected in the tree."""
     value = document.value
     if not isinstance(value, dict):
-        raise ConfigError([document.problem((), "", f"expected an object in braces, got {_kind(value)}")])
-    tree = Tree({}, {(): Origin(document, ())}, [], project, document)
+        raise ConfigError([document.problem((), "", f"expected an object, got {_kind(value)}")])
+    origin = Origin(document, ())
+    tree = Tree({}, {(): origin}, [], project, document)
     global_values: dict[str, Any] = {}
     builder = _Builder(tree)
     for key, part in value.items():
-        if key == "_G":
-            if not isinstance(part, dict):
-                tree.problems.append(document.problem((key,), "_G", f"expected an object, got {_kind(part)}"))
-            else:
-                global_values = copy.deepcopy(part)
+        if key == "_G" and isinstance(part, dict):
+            global_values = copy.deepcopy(part)
+        elif key == "_G":
+            message = f"expected an object, got {_kind(part)}"
+            tree.problems.append(document.problem((key,), "_G", message))
         elif key.startswith("@"):
-            builder.place((), tree.root, key, part, Origin(document, (key,)))
+            builder.place((), tree.root, key, [Layer(part, origin.below(key))])
         else:
-            tree.problems.append(
-                document.problem((key,), key, 'expected a component such as "@fit" or "@processor@default" at the top', key=True)
-            )
+            message = 'expected a component such as "@fit" or "@processor@default" at the top'
+            tree.problems.append(document.problem((key,), key, message, key=True))
     if not tree.root and not tree.problems:
-        raise ConfigError([document.problem((), "", 'expected a component such as "@fit" or "@processor@default", got an empty object')])
+        message = 'expected a component such as "@fit" or "@processor@default", got none'
+        raise ConfigError([document.problem((), "", message)])
     return tree, global_values
 
 
 class _Builder:
-    """Places raw components into a tree: merges their bases, fills their default children."""
+    """Places components into a tree: finds their bases, merges, fills in fields and children."""
 
     def __init__(self, tree: Tree) -> None:
         self.tree = tree
 
-    def place(self, parent: Path, holder: dict[str, Any], key: str, raw: Any, origin: Origin) -> None:
-        report = self.tree.problems.append
-        try:
-            parsed = parse_key(key)
-        except ConfigError as error:
-            report(origin.document.problem(origin.path, self.tree.name((*parent, key)), error.problems[0].message, key=True))
-            return
-        layers = self.layers(parsed, raw, origin, report)
-        if layers is None:
-            return
-        concrete, stack = layers
-        full = str(ModuleKey(parsed.type, parsed.name or concrete, parsed.alias))
-        where = (*parent, full)
+    def place(
+        self, parent: Path, holder: dict[str, Any], key: str, given: Sequence[Layer]
+    ) -> str | None:
+        """Put a component into `holder` under its full key, which is returned; None if it failed.
+
+        Args:
+            parent: path of `holder`.
+            holder: values of the component above, or the root.
+            key: ``@type``, ``@type@name``, either with ``#alias``.
+            given: what makes it up, the last one on top.
+        """
+        origin = given[-1].origin
+        if not is_module(key):
+            message = f'"{key}" is no component key: expected "@type@name" or "@type@name#alias"'
+            self.report(origin, (*parent, key), message, key=True)
+            return None
+        parsed = parse_key(key)
+        if len(parent) > _MAX_DEPTH:
+            self.report(origin, (*parent, key), f"nested deeper than {_MAX_DEPTH} components")
+            return None
+        stacked = self.stack((*parent, key), parsed, given)
+        if stacked is None:
+            self.tree.unplaced.add((parent, parsed.type))
+            return None
+        written, concrete, layers = stacked
+        full = str(ModuleKey(parsed.type, parsed.name or written, parsed.alias))
         if full in holder:
-            report(origin.document.problem(origin.path, self.tree.name(where), f'"{full}" stands here twice; give each an #alias', key=True))
-            return
-        values: dict[str, Any] = {}
+            message = f'"{full}" stands here twice; give each an #alias'
+            self.report(origin, (*parent, key), message, key=True)
+            return None
+        where = (*parent, full)
+        values: dict[str, Any] = {"_name": concrete} if concrete else {}
         holder[full] = values
         self.tree.origins[where] = origin
-        spec = _spec(parsed.type, concrete)
-        children: dict[str, list[tuple[Any, Origin]]] = {}
-        for number, (layer, source) in enumerate(stack):
-            own = number == len(stack) - 1
-            for name, value in layer.items():
-                if name in ("_base", "_name"):
-                    continue
-                if name in ("_search", "_anchor") and not own:
-                    report(source.document.problem((*source.path, name), name, f"a base may not hold {name}", key=True))
-                    continue
-                here = Origin(source.document, (*source.path, name))
-                if name.startswith("@"):
-                    self.stack_child(children, name, value, here, spec)
-                else:
-                    values[name] = _merged(values.get(name), value)
-                    self.tree.origins[(*where, name)] = here
-        for child_key, versions in children.items():
-            merged, source = versions[0]
-            for newer, newer_source in versions[1:]:
-                merged, source = _merged(_as_dict(merged), _as_dict(newer)), newer_source
-            self.place(where, values, child_key, merged, source)
-        if concrete:
-            values["_base"] = values["_name"] = concrete
-        present = {parse_key(k).type for k in values if k.startswith("@") and _is_key(k)}
-        for child_type, children_spec in spec.items():
-            if children_spec.default is not None and child_type not in present:
-                self.place(where, values, f"@{child_type}@{children_spec.default}", {}, origin)
+        self.fill(where, values, parsed.type, concrete, layers)
+        return full
 
-    def layers(
-        self, key: ModuleKey, raw: Any, origin: Origin, report: Any
-    ) -> tuple[str, list[tuple[dict[str, Any], Origin]]] | None:
-        """Return the registered name at the bottom of the `_base` chain, and the layers from there upwards."""
-        path = self.tree.name((str(key),)) if not self.tree.root else str(key).lstrip("@").split("@")[0].split("#")[0]
-        if isinstance(raw, str) and raw != MISSING:
-            raw = {"_base": raw}
-        if not isinstance(raw, dict):
-            got = "nothing (???)" if raw == MISSING else _kind(raw)
-            report(origin.document.problem(origin.path, path, f"expected a component (an object or a name), got {got}"))
-            return None
-        base = raw.get("_base") or raw.get("_name") or key.name
-        if not isinstance(base, str):
-            report(origin.document.problem((*origin.path, "_base"), path, f"expected a name, got {_kind(base)}"))
-            return None
-        stack: list[tuple[dict[str, Any], Origin]] = [(raw, origin)]
-        seen: list[str] = []
-        while (key.type, base) in self.tree.project.modules:
-            if base in seen:
-                report(origin.document.problem(origin.path, path, f"the bases {' -> '.join([*seen, base])} lead in a circle"))
-                return None
-            seen.append(base)
-            document = self.tree.project.modules[key.type, base]
-            stack.insert(0, (document.value, Origin(document, ())))
-            base = document.value.get("_base") or document.value.get("_name") or ""
-        try:
-            concrete = _registry().primary(key.type, base)
-            _registry().config(key.type, concrete)
-        except DlkError as error:
-            where = (*origin.path, "_base") if isinstance(raw, dict) and "_base" in raw else origin.path
-            report(origin.document.problem(where, path, str(error), key="_base" not in raw))
-            return None
-        return concrete, stack
-
-    def stack_child(
-        self, children: dict[str, list[tuple[Any, Origin]]], key: str, value: Any, origin: Origin, spec: Mapping[str, Any]
+    def fill(
+        self, where: Path, values: dict[str, Any], type_name: str, name: str, layers: list[Layer]
     ) -> None:
-        """Add a layer's child: over the same child of a base, in place of another where only one may stand."""
-        full = _canonical(key, value)
-        type_name = full.removeprefix("@").split("@")[0].split("#")[0]
-        only_one = type_name in spec and spec[type_name].maximum == 1
-        if only_one and full not in children:
-            for other in [k for k in children if k.removeprefix("@").split("@")[0].split("#")[0] == type_name]:
-                if children[other][-1][1].document is not origin.document:
-                    del children[other]
-        children.setdefault(full, []).append((value, origin))
+        """Fill in the fields and children of a component from its defaults and layers."""
+        config_class = _registry().config(type_name, name)
+        fields = fields_of(config_class)
+        spec = spec_of(type_name, name) or {}
+        values.update({n: default_of(f) for n, f in fields.items()})
+        children: dict[str, list[tuple[int, Layer]]] = {}
+        touched: set[str] = set()
+        for number, (raw, origin) in enumerate(layers):
+            for key, value in raw.items():
+                here = origin.below(key)
+                if key in ("_base", "_name"):
+                    continue
+                if key in ("_search", "_anchor") and number < len(layers) - 1:
+                    self.report(here, (*where, key), f"a base may not hold {key}", key=True)
+                elif key.startswith("@"):
+                    _stack_child(children, key, number, Layer(value, here), spec)
+                else:
+                    merges = key in touched or fields.get(key, {}).get("type_name") in _MERGING
+                    self.merge((*where, key), values, key, value, here, merges=merges)
+                    touched.add(key)
+        for key, versions in children.items():
+            self.place(where, values, key, [layer for _, layer in versions])
+        present = {parse_key(k).type for k in values if is_module(k)}
+        present |= {parse_key(k).type for k in children if is_module(k)}
+        defaults: dict[str, Any] = {
+            f"@{t}@{c.default}": {} for t, c in spec.items() if c.default is not None
+        }
+        for key, value in {**default_children(config_class), **defaults}.items():
+            if parse_key(key).type not in present:
+                self.place(where, values, key, [Layer(value, self.tree.origins[where])])
+
+    def merge(
+        self,
+        where: Path,
+        holder: dict[str, Any],
+        key: str,
+        value: Any,
+        origin: Origin,
+        *,
+        merges: bool,
+    ) -> None:
+        """Lay a value over what stands there: objects are merged if `merges`, all else replaced."""
+        old = holder.get(key)
+        if merges and isinstance(old, dict) and isinstance(value, dict):
+            for name, part in value.items():
+                self.merge((*where, name), old, name, part, origin.below(name), merges=True)
+            return
+        holder[key] = copy.deepcopy(value)
+        self.tree.origins[where] = origin
+
+    def stack(
+        self, where: Path, key: ModuleKey, given: Sequence[Layer]
+    ) -> tuple[str, str, list[Layer]] | None:
+        """Return the name as written, the registered one, and all layers, bases first."""
+        written, concrete = "", ""
+        layers: list[Layer] = []
+        for value, origin in given:
+            raw = {"_base": value} if isinstance(value, str) and value != MISSING else value
+            if not isinstance(raw, dict):
+                got = "nothing (???)" if raw == MISSING else _kind(raw)
+                message = f"expected a component (an object or a name), got {got}"
+                self.report(origin, where, message)
+                return None
+            named = raw.get("_base") or raw.get("_name")
+            if named is not None and not isinstance(named, str):
+                part = "_base" if raw.get("_base") else "_name"
+                self.report(origin.below(part), where, f"expected a name, got {_kind(named)}")
+                return None
+            name = named or written or key.name
+            if not layers or (name and name != written):
+                chain = self.chain(where, key.type, name, raw, origin)
+                if chain is None:
+                    return None
+                written, (concrete, layers) = name, chain
+            layers = [*layers, Layer(raw, origin)]
+        if self.misnamed(key, concrete):
+            message = (
+                f'"{key}" says {key.name}, but its base is {written}: write "@{key.type}@{written}"'
+            )
+            self.report(given[-1].origin, where, message, key=True)
+            return None
+        return written, concrete, layers
+
+    def misnamed(self, key: ModuleKey, concrete: str) -> bool:
+        """Return whether a key names one component while its base is another."""
+        if (
+            not key.name
+            or key.name == concrete
+            or (key.type, key.name) in self.tree.project.modules
+        ):
+            return False
+        if (key.type, key.name) not in _registry():
+            return False  # a name of the user's own
+        own = _registry().primary(key.type, key.name)
+        return bool(own.partition("-")[0] != concrete.partition("-")[0])
+
+    def chain(
+        self, where: Path, type_name: str, name: str, raw: Mapping[str, Any], origin: Origin
+    ) -> tuple[str, list[Layer]] | None:
+        """Follow a name through module files to a registered one; the layers come bases first."""
+        modules = self.tree.project.modules
+        layers: list[Layer] = []
+        seen: list[str] = []
+        while (type_name, name) in modules:
+            if name in seen:
+                message = f"the bases {' -> '.join([*seen, name])} lead in a circle"
+                self.report(origin, where, message)
+                return None
+            seen.append(name)
+            document = modules[type_name, name]
+            layers.insert(0, Layer(document.value, Origin(document, ())))
+            name = document.value.get("_base") or document.value.get("_name") or ""
+        try:
+            concrete = _registry().primary(type_name, name)
+            _registry().config(type_name, concrete)
+        except DlkError as error:
+            below, given = layers[0] if layers else Layer(raw, origin)
+            at = next((k for k in ("_base", "_name") if below.get(k)), None)
+            self.report(given.below(at) if at else given, where, str(error), key=at is None)
+            return None
+        return concrete, layers
+
+    def report(self, origin: Origin, where: Path, message: str, *, key: bool = False) -> None:
+        problem = origin.document.problem(origin.path, self.tree.name(where), message, key=key)
+        self.tree.problems.append(problem)
+
+
+def _stack_child(
+    children: dict[str, list[tuple[int, Layer]]],
+    key: str,
+    number: int,
+    layer: Layer,
+    spec: Mapping[str, Any],
+) -> None:
+    """Add a layer's child: over the same child of a base, or in place of another."""
+    full = _named(key, layer.raw)
+    if is_module(full):
+        parsed = parse_key(full)
+        lower = [k for k, versions in children.items() if versions[-1][0] < number]
+        alike = [k for k in lower if is_module(k) and parse_key(k).type == parsed.type]
+        same = [k for k in alike if parse_key(k).alias == parsed.alias]
+        if not parsed.name and len(same) == 1:
+            full = same[0]  # "@encoder" speaks of the encoder that a base has put there
+        elif full not in children and parsed.type in spec and spec[parsed.type].maximum == 1:
+            for other in alike:
+                del children[other]
+    children.setdefault(full, []).append((number, layer))
+
+
+def spec_of(type_name: str, name: str) -> Mapping[str, Any] | None:
+    """Return the children that a config class declares; None where it leaves them open."""
+    found = getattr(_registry().config(type_name, name), "children", None)
+    return found if isinstance(found, Mapping) else None
 
 
 def _registry() -> Any:
@@ -272,60 +447,31 @@ def _registry() -> Any:
     return register
 
 
-def _spec(type_name: str, name: str) -> Mapping[str, Any]:
-    found: Mapping[str, Any] = getattr(_registry().config(type_name, name), "children", {})
-    return found if isinstance(found, Mapping) else {}
-
-
-def _children_of(values: Mapping[str, Any]) -> Mapping[str, Any]:
-    for type_name in _registry().types():
-        name = values.get("_name")
-        if name and (type_name, name) in _registry():
-            spec = _spec(type_name, name)
-            if spec:
-                return spec
-    return {}
-
-
-def _canonical(key: str, value: Any) -> str:
-    if not _is_key(key):
+def _named(key: str, raw: Any) -> str:
+    """Return a child's key with the name that stands in its value, where the key has none."""
+    if not is_module(key) or parse_key(key).name:
         return key
+    if isinstance(raw, dict):
+        raw = raw.get("_base") or raw.get("_name")
     parsed = parse_key(key)
-    if parsed.name:
-        return key
-    name = value if isinstance(value, str) else (value.get("_base") or value.get("_name") or "") if isinstance(value, dict) else ""
-    return str(ModuleKey(parsed.type, name, parsed.alias)) if isinstance(name, str) and name and name != MISSING else key
+    full = str(ModuleKey(parsed.type, raw, parsed.alias)) if isinstance(raw, str) and raw else key
+    return full if is_module(full) else key
 
 
-def _is_key(key: str) -> bool:
-    try:
-        parse_key(key)
-    except ConfigError:
-        return False
-    return True
+def _is_component(path: Path) -> bool:
+    return bool(path) and all(is_module(part) for part in path)
 
 
-def _as_dict(value: Any) -> Any:
-    return {"_base": value} if isinstance(value, str) else value
-
-
-def _merged(old: Any, new: Any) -> Any:
-    if isinstance(old, dict) and isinstance(new, dict):
-        result = dict(old)
-        for key, value in new.items():
-            result[key] = _merged(old.get(key), value)
-        return result
-    return copy.deepcopy(new)
-
-
-def _has(holder: Any, part: str | int) -> bool:
+def _part(holder: Any, part: str | int) -> Any:
     if isinstance(holder, dict):
-        return part in holder
-    return isinstance(part, int) and part < len(holder)
+        return holder.get(part)
+    if isinstance(holder, list) and isinstance(part, int) and part < len(holder):
+        return holder[part]
+    return None
 
 
 def _walk(values: dict[str, Any], path: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
-    for key, value in values.items():
+    for key, value in list(values.items()):
         if key.startswith("@") and isinstance(value, dict):
             yield (*path, key), value
             yield from _walk(value, (*path, key))
