@@ -8,18 +8,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from dlk.config._intc import (
-    MISSING,
+from dlk.config._intc import MISSING, DictField, IntcBase, cregister
+from dlk.config.fields import (
     AnyField,
     BoolField,
-    DictField,
     FloatField,
-    IntcBase,
     IntField,
     ListField,
     NestField,
     StrField,
-    cregister,
 )
 
 __all__ = [

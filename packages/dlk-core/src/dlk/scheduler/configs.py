@@ -27,7 +27,7 @@ class WarmupConfig(SchedulerConfig):
     """What schedulers share that start slowly."""
 
     num_warmup_steps: Any = AnyField(
-        value=0.1,  # type: ignore[arg-type]  # intc types the default as a type
+        value=0.1,
         help="how long the rate rises: a number below 1 with a point (0.1) is a share of the run, "
         "a whole number (0, 100) counts steps, or epochs where interval is epoch",
     )

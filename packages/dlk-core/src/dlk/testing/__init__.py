@@ -16,6 +16,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from dlk.testing.data import DataCollateConformance, SubprocessorConformance
+    from dlk.testing.engine import (
+        CallbackConformance,
+        IModelConformance,
+        TrainerConformance,
+    )
     from dlk.testing.initmethod import InitMethodConformance
     from dlk.testing.loss import LossConformance
     from dlk.testing.nn import (
@@ -29,10 +34,12 @@ if TYPE_CHECKING:
     from dlk.testing.scheduler import SchedulerConformance
 
 _HOME = {
+    "CallbackConformance": "dlk.testing.engine",
     "DataCollateConformance": "dlk.testing.data",
     "DecoderConformance": "dlk.testing.nn",
     "EmbeddingConformance": "dlk.testing.nn",
     "EncoderConformance": "dlk.testing.nn",
+    "IModelConformance": "dlk.testing.engine",
     "InitMethodConformance": "dlk.testing.initmethod",
     "LossConformance": "dlk.testing.loss",
     "ModelConformance": "dlk.testing.nn",
@@ -40,13 +47,16 @@ _HOME = {
     "PostProcessorConformance": "dlk.testing.postprocessor",
     "SchedulerConformance": "dlk.testing.scheduler",
     "SubprocessorConformance": "dlk.testing.data",
+    "TrainerConformance": "dlk.testing.engine",
 }
 
 __all__ = [
+    "CallbackConformance",
     "DataCollateConformance",
     "DecoderConformance",
     "EmbeddingConformance",
     "EncoderConformance",
+    "IModelConformance",
     "InitMethodConformance",
     "LossConformance",
     "ModelConformance",
@@ -54,6 +64,7 @@ __all__ = [
     "PostProcessorConformance",
     "SchedulerConformance",
     "SubprocessorConformance",
+    "TrainerConformance",
 ]
 
 

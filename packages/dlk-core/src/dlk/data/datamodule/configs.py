@@ -31,7 +31,7 @@ class DefaultDataModuleConfig(Base):
     )
     drop_last = BoolField(False, help="whether an incomplete last training batch is left out")
     pin_memory = BoolField(
-        None,  # type: ignore[arg-type]  # intc's type leaves the additions out
+        None,
         additions=[None],
         help="whether batches lie in page-locked memory; null: where there is a GPU",
     )

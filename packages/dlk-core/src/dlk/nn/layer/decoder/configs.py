@@ -32,7 +32,7 @@ class LinearDecoderConfig(Base):
     pool: str | None = StrField(
         value=None,
         options=[
-            None,  # type: ignore[list-item]  # null is an option
+            None,
             "first",
             "mean",
             "max",
