@@ -88,6 +88,7 @@ class Process:
         else:
             self.config = load(config, overrides=overrides).one().root("processor")
         self.dir: str = self.config.processed_data_dir
+        self.seed: int = getattr(self.config, "seed", 0)  # a processor that draws nothing has none
 
     def run(self, data: Any) -> Any:
         """Process data.
@@ -109,7 +110,7 @@ class Process:
             return self._online(data)
         splits = self._splits(data)
         meta = Meta.empty() if "train" in splits else self._learnt()
-        processor: Processor = register.build(self.config, Setup(meta=meta, seed=self.config.seed))
+        processor: Processor = register.build(self.config, Setup(meta, seed=self.seed))
         if self.stage == "train" and not meta.dir:
             report = processor.fit_transform(splits, self.dir)
             meta = Meta.load(self.dir)
@@ -143,9 +144,7 @@ class Process:
         from dlk.data.inputs import open_input
 
         source = open_input(data, name="the request")
-        processor: Processor = register.build(
-            self.config, Setup(meta=self._learnt(), seed=self.config.seed)
-        )
+        processor: Processor = register.build(self.config, Setup(self._learnt(), seed=self.seed))
         columns: dict[str, list[Any]] = {name: [] for name in source.column_names}
         for chunk in source.chunks(4096):
             for name, values in chunk.items():

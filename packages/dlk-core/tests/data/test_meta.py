@@ -73,6 +73,15 @@ def test_a_name_that_leads_elsewhere_is_refused(meta, name):
         meta.put(name, {}, text="")
 
 
+@pytest.mark.parametrize("name", ["../secret.json", "/etc/passwd", "a\\b", "meta.json", None, 3])
+def test_a_meta_file_that_names_files_elsewhere_is_refused(meta, tmp_path, name):
+    meta.put("a.json", {}, text="{}")
+    path = tmp_path / "meta" / "meta.json"
+    path.write_text(path.read_text().replace('"a.json"', json.dumps(name)))
+    with pytest.raises(DataError, match='entry "a" names no file of this folder'):
+        Meta.load(tmp_path)
+
+
 def test_two_files_cannot_share_an_entry(meta):
     meta.put("a.json", {}, text="{}")
     with pytest.raises(DataError, match='would share the entry "a"'):

@@ -128,6 +128,11 @@ def test_a_new_file_begins_after_so_many_rows(tmp_path):
     assert split.ragged("a").tolist() == list(range(5))
 
 
+def test_an_empty_chunk_moves_no_row(tmp_path):
+    split = write(tmp_path / "s", {"a": [1]}, {"a": []}, {"a": [2]})
+    assert [row["a"] for row in split.rows([1, 0])] == [2, 1]
+
+
 def test_an_empty_split_can_be_opened(tmp_path):
     split = write(tmp_path / "s")
     assert (len(split), split.column_names, split.rows([])) == (0, (), [])
@@ -165,6 +170,9 @@ def test_damage_is_a_data_error(tmp_path):
         open_split(tmp_path / "s")
     info.write_text(json.dumps({**plain, "schema": "x"}))
     with pytest.raises(DataError, match="schema"):
+        open_split(tmp_path / "s")
+    info.write_text(json.dumps({**plain, "files": ["../s/data-00000.arrow"]}))
+    with pytest.raises(DataError, match="outside of its folder"):
         open_split(tmp_path / "s")
     info.write_text("{")
     with pytest.raises(DataError, match="damaged"):

@@ -130,6 +130,7 @@ def test_an_id_that_there_is_not_is_an_index_error():
         ({"words": ["[PAD]", "[PAD]"]}, "no word twice"),
         ({"counts": [1]}, "as many"),
         ({"words": ["[PAD]", 3]}, "as many"),
+        ({"pad": ["[PAD]"]}, "must be texts or null"),
     ],
 )
 def test_a_file_that_is_no_vocabulary_says_why(tmp_path, change, message):

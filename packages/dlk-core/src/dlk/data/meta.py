@@ -27,6 +27,11 @@ def entry_name(file: str) -> str:
     return os.path.splitext(file)[0]
 
 
+def _is_plain(file: str) -> bool:
+    """Return whether the name stays inside of the folder, and is not that of `meta.json`."""
+    return file == os.path.basename(file) and "\\" not in file and file not in {"", ".", "..", FILE}
+
+
 class Meta:
     """Entries, one per vocabulary or extractor: its numbers, and the file it stands in.
 
@@ -68,6 +73,10 @@ class Meta:
         entries = plain.get("entries")
         if not isinstance(entries, dict) or not all(isinstance(e, dict) for e in entries.values()):
             raise DataError(f'{path}: expected "entries", one object per vocabulary or extractor')
+        for name, entry in entries.items():
+            file = entry.get("file")
+            if not isinstance(file, str) or not _is_plain(file):
+                raise DataError(f'{path}: the entry "{name}" names no file of this folder')
         made = cls(found.absolute())
         made._entries = entries
         return made
@@ -124,7 +133,7 @@ class Meta:
             DataError: the name leads out of the folder, or another file has the same entry.
         """
         name = entry_name(file)
-        if not name or file != os.path.basename(file) or file in {FILE, ".", ".."}:
+        if not name or not _is_plain(file):
             raise DataError(
                 f'"{file}" is no name for a meta file: expected one such as label_vocab.json'
             )

@@ -14,6 +14,7 @@ import json
 import os
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -236,6 +237,8 @@ class Split:
         if not isinstance(info, dict) or info.get("schema") != _SCHEMA:
             raise DataError(f'{self.folder / INFO}: expected an object with "schema": "{_SCHEMA}"')
         self.info: Mapping[str, Any] = info
+        if not all(name == os.path.basename(name) for name in info["files"]):
+            raise DataError(f"{self.folder / INFO} names files outside of its folder")
         try:
             tables = [_map(self.folder / name) for name in info["files"]]
             self._table = pa.concat_tables(tables)
@@ -247,6 +250,9 @@ class Split:
                 f"the files hold {self._table.num_rows}"
             )
         self._ragged: dict[str, Ragged] = {}
+        # where each chunk starts: files hold whole record batches, so all columns agree
+        chunks = self._table.column(0).chunks if self._table.num_columns else []
+        self._starts = list(accumulate(map(len, chunks), initial=0))
 
     def __len__(self) -> int:
         return int(self._table.num_rows)
@@ -301,16 +307,15 @@ class Split:
         for index in wanted:
             if not 0 <= index < len(self):
                 raise IndexError(f"records 0 to {len(self) - 1} can be read, got {index}")
-        names = list(self.column_names if columns is None else columns)
+        places = []
+        for index in wanted:
+            number = bisect_right(self._starts, index) - 1
+            places.append((number, index - self._starts[number]))
         rows: list[dict[str, Any]] = [{} for _ in wanted]
-        for name in names:
-            chunks = self._column(name).chunks
-            starts = [0]
-            for chunk in chunks:
-                starts.append(starts[-1] + len(chunk))
-            for row, index in zip(rows, wanted, strict=True):
-                number = bisect_right(starts, index) - 1
-                row[name] = chunks[number][index - starts[number]].as_py()
+        for name in self.column_names if columns is None else columns:
+            column = self._column(name)
+            for row, (number, place) in zip(rows, places, strict=True):
+                row[name] = column.chunk(number)[place].as_py()
         return rows
 
 

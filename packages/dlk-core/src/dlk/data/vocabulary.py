@@ -192,7 +192,10 @@ class Vocabulary:
             or not all(type(count) is int for count in counts)
         ):
             raise DataError(f'{source}: expected as many "counts" (integers) as "words" (texts)')
-        made = cls(pad=plain.get("pad"), unk=plain.get("unk"), ignore=plain.get("ignore"))
+        specials = {name: plain.get(name) for name in ("pad", "unk", "ignore")}
+        if not all(word is None or isinstance(word, str) for word in specials.values()):
+            raise DataError(f"{source}: the special words must be texts or null, got {specials}")
+        made = cls(**specials)
         if words[: len(made)] != made._words or len(set(words)) != len(words):
             raise DataError(
                 f"{source}: the special words {made._words} must come first, and no word twice"

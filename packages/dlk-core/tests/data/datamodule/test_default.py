@@ -224,6 +224,15 @@ def test_workers_and_pinning_follow_the_config(opened):
     assert opened(pin_memory=False).loader("train").pin_memory is False
 
 
+@pytest.mark.parametrize("split", ["train", "valid"])
+def test_going_through_a_loader_draws_nothing_that_a_model_draws_from(opened, split):
+    loader = opened().loader(split)
+    before = torch.random.get_rng_state()
+    list(loader)
+    next(iter(loader))
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
 def test_rank_and_world_size_go_together(opened):
     with pytest.raises(ValueError, match="go together"):
         opened().loader("train", rank=1)

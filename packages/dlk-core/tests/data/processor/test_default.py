@@ -317,6 +317,15 @@ def test_rejected_rows_are_listed_counted_and_the_others_stay(tmp_path, how, siz
     assert open_split(tmp_path / "out" / "train").info["rejects"] == 2
 
 
+def test_a_split_without_a_good_row_is_an_error_that_tells_the_first(tmp_path):
+    made = processor({"test_length": {}}, bad_rows="reject", chunk_size=1)
+    with pytest.raises(DataError, match=r"valid: all 2 rows are bad; the first: row 0, .*'bad 1'"):
+        made.fit_transform(
+            {"train": SENTENCES, "valid": {"sentence": ["bad 1", "bad 2"]}}, tmp_path / "out"
+        )
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("how", ["report", "raise"])
 def test_a_bad_row_stops_the_run_with_split_row_column_and_value(tmp_path, how):
     made = processor({"test_length": {"how": how}}, chunk_size=2)

@@ -24,7 +24,7 @@ def vocabulary(**specials):
 class TestToken2Id(SubprocessorConformance):
     name = "token2id"
     columns: ClassVar = {"tokens": [["neg", ["pos"]], [], "neg", 3]}
-    bad: ClassVar = {"tokens": [None, ["neg", None], "neutral", {"a": 1}]}
+    bad: ClassVar = {"tokens": [None, ["neg", None], "neutral", {"a": 1}, float("nan")]}
 
     def prepare(self, meta):
         meta.put_vocabulary("token_vocab.json", vocabulary())

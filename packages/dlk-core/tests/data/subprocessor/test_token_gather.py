@@ -47,7 +47,9 @@ def test_words_of_all_chunks_and_columns_are_counted(gather):
 
 
 def test_nested_lists_sets_and_numbers_are_gone_through_and_missing_left_out(gather):
-    made = gather({"x": [["a", ["b"]], {"a"}, ("c", None), None, 1, True]}, gather_columns=["x"])
+    made = gather(
+        {"x": [["a", ["b"]], {"a"}, ("c", None), None, float("nan"), 1, True]}, gather_columns=["x"]
+    )
     assert made.words == ("a", "1", "True", "b", "c")
 
 

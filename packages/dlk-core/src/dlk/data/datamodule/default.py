@@ -104,6 +104,8 @@ class DefaultDataModule(DataModule):
             "num_workers": self.num_workers,
             "persistent_workers": self.num_workers > 0,
             "pin_memory": self.pin_memory,
+            # torch draws a seed for each round: not from the numbers that dropout is drawn from
+            "generator": torch.Generator().manual_seed(self.setup.seed),
         }
 
     def batch(self, columns: Mapping[str, Sequence[Any]]) -> dict[str, Tensor]:

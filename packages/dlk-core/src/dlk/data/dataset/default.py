@@ -99,6 +99,8 @@ def _check(column: Ragged, name: str, dtype: type[np.generic], depth: int | None
         raise DataError(
             f'column "{name}" holds numbers with fractions ({values.dtype}): its type is "float"'
         )
+    if np.can_cast(values.dtype, dtype, "safe"):
+        return
     if np.dtype(dtype).kind == "i" and values.dtype.kind in "iu" and values.size:
         low, high = int(values.min()), int(values.max())
         limits = np.iinfo(dtype)  # type: ignore[type-var]  # of integers here

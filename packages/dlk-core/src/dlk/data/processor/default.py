@@ -230,25 +230,28 @@ class DefaultProcessor(Processor):
             target = folder if flat else folder / split
             with _progress(f"processing {split}", source.num_rows) as advance:
                 writer = SplitWriter(target)
-                rows, rejects = self._write_split(source, writer, stage, split, advance)
+                rows, rejects, first = self._write_split(source, writer, stage, split, advance)
             records = writer.close({"split": split, "rows": rows, "rejects": rejects})
-            report.rows[split], report.records[split], report.rejects[split] = (
-                rows,
-                records,
-                rejects,
-            )
+            if rows and rows == rejects:
+                raise DataError(f"{split}: all {rows} rows are bad; the first: {first}") from first
+            report.rows[split] = rows
+            report.records[split] = records
+            report.rejects[split] = rejects
         return report
 
     def _write_split(
         self, source: Source, writer: SplitWriter, stage: str, split: str, advance: Any
-    ) -> tuple[int, int]:
+    ) -> tuple[int, int, RowError | None]:
+        """Return how many rows there were and were rejected, and the first of these."""
         rows = rejects = 0
+        first: RowError | None = None
         for columns in _numbered(source, self.chunk_size):
             bad: dict[int, RowError] = {}
             size = len(columns["_row"])
             made = self._run(self._plans[stage, split], columns, stage, split, bad)
             self._stop_at(bad, split)
             if bad:
+                first = first or bad[min(bad)]
                 with open(writer.folder / REJECTS, "a", encoding="utf-8") as handle:
                     handle.writelines(
                         json.dumps(_reject(split, bad[row]), ensure_ascii=False) + "\n"
@@ -258,7 +261,7 @@ class DefaultProcessor(Processor):
                 writer.write(made)
             rows, rejects = rows + size, rejects + len(bad)
             advance(size)
-        return rows, rejects
+        return rows, rejects, first
 
     def _stop_at(self, bad: Mapping[int, RowError], split: str) -> None:
         if bad and self.bad_rows == "stop":

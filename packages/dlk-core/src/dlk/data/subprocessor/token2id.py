@@ -48,6 +48,6 @@ class Token2Id(Subprocessor):
 def _ids(value: Any, vocabulary: Vocabulary) -> Any:
     if isinstance(value, list | tuple):
         return [_ids(item, vocabulary) for item in value]
-    if value is None:
+    if value is None or value != value:  # NaN is how pandas says "missing" among numbers
         raise TypeError("expected a word, found nothing")
     return vocabulary.id(value)

@@ -81,7 +81,7 @@ def _words(value: Any, trace: tuple[str, ...]) -> Iterator[str]:
 
     Lists and sets are gone through, dicts followed by the trace.
     """
-    if value is None:
+    if value is None or value != value:  # NaN is how pandas says "missing" among numbers
         return
     if isinstance(value, list | tuple | set | frozenset):
         for item in value:
