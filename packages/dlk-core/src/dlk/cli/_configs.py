@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 __all__ = ["Read", "read"]
 
 _NUMBER = re.compile(r"_G\.meta\.(\w+)\.(\w+)|~\.meta\.(\w+)\.(\w+)")
-PLACEHOLDER = 1
+PLACEHOLDER = 1_000_000
+"""Stands for a size that only the data can tell: larger than what configs compare sizes with."""
 
 
 class Read:
@@ -22,7 +23,8 @@ class Read:
 
     Attributes:
         loaded: the config, one point or a grid.
-        processed: false where there is no processed data: each number it would give stands as 1.
+        processed: false where there is no processed data: each number it would give is
+            a large placeholder.
     """
 
     def __init__(self, path: str, overrides: Sequence[str] = ()) -> None:
