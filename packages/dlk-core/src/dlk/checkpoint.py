@@ -10,7 +10,12 @@ __all__ = ["read_checkpoint", "read_weights"]
 
 
 def read_weights(path: str) -> dict[str, Any]:
-    """Return the model's weights of a checkpoint (``.ckpt``) or of a bundle's ``model.safetensors``."""
+    """Return the model's weights of a ``.ckpt``, or of a bundle's ``model.safetensors``.
+
+    Raises:
+        RunError: there is no such checkpoint, or it cannot be read safely.
+        BundleError: likewise of a ``.safetensors`` file.
+    """
     if path.endswith(".safetensors"):
         from dlk.bundle.weights import load_state
 
@@ -20,14 +25,19 @@ def read_weights(path: str) -> dict[str, Any]:
 
 
 def read_checkpoint(path: str) -> dict[str, Any]:
+    """Return a checkpoint as plain containers and tensors, on the CPU.
+
+    Raises:
+        RunError: there is no such checkpoint, or it holds what would have to be executed.
+    """
     import torch
 
     try:
-        found: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        found: Any = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise RunError(f"there is no checkpoint {path}") from None
     except Exception as error:  # torch raises many kinds for a damaged or foreign file
         raise RunError(f"{path} is no checkpoint that can be read safely: {error}") from error
     if not isinstance(found, dict) or "state_dict" not in found:
         raise RunError(f"{path} is no checkpoint of a run: it holds no state_dict")
-    return found
+    return dict(found)

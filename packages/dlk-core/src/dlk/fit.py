@@ -1,4 +1,4 @@
-"""The root of ``fit.jsonc``: where the data is, where runs go, and the three components of a run; and its reading."""
+"""The root of ``fit.jsonc``, and its reading: where data is and runs go, and a run's components."""
 
 from __future__ import annotations
 
@@ -22,16 +22,23 @@ __all__ = ["FitConfig", "load_fit", "load_meta"]
 class FitConfig(Base):
     """One training run, or the grid of runs that its `_search` spans."""
 
-    processed_data_dir = PathField(MISSING, help="folder that Process wrote; a plain path, read before all else")
+    processed_data_dir = PathField(
+        MISSING, help="folder that Process wrote; a plain path, read before all else"
+    )
     log_dir = PathField("./logs", help="folder that runs are written to, one folder each")
     specific = DictField(
-        {}, help="config path to short name: these values name the run's folder, and are its hyper-parameters"
+        {},
+        help="config path to short name: these values name the run's folder, as its parameters",
     )
     hp_metrics: str | None = StrField(
-        None, additions=[None], help="metric written beside the hyper-parameters; null: all final metrics"
+        None,
+        additions=[None],
+        help="metric written beside the hyper-parameters; null: all final metrics",
     )
-    seed = IntField(value=1, minimum=0, maximum=2**32 - 1, help="seed of python, numpy and torch for each run")
-    children = {
+    seed = IntField(
+        value=1, minimum=0, maximum=2**32 - 1, help="seed of python, numpy and torch for each run"
+    )
+    children = {  # noqa: RUF012 - a declaration, as the fields are
         "trainer": one(default="lightning"),
         "datamodule": one(default="default"),
         "imodel": one(default="default"),
@@ -76,7 +83,12 @@ def _processed_dir(tree: Tree) -> str:
             value = values.get("processed_data_dir")
             if not isinstance(value, str) or "@lambda" in value or value == "???":
                 raise ConfigError(
-                    [tree.problem((*path, "processed_data_dir"), "a plain path is expected: it is read before anything is computed")]
+                    [
+                        tree.problem(
+                            (*path, "processed_data_dir"),
+                            "a plain path is expected: it is read before anything is computed",
+                        )
+                    ]
                 )
             origin = tree.origin((*path, "processed_data_dir"))
             return os.path.join(origin.folder if origin else os.getcwd(), os.path.expanduser(value))

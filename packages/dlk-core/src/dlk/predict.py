@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dlk.errors import DataError, RowError
-from dlk.io import atomic_write
+from dlk.errors import DataError
+from dlk.io import atomic_write, is_remote
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from dlk.inference import Engine
 
 __all__ = ["Evaluation", "Predict"]
@@ -41,6 +44,9 @@ class Predict:
         device: where to run, such as ``cpu`` or ``cuda:0``.
         batch_size: records per forward pass, at most; None: as configured.
         src: folders with project-local components that the bundle needs.
+
+    Raises:
+        BundleError: the bundle is damaged, or needs what is not installed.
     """
 
     def __init__(
@@ -56,103 +62,133 @@ class Predict:
         self.bundle = Bundle(bundle, src=src)
         self.engine: Engine = self.bundle.engine(device=device, batch_size=batch_size)
 
-    def run(self, data: Any, output: str | os.PathLike[str] | None = None) -> list[dict[str, Any]] | str:
+    def run(
+        self, data: Any, output: str | os.PathLike[str] | None = None
+    ) -> list[dict[str, Any]] | str:
         """Predict all rows.
 
         Args:
             data: a DataFrame, columns, rows, a `datasets.Dataset`, or paths and globs of files.
-            output: a ``.jsonl`` or ``.parquet`` file to stream to, which appears whole or not at all; None: return a list.
+            output: a ``.jsonl`` or ``.parquet`` file to stream to, which appears whole or not at
+                all; None: return a list.
 
         Returns:
-            The predictions, one per row in order (a row that cannot be processed gives ``{"error": …}``), or the path
-            of the file they were written to.
+            The predictions, one per row in order (a row that cannot be processed gives
+            ``{"error": …}``), or the path of the file they were written to.
 
         Raises:
             DataError: the data cannot be read, or the output's ending is another.
         """
-        predictions = self.stream(data)
         if output is None:
-            return list(predictions)
+            return list(self.stream(data))
         path = os.fspath(output)
         if path.endswith((".jsonl", ".ndjson")):
-            with atomic_write(path) as handle:
-                for prediction in predictions:
-                    handle.write(json.dumps(prediction, ensure_ascii=False) + "\n")
+            _write_lines(path, self.stream(data))
         elif path.endswith(".parquet"):
-            _write_parquet(path, predictions)
+            _write_parquet(path, self.stream(data))
         else:
             raise DataError(f"predictions are written as .jsonl or .parquet, got {path}")
         return path
 
     def stream(self, data: Any) -> Iterator[dict[str, Any]]:
-        """Yield the predictions, one per row in order; memory stays flat however many rows there are."""
+        """Yield the predictions, one per row in order; memory stays flat however many there are."""
         from dlk.data.inputs import open_input
+        from dlk.inference import answer_of
 
         for columns in open_input(data).chunks(self.engine.batch_size * 64):
             for answer in self.engine.predict(columns):
-                if isinstance(answer, RowError):
-                    yield {"error": {"column": answer.column, "reason": answer.reason}}
-                else:
-                    yield answer
+                yield answer_of(answer)
 
     def evaluate(self, data: Any) -> Evaluation:
         """Return the metrics on labelled data; the labels go through the steps of a test split.
 
         Args:
             data: as `run` takes it, with the columns of the training data.
-        """
-        from dlk.config import child
-        from dlk.context import Setup
-        from dlk.data.meta import Meta
-        from dlk.inference import infer, outputs_for, rows_of
-        from dlk.registry import register
 
-        process, fit = self.bundle.configs()
-        setup = Setup(meta=Meta.load(self.bundle.path / "meta"), pretrained=False)
-        processor = register.build(process, setup)
-        datamodule = register.build(child(fit, "datamodule"), setup)
-        metrics = self.engine.postprocessor.new_metrics()
-        rows = 0
+        Raises:
+            DataError: the data cannot be read, or a row is bad.
+            ConfigError: a column is missing, such as that of the labels.
+        """
         import torch
 
+        from dlk.context import Setup
+        from dlk.data.meta import Meta
+        from dlk.inference import infer, outputs_for, rows_of, to_device
+        from dlk.registry import register
+
+        engine = self.engine
+        parts = self.bundle.parts()
+        setup = Setup(meta=Meta.load(self.bundle.meta_dir), pretrained=False)
+        processor = register.build(parts.process, setup)
+        datamodule = register.build(parts.datamodule, setup)
+        if hasattr(datamodule, "predict_batch_size"):
+            datamodule.predict_batch_size = engine.batch_size
+        metrics = engine.postprocessor.new_metrics()
         with tempfile.TemporaryDirectory(prefix="dlk-evaluate-") as folder:
             report = processor.transform({"test": data}, folder, stage="train")
             datamodule.open(folder)
-            loader = datamodule.loader("test")
             with torch.inference_mode():
-                for batch in loader or ():
-                    moved: Mapping[str, Any] = {
-                        n: t if n == "_index" else t.to(self.engine.device) for n, t in batch.items()
-                    }
-                    wanted = outputs_for(self.engine.postprocessor, infer(self.engine.model, moved))
-                    found = rows_of(datamodule, "test", batch["_index"], self.engine.postprocessor)
-                    metrics.update(wanted, found, self.engine.postprocessor.decode(wanted, found))
-            rows = report.rows["test"] - report.rejects["test"]
-        return Evaluation(metrics.compute(), metrics.table(), rows)
+                for batch in datamodule.loader("test") or ():
+                    out = infer(engine.model, to_device(batch, engine.device))
+                    wanted = outputs_for(engine.postprocessor, out)
+                    rows = rows_of(datamodule, "test", batch["_index"], engine.postprocessor)
+                    metrics.update(wanted, rows, engine.postprocessor.decode(wanted, rows))
+        counted = report.rows.get("test", 0) - report.rejects.get("test", 0)
+        return Evaluation(metrics.compute(), metrics.table(), counted)
+
+
+def _write_lines(path: str, predictions: Iterator[dict[str, Any]]) -> None:
+    from dlk.postprocessor._plain import plain
+
+    with atomic_write(path) as handle:
+        for prediction in predictions:
+            handle.write(json.dumps(plain(prediction), ensure_ascii=False) + "\n")
 
 
 def _write_parquet(path: str, predictions: Iterator[dict[str, Any]]) -> None:
-    import pyarrow as pa
+    """Write one column per key; nested values become JSON text, so that all rows have one type.
+
+    Which columns there are, and of which types, is known only once all rows were seen: they are
+    gathered in Arrow files beside the output first.
+    """
     import pyarrow.parquet as pq
 
-    with atomic_write(path, "wb") as handle:
-        writer: pq.ParquetWriter | None = None
-        for rows in _chunks(predictions, 4096):
-            table = pa.Table.from_pylist([_flat(row) for row in rows])
-            if writer is None:
-                writer = pq.ParquetWriter(handle, table.schema)
-            writer.write_table(table.select(writer.schema.names) if table.schema != writer.schema else table)
-        if writer is None:
-            pq.write_table(pa.table({}), handle)
-        else:
-            writer.close()
+    from dlk.data.store import SplitWriter, open_split
+
+    beside = None if is_remote(path) else Path(path).absolute().parent
+    if beside is not None:
+        beside.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".dlk-predict-", dir=beside) as folder:
+        with SplitWriter(folder) as writer:
+            for rows in _chunks(predictions, 4096):
+                writer.write(_as_columns(rows))
+        table = open_split(folder).table
+        with (
+            atomic_write(path, "wb") as handle,
+            pq.ParquetWriter(handle, _without_null(table.schema)) as file,
+        ):
+            for batch in table.to_batches(4096):
+                file.write_batch(batch.cast(_without_null(table.schema)))
+        del table
 
 
-def _flat(row: dict[str, Any]) -> dict[str, Any]:
-    """Keep scalars as columns and everything nested as JSON text, so that every chunk has the same types."""
-    plain = {k: v for k, v in row.items() if not isinstance(v, (dict, list))}
-    nested = {k: json.dumps(v, ensure_ascii=False) for k, v in row.items() if isinstance(v, (dict, list))}
-    return {**plain, **nested, "error": nested.get("error")}
+def _as_columns(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
+    flat = [
+        {
+            key: json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else value
+            for key, value in row.items()
+        }
+        for row in rows
+    ]
+    names = dict.fromkeys((*(name for row in flat for name in row), "error"))
+    return {name: [row.get(name) for row in flat] for name in names}
+
+
+def _without_null(schema: pa.Schema) -> pa.Schema:
+    """Return the schema with text where a column holds nothing at all, as `error` should."""
+    import pyarrow as pa
+
+    return pa.schema([f if f.type != pa.null() else f.with_type(pa.string()) for f in schema])
 
 
 def _chunks(items: Iterator[dict[str, Any]], size: int) -> Iterator[list[dict[str, Any]]]:

@@ -1,4 +1,4 @@
-"""`Server`: predictions in this process, from many threads, without Lightning and without a loader."""
+"""`Server`: predictions in this process, from many threads, without Lightning or a loader."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
-from dlk.errors import DataError, RowError, did_you_mean
+from dlk.errors import DataError, RowError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,8 +20,8 @@ __all__ = ["Server"]
 class Server:
     """Answers rows with predictions.
 
-    Either ``Server(bundle)``, or ``Server(process_config, fit_config, checkpoint)`` for a run that is not a bundle yet.
-    Read-only once built: `fit` may be called from many threads at once.
+    Either ``Server(bundle)``, or ``Server(process_config, fit_config, checkpoint)`` for a run that
+    is not a bundle yet. Read-only once built: `fit` may be called from many threads at once.
 
     Args:
         bundle: folder of a bundle, or path (or content) of a process config.
@@ -32,9 +32,14 @@ class Server:
         src: folders with project-local components that a bundle needs.
         overrides: overrides of the fit config.
 
+    Attributes:
+        engine: what computes the predictions.
+        inputs: the columns that each row must have; empty where the processor does not say.
+
     Raises:
         BundleError: the bundle is damaged, or needs what is not installed.
         ConfigError: a config is wrong.
+        RunError: the checkpoint cannot be read.
     """
 
     def __init__(
@@ -48,20 +53,20 @@ class Server:
         src: Sequence[str] = (),
         overrides: Sequence[str] | Mapping[str, Any] = (),
     ) -> None:
-        if (fit_config is None) != (checkpoint is None):
-            raise TypeError("expected Server(bundle) or Server(process_config, fit_config, checkpoint)")
         self.engine: Engine
-        if fit_config is None or checkpoint is None:
+        if fit_config is not None and checkpoint is not None:
+            self.engine = _from_configs(
+                bundle, fit_config, os.fspath(checkpoint), device, batch_size, overrides
+            )
+        elif fit_config is None and checkpoint is None and not isinstance(bundle, Mapping):
             from dlk.bundle.read import Bundle
 
-            if isinstance(bundle, Mapping):
-                raise TypeError("expected the path of a bundle, got a dict")
-            opened = Bundle(bundle, src=src)
-            self.inputs = [str(column["name"]) for column in opened.inputs]
-            self.engine = opened.engine(device=device, batch_size=batch_size)
+            self.engine = Bundle(bundle, src=src).engine(device=device, batch_size=batch_size)
         else:
-            self.engine = _from_configs(bundle, fit_config, os.fspath(checkpoint), device, batch_size, overrides)
-            self.inputs = []
+            raise TypeError(
+                "expected Server(bundle) or Server(process_config, fit_config, checkpoint)"
+            )
+        self.inputs = list(self.engine.inputs)
 
     @overload
     def fit(self, rows: Mapping[str, Any]) -> dict[str, Any]: ...
@@ -69,47 +74,52 @@ class Server:
     def fit(self, rows: Sequence[Mapping[str, Any]] | pd.DataFrame) -> list[dict[str, Any]]: ...
 
     def fit(self, rows: Any) -> Any:
-        """Return the prediction of one row (a mapping), or a list of them for a list of rows or a DataFrame.
+        """Return the prediction of one row (a mapping), or a list of them for several rows.
 
         Predictions come in the order of the rows, one each. A row that cannot be processed gets
         ``{"error": {"column": …, "reason": …}}`` in its place; one bad row alone raises.
+
+        Args:
+            rows: a mapping of columns, a list of such mappings, or a DataFrame. Columns that the
+                model does not need are ignored.
 
         Raises:
             RowError: the one row given is bad.
             DataError: the rows are of no such kind, or a column is missing.
         """
+        from dlk.inference import answer_of
+
         if isinstance(rows, Mapping):
-            answer = self.engine.predict(self._columns([rows]))[0]
+            (answer,) = self.engine.predict(_columns([rows]))
             if isinstance(answer, RowError):
                 raise answer
             return answer
-        records = _records(rows)
-        if not records:
-            return []
-        return [
-            {"error": {"column": a.column, "reason": a.reason}} if isinstance(a, RowError) else a
-            for a in self.engine.predict(self._columns(records))
-        ]
-
-    def _columns(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
-        names: dict[str, None] = {}
-        for number, row in enumerate(rows):
-            if not isinstance(row, Mapping):
-                raise DataError(f"row {number}: expected an object of columns, got {type(row).__name__}")
-            names.update(dict.fromkeys(map(str, row)))
-        for column in self.inputs:
-            if column not in names:
-                raise DataError(f'the column "{column}" is missing. {did_you_mean(column, names)}')
-        return {name: [row.get(name) for row in rows] for name in names if not name.startswith("_")}
+        return [answer_of(answer) for answer in self.engine.predict(_columns(_checked(rows)))]
 
 
-def _records(rows: Any) -> list[Mapping[str, Any]]:
-    if hasattr(rows, "to_dict") and hasattr(rows, "columns"):  # a DataFrame, without importing pandas
-        found: list[Mapping[str, Any]] = rows.to_dict("records")
-        return [{str(k): None if v is None or v != v else v for k, v in row.items()} for row in found]
-    if isinstance(rows, Sequence) and not isinstance(rows, (str, bytes)):
-        return list(rows)
-    raise DataError(f"expected a row (an object of columns), a list of rows or a DataFrame, got {type(rows).__name__}")
+def _checked(rows: Any) -> Any:
+    """Return rows that are a DataFrame or a list of mappings."""
+    if hasattr(rows, "iloc") and hasattr(rows, "columns"):  # a DataFrame, without importing pandas
+        return rows
+    if not isinstance(rows, Sequence) or isinstance(rows, str | bytes):
+        raise DataError(
+            "expected a row (an object of columns), a list of rows or a DataFrame, "
+            f"got {type(rows).__name__}"
+        )
+    for number, row in enumerate(rows):
+        if not isinstance(row, Mapping):
+            raise DataError(
+                f"row {number}: expected an object of columns, got {type(row).__name__}"
+            )
+    return rows
+
+
+def _columns(rows: Any) -> dict[str, list[Any]]:
+    """Return rows as columns of plain values, as files and Process give them."""
+    from dlk.data.inputs import open_input
+
+    source = open_input(rows, name="the request")
+    return next(source.chunks(len(rows)), {}) if len(rows) else {}
 
 
 def _from_configs(
@@ -124,9 +134,16 @@ def _from_configs(
     from dlk.config import load
     from dlk.context import Setup
     from dlk.fit import load_fit, load_meta
-    from dlk.inference import Engine
+    from dlk.inference import Engine, Parts, raw_inputs
 
     process = load(process_config).one().root("processor")
     fit = load_fit(fit_config, overrides).one().root("fit")
     setup = Setup(meta=load_meta(fit.processed_data_dir), pretrained=False, seed=fit.seed)
-    return Engine.build(process, fit, read_weights(checkpoint), setup, device=device, batch_size=batch_size)
+    return Engine.build(
+        Parts.of(process, fit),
+        read_weights(checkpoint),
+        setup,
+        inputs=raw_inputs(process, fit),
+        device=device,
+        batch_size=batch_size,
+    )

@@ -18,19 +18,22 @@ import gc
 import json
 import os
 import re
+import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+import traceback
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from dlk.checkpoint import read_checkpoint, read_weights
-from dlk.config import Point, child
+from dlk.config import Point, child, node_of, thaw
 from dlk.config.keys import locate
 from dlk.config.reading import Source
-from dlk.errors import ConfigError, DlkError, Problem, RunError
+from dlk.errors import ConfigError, DlkError, Problem, RunError, did_you_mean
 from dlk.fit import load_fit, load_meta
-from dlk.io import atomic_write
+from dlk.io import atomic_write, open_file
+from dlk.postprocessor import plain
+from dlk.registry import register
 
 __all__ = ["RunResult", "Train", "TrainResult"]
 
@@ -85,9 +88,25 @@ class TrainResult:
     def table(self) -> list[dict[str, Any]]:
         """Return one row per run: name, state, parameters, metrics, seconds."""
         return [
-            {"run": r.name, "state": r.state, **r.parameters, **r.metrics, "seconds": round(r.seconds, 1)}
+            {
+                "run": r.name,
+                "state": r.state,
+                **r.parameters,
+                **r.metrics,
+                "seconds": round(r.seconds, 1),
+            }
             for r in self.runs
         ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """A run to be made: its config, and where it goes."""
+
+    point: Point
+    name: str
+    dir: str
+    parameters: dict[str, Any]
 
 
 class Train:
@@ -96,7 +115,8 @@ class Train:
     Args:
         config: path of ``fit.jsonc``, or its content as a dict.
         overrides: ``"imodel.optimizer.lr=1e-4"`` texts, or a mapping of path to value.
-        checkpoint: weights to start from, or to test where there is no training data (a checkpoint of a run).
+        checkpoint: weights to start from, or to test where there is no training data: a run's
+            ``.ckpt`` or a ``.safetensors``.
         overwrite: replace a run's folder that is there already.
 
     Raises:
@@ -113,98 +133,133 @@ class Train:
         overwrite: bool = False,
     ) -> None:
         self.source = config
+        self.overrides = overrides
         self.loaded = load_fit(config, overrides)
+        self.points: list[Point] = list(self.loaded)
         self.checkpoint = checkpoint
         self.overwrite = overwrite
-        if checkpoint and len(self.loaded) > 1:
+        if checkpoint and len(self.points) > 1:
             raise ConfigError("a checkpoint fits one run, but this config searches over several")
+        self._parameters = [_parameters(point) for point in self.points]
+        self._check_names()
 
     def run(self) -> TrainResult:
         """Make the runs in turn and return their results.
 
-        In a search, a run that fails is noted and the others go on; a run that an earlier call finished with the same
-        config is not made again.
+        In a search, a run that fails is noted and the others go on; a run that an earlier call
+        finished with the same config is not made again, one that it did not finish is.
 
         Raises:
-            RunError: a run's folder holds another run.
+            RunError: a run's folder holds something else; nothing was trained then.
         """
-        single = len(self.loaded) == 1
-        results: list[RunResult] = []
-        for point, name, parameters in self._named():
-            results.append(self._one(point, name, parameters, single=single))
-        return TrainResult(results)
+        runs = self._planned()
+        for run in runs:
+            self._check_folder(run, is_search=len(runs) > 1)
+        return TrainResult([self._one(run, is_search=len(runs) > 1) for run in runs])
 
-    def _named(self) -> Iterator[tuple[Point, str, dict[str, Any]]]:
-        log_dir, number = "", 0
-        seen: dict[str, int] = {}
-        for count, point in enumerate(self.loaded):
+    def _check_names(self) -> None:
+        """Refuse a search of which two runs would go to one folder."""
+        seen: dict[tuple[str, str], int] = {}
+        for number, (point, parameters) in enumerate(
+            zip(self.points, self._parameters, strict=True)
+        ):
             fit = point.root("fit")
-            if not log_dir:
-                log_dir, number = fit.log_dir, _next_number(fit.log_dir)
-            parameters = _parameters(point)
-            name = "/".join(f"{k}={_safe(v)}" for k, v in parameters.items()) if fit.specific else str(number + count)
-            if name in seen:
-                raise ConfigError(
-                    [Problem("specific", f'runs {seen[name]} and {count} would both be called "{name}"; name more of what is searched')]
+            if not fit.specific:
+                continue
+            name = _name(parameters)
+            other = seen.setdefault((fit.log_dir, name), number)
+            if other != number:
+                message = (
+                    f'runs {other} and {number} of the search would both be called "{name}": '
+                    "name more of what is searched"
                 )
-            seen[name] = count
-            yield point, name, parameters or dict(point.choice)
+                raise ConfigError([Problem("fit.specific", message)])
 
-    def _one(self, point: Point, name: str, parameters: dict[str, Any], *, single: bool) -> RunResult:
-        run_dir = os.path.join(point.root("fit").log_dir, *name.split("/"))
-        done = _finished(run_dir, point)
-        if done is not None and not single and not self.overwrite:
-            done.skipped = True
+    def _planned(self) -> list[_Run]:
+        """Return the runs with their folders: named by `specific`, else numbered."""
+        runs: list[_Run] = []
+        numbers: dict[str, int] = {}
+        for point, parameters in zip(self.points, self._parameters, strict=True):
+            fit = point.root("fit")
+            if fit.specific:
+                name = _name(parameters)
+            else:
+                number = numbers.get(fit.log_dir, _next_number(fit.log_dir))
+                numbers[fit.log_dir] = number + 1
+                name = str(number)
+            folder = os.path.join(fit.log_dir, *name.split("/"))
+            runs.append(_Run(point, name, folder, parameters or dict(point.choice)))
+        return runs
+
+    def _check_folder(self, run: _Run, *, is_search: bool) -> None:
+        """Refuse a folder that is in use by something else than this very run."""
+        if not os.path.lexists(run.dir) or (os.path.isdir(run.dir) and not os.listdir(run.dir)):
+            return
+        if not os.path.isfile(os.path.join(run.dir, "config.json")):
+            raise RunError(f"{run.dir} is there already and holds no run: give another name")
+        if not self.overwrite and not (is_search and _is_same(run)):
+            raise RunError(
+                f"{run.dir} holds a run already. Give it another name (specific, log_dir), "
+                "remove it, or say overwrite (--overwrite)."
+            )
+
+    def _one(self, run: _Run, *, is_search: bool) -> RunResult:
+        done = _finished(run) if is_search and not self.overwrite else None
+        if done is not None:
             return done
-        result = RunResult(name=name, dir=run_dir, parameters=parameters)
-        _open_run_dir(run_dir, overwrite=self.overwrite)
+        result = RunResult(name=run.name, dir=run.dir, parameters=run.parameters)
+        if os.path.exists(run.dir):
+            shutil.rmtree(run.dir)
+        os.makedirs(run.dir)
         started = time.monotonic()
         try:
-            self._write_head(point, run_dir)
-            self._work(point, result)
+            self._write_head(run.point, run.dir)
+            self._work(run.point, result)
             result.state = "done"
         except KeyboardInterrupt:
-            result.state, result.error = "interrupted", "stopped by Ctrl-C; the last checkpoint is kept"
+            result.state = "interrupted"
+            result.error = "stopped by Ctrl-C; checkpoints written before are kept"
             raise
-        except DlkError as error:
-            result.state, result.error = "failed", str(error)
-            if single:
-                raise
         except Exception as error:
-            result.state, result.error = "failed", f"{type(error).__name__}: {error}"
-            if single:
+            result.state = "failed"
+            expected = isinstance(error, DlkError)
+            result.error = str(error) if expected else f"{type(error).__name__}: {error}"
+            with atomic_write(os.path.join(run.dir, "error.txt")) as handle:
+                handle.write(traceback.format_exc())
+            if not is_search:
                 raise
         finally:
+            if result.state == "running":  # the process is being ended
+                result.state = "interrupted"
             result.seconds = time.monotonic() - started
-            with atomic_write(os.path.join(run_dir, "result.json")) as handle:
-                json.dump(asdict(result), handle, indent=2, ensure_ascii=False)
+            with atomic_write(os.path.join(run.dir, "result.json")) as handle:
+                json.dump(plain(asdict(result)), handle, indent=2, ensure_ascii=False)
             gc.collect()
         return result
 
     def _write_head(self, point: Point, run_dir: str) -> None:
         """Write what tells later what was run, and on what."""
-        with atomic_write(os.path.join(run_dir, "config.json")) as handle:
-            json.dump(point.resolved, handle, indent=2, ensure_ascii=False)
-        with atomic_write(os.path.join(run_dir, "environment.json")) as handle:
-            json.dump(environment(point.root("fit").seed), handle, indent=2)
+        fit = point.root("fit")
+        _dump(os.path.join(run_dir, "config.json"), point.resolved)
+        _dump(os.path.join(run_dir, "environment.json"), environment(fit.seed))
         source = os.path.join(run_dir, "source")
         if self.loaded.document.file:
-            with open(self.loaded.document.file, "rb") as given, atomic_write(
-                os.path.join(source, os.path.basename(self.loaded.document.file)), "wb"
-            ) as handle:
-                handle.write(given.read())
-        processed = os.path.join(point.root("fit").processed_data_dir, "process.json")
+            _copy(self.loaded.document.file, source)
+        elif isinstance(self.source, Mapping):
+            _dump(os.path.join(source, "fit.json"), self.source)
+        if self.overrides:
+            _dump(os.path.join(source, "overrides.json"), thaw(self.overrides))
+        processed = os.path.join(fit.processed_data_dir, "process.json")
         if os.path.exists(processed):
-            with open(processed, "rb") as given, atomic_write(os.path.join(source, "process.json"), "wb") as handle:
-                handle.write(given.read())
+            _copy(processed, source)
 
     def _work(self, point: Point, result: RunResult) -> None:
         import lightning.pytorch as pl
 
         from dlk.bundle.write import write_bundle
+        from dlk.checkpoint import read_weights
         from dlk.context import Setup
         from dlk.inference import load_weights
-        from dlk.registry import register
 
         fit = point.root("fit")
         pl.seed_everything(fit.seed, workers=True, verbose=False)
@@ -212,29 +267,25 @@ class Train:
         setup = Setup(meta=meta, pretrained=not self.checkpoint, seed=fit.seed)
         datamodule = register.build(child(fit, "datamodule"), setup)
         datamodule.open(fit.processed_data_dir)
-        has = {split: datamodule.split(split) is not None for split in ("train", "valid", "test")}
-        if not any(has.values()):
-            raise RunError(f"{fit.processed_data_dir} holds neither train, valid nor test data")
-        if not has["train"] and not self.checkpoint:
-            raise RunError("there is no training data: give the checkpoint whose weights are to be tested")
+        has = self._check_splits(datamodule, fit.processed_data_dir)
+        trainer = register.build(child(fit, "trainer"), setup, run_dir=result.dir)
+        metrics = child(fit, "imodel").signature().metrics
+        trainer.check_monitors(metrics, has_validation_data="valid" in has)
+        _check_hp_metrics(fit.hp_metrics, metrics, has)
         imodel = register.build(child(fit, "imodel"), setup)
         if self.checkpoint:
             load_weights(imodel.model, read_weights(self.checkpoint))
-        trainer = register.build(child(fit, "trainer"), setup, run_dir=result.dir)
-        metrics = child(fit, "imodel").signature().metrics
-        known = {"train_loss_epoch"} | {f"val_{m}" for m in metrics if has["valid"]}
-        trainer.check_monitors(known, validates=has["valid"])
-        result.weights = f"those of {self.checkpoint}" if self.checkpoint else ""
-        if has["train"]:
+            result.weights = f"those of {self.checkpoint}"
+        if "train" in has:
             trainer.fit(imodel, datamodule)
             result.metrics.update(self._keep_best(trainer, imodel, result))
-        elif has["valid"]:
+        if "valid" in has and not result.metrics:
             result.metrics.update(trainer.validate(imodel, datamodule))
-        if has["test"]:
+        if "test" in has:
             result.metrics.update(trainer.test(imodel, datamodule))
-        result.metrics = {k: v for k, v in sorted(result.metrics.items())}
-        bundle = os.path.join(result.dir, "bundle")
+        result.metrics = dict(sorted(result.metrics.items()))
         if os.path.exists(os.path.join(fit.processed_data_dir, "process.json")):
+            bundle = os.path.join(result.dir, "bundle")
             write_bundle(
                 bundle,
                 fit=fit,
@@ -243,12 +294,35 @@ class Train:
                 metrics=result.metrics,
             )
             result.bundle = bundle
-        chosen = {fit.hp_metrics: result.metrics.get(fit.hp_metrics, float("nan"))} if fit.hp_metrics else result.metrics
-        trainer.log_hyperparameters(result.parameters or {"seed": fit.seed}, {f"final/{k}": v for k, v in chosen.items()})
+        chosen = [fit.hp_metrics] if fit.hp_metrics else list(result.metrics)
+        trainer.log_hyperparameters(
+            result.parameters or {"seed": fit.seed},
+            {f"final/{name}": result.metrics[name] for name in chosen if name in result.metrics},
+        )
+
+    def _check_splits(self, datamodule: Any, folder: str) -> list[str]:
+        """Return the splits with rows; refuse data that leaves nothing to do."""
+        found = {name: datamodule.split(name) for name in ("train", "valid", "test")}
+        has = [name for name, split in found.items() if split is not None and len(split)]
+        if found["train"] is not None and "train" not in has:
+            raise RunError(f"the training data in {folder} has no rows")
+        if not has:
+            raise RunError(f"{folder} holds neither train, valid nor test data")
+        if "train" not in has and not self.checkpoint:
+            raise RunError(
+                "there is no training data: give the checkpoint whose weights are to be tested"
+            )
+        return has
 
     @staticmethod
     def _keep_best(trainer: Any, imodel: Any, result: RunResult) -> dict[str, float]:
-        """Load the weights of the best checkpoint, where one is kept, and return its validation metrics."""
+        """Load the weights of the best checkpoint, where one is kept.
+
+        Returns:
+            What validation measured with these weights; {} where it did not see them.
+        """
+        from dlk.checkpoint import read_checkpoint
+
         step = trainer.trainer.global_step
         callback = trainer.checkpoint
         best = callback.best_model_path if callback is not None else ""
@@ -260,8 +334,16 @@ class Train:
             result.weights = f"{by}: step {step}, {os.path.relpath(best, result.dir)}"
         else:
             result.weights = f"last: step {step}"
-        at_step = [h for h in imodel.history if h["step"] == step]
-        return {k: v for k, v in at_step[-1].items() if k not in ("step", "epoch")} if at_step else {}
+        seen = [entry for entry in imodel.history if entry["step"] == step]
+        return {k: v for k, v in seen[-1].items() if k not in ("step", "epoch")} if seen else {}
+
+
+def _check_hp_metrics(name: str | None, metrics: Iterable[str], has: Sequence[str]) -> None:
+    known = [f"{prefix}_{m}" for prefix in ("val", "test") for m in metrics]
+    there = [m for m in known if {"val": "valid", "test": "test"}[m.partition("_")[0]] in has]
+    if name is not None and name not in there:
+        message = f'nothing computes "{name}". {did_you_mean(name, there)}'.rstrip()
+        raise ConfigError([Problem("fit.hp_metrics", message)])
 
 
 def environment(seed: int) -> dict[str, Any]:
@@ -270,10 +352,11 @@ def environment(seed: int) -> dict[str, Any]:
     import platform
 
     versions = {}
-    for name in ("dlk-core", "dlk-nlp", "torch", "lightning", "transformers", "tokenizers", "intc", "numpy"):
+    others = ("torch", "lightning", "transformers", "tokenizers", "intc", "numpy")
+    for name in (*(plugin.distribution for plugin in register.plugins), *others):
         try:
             versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
+        except (importlib.metadata.PackageNotFoundError, ValueError):
             continue
     return {
         "python": platform.python_version(),
@@ -287,24 +370,19 @@ def environment(seed: int) -> dict[str, Any]:
 
 def _parameters(point: Point) -> dict[str, Any]:
     """Return the run's values of the paths that `specific` names, by their short names."""
-    from dlk.config.node import thaw
-
     found: dict[str, Any] = {}
     fit = point.root("fit")
+    values = point.resolved[node_of(fit).key]
     for path, short in fit.specific.items():
-        value: Any = point.resolved
-        start = next(iter(point.resolved)) if len(point.resolved) == 1 else None
-        base = point.resolved[start] if start and not path.startswith("@fit") else point.resolved
+        base = point.resolved if path.startswith(("@fit", "fit.")) else values
         keys, rest = locate(base, path)
         if rest:
             raise ConfigError([Problem("fit.specific", f'there is no "{path}" in this config')])
-        value = base
+        value: Any = base
         for key in keys:
             value = value[key]
-        last = str(keys[-1])
-        if last.startswith("@"):
-            value = value.get("_name", last)
-        found[short] = thaw(value)
+        is_component = isinstance(keys[-1], str) and keys[-1].startswith("@")
+        found[short] = value.get("_name", keys[-1]) if is_component else thaw(value)
     return found
 
 
@@ -318,26 +396,41 @@ def _next_number(log_dir: str) -> int:
     return max(taken, default=-1) + 1
 
 
-def _open_run_dir(run_dir: str, *, overwrite: bool) -> None:
-    if os.path.exists(run_dir) and os.listdir(run_dir):
-        if not overwrite:
-            raise RunError(
-                f"{run_dir} holds a run already. Give it another name (specific, log_dir), remove it, or say overwrite (--overwrite)."
-            )
-        import shutil
-
-        shutil.rmtree(run_dir)
-    os.makedirs(run_dir, exist_ok=True)
+def _name(parameters: Mapping[str, Any]) -> str:
+    return "/".join(f"{short}={_safe(value)}" for short, value in parameters.items())
 
 
-def _finished(run_dir: str, point: Point) -> RunResult | None:
+def _is_same(run: _Run) -> bool:
+    """Return whether a folder holds a run of the same config, whatever came of it."""
+    try:
+        with open(os.path.join(run.dir, "config.json"), encoding="utf-8") as handle:
+            config = json.load(handle)
+    except (OSError, ValueError):
+        return False
+    return bool(config == json.loads(json.dumps(run.point.resolved)))
+
+
+def _finished(run: _Run) -> RunResult | None:
     """Return the result of a run that was done with the same config, None where there is none."""
     try:
-        with open(os.path.join(run_dir, "result.json"), encoding="utf-8") as handle:
+        with open(os.path.join(run.dir, "result.json"), encoding="utf-8") as handle:
             result = RunResult(**json.load(handle))
-        with open(os.path.join(run_dir, "config.json"), encoding="utf-8") as handle:
-            config = json.load(handle)
     except (OSError, ValueError, TypeError):
         return None
-    same = config == json.loads(json.dumps(point.resolved))
-    return result if same and result.state == "done" else None
+    if result.state != "done" or not _is_same(run):
+        return None
+    result.skipped = True
+    return result
+
+
+def _dump(path: str, value: Any) -> None:
+    with atomic_write(path) as handle:
+        json.dump(value, handle, indent=2, ensure_ascii=False)
+
+
+def _copy(file: str, folder: str) -> None:
+    with (
+        open_file(file, "rb") as given,
+        atomic_write(os.path.join(folder, os.path.basename(file)), "wb") as handle,
+    ):
+        shutil.copyfileobj(given, handle)

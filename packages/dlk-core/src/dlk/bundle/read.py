@@ -1,10 +1,10 @@
-"""Reading a bundle: checked before anything of it is used, built without parser, expression or pickle."""
+"""Reading a bundle: checked before anything is used, built without parser or pickle."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +15,7 @@ from dlk.io import sha256_of
 if TYPE_CHECKING:
     import torch
 
-    from dlk.config._intc import IntcBase
-    from dlk.inference import Engine
+    from dlk.inference import Engine, Parts
 
 __all__ = ["Bundle"]
 
@@ -28,8 +27,13 @@ class Bundle:
         path: the folder.
         src: folders with project-local components that it needs.
 
+    Attributes:
+        path: the folder, absolute.
+        manifest: what ``bundle.json`` holds.
+
     Raises:
-        BundleError: it is no bundle, was changed or cut, is newer than this dlk, or needs what is not installed.
+        BundleError: it is no bundle, was changed or cut, is newer than this dlk, or needs what is
+            not installed.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, src: Sequence[str] = ()) -> None:
@@ -57,38 +61,57 @@ class Bundle:
         """The raw columns that a request must bring."""
         return list(self.manifest.get("inputs", []))
 
-    def configs(self) -> tuple[IntcBase, IntcBase]:
-        """Return the config objects of the processor and of the fit root."""
-        from dlk.config import assets, from_resolved, node_of
+    @property
+    def meta_dir(self) -> str:
+        """Folder of what Process learnt."""
+        return str(self.path / schema.META)
 
-        found = []
-        for name in (schema.PROCESS, schema.FIT):
-            try:
-                made = from_resolved(self._json(name), folder=str(self.path))
-            except ConfigError as error:
-                raise BundleError(f"{self.path / name} cannot be used: {error}") from error
-            if len(made) != 1:
-                raise BundleError(f"{self.path / name}: expected one component at the top, got {len(made)}")
-            config = next(iter(made.values()))
-            for owner, field, asset in assets(config):
-                value = Path(str(getattr(owner, field)))
-                if asset["bundle"] and not value.resolve().is_relative_to(self.path.resolve()):
-                    raise BundleError(f"{self.path / name}: {node_of(owner).path}.{field} leaves the bundle: {value}")
-            found.append(config)
-        return found[0], found[1]
+    def parts(self) -> Parts:
+        """Return the config objects of what predicting needs.
 
-    def engine(self, *, device: str | torch.device = "cpu", batch_size: int | None = None) -> Engine:
+        How the model was trained stands in ``fit.json`` for the reader; it is not built, so its
+        components need not be installed.
+
+        Raises:
+            BundleError: a config holds what would have to be computed, names a file outside, or
+                does not fit the installed components.
+        """
+        from dlk.inference import Parts
+
+        process, fit = self._json(schema.PROCESS), self._json(schema.FIT)
+        for name, config in ((schema.PROCESS, process), (schema.FIT, fit)):
+            for path, reason in _computed(config, ""):
+                raise BundleError(f"{self.path / name} cannot be used: {path}: {reason}")
+        root = _below(fit, "fit", self.path / schema.FIT)
+        imodel = _below(root, "imodel", self.path / schema.FIT)
+        return Parts(
+            process=self._made(schema.PROCESS, process, "processor"),
+            datamodule=self._made(schema.FIT, root, "datamodule"),
+            model=self._made(schema.FIT, imodel, "model"),
+            postprocessor=self._made(schema.FIT, imodel, "postprocessor"),
+        )
+
+    def engine(
+        self, *, device: str | torch.device = "cpu", batch_size: int | None = None
+    ) -> Engine:
         """Build what predicts: preprocessing, model with its weights, postprocessor."""
         from dlk.bundle.weights import load_state
         from dlk.context import Setup
         from dlk.data.meta import Meta
         from dlk.inference import Engine
 
-        process, fit = self.configs()
-        setup = Setup(meta=Meta.load(self.path / schema.META), pretrained=False)
+        parts = self.parts()
         state = load_state(self.path / schema.WEIGHTS)
+        inputs = [str(column.get("name")) for column in self.inputs]
         try:
-            return Engine.build(process, fit, state, setup, device=device, batch_size=batch_size)
+            return Engine.build(
+                parts,
+                state,
+                Setup(meta=Meta.load(self.meta_dir), pretrained=False),
+                inputs=inputs,
+                device=device,
+                batch_size=batch_size,
+            )
         except BundleError:
             raise
         except DlkError as error:
@@ -99,18 +122,29 @@ class Bundle:
         path = self.path / schema.GOLDEN
         if not path.exists():
             return []
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        lines = path.read_text(encoding="utf-8").splitlines()
+        return [json.loads(line) for line in lines if line.strip()]
 
     def _read_manifest(self) -> dict[str, Any]:
-        if not (self.path / schema.MANIFEST).is_file():
-            hint = "it is a run; its bundle is in the folder bundle" if (self.path / "bundle").is_dir() else "expected a folder with bundle.json"
+        path = self.path / schema.MANIFEST
+        if not path.is_file():
+            hint = "expected a folder with bundle.json"
+            if (self.path / "bundle").is_dir():
+                hint = "it is a run; its bundle is in the folder bundle"
             raise BundleError(f"{self.path} is no bundle: {hint}")
         manifest = self._json(schema.MANIFEST)
         version = manifest.get("schema")
-        if not isinstance(version, int) or version < 1:
+        if type(version) is not int or version < 1:
             raise BundleError(f"{self.path}: bundle.json has no schema version")
         if version > schema.SCHEMA:
-            raise BundleError(f"{self.path} has schema {version}, this dlk reads up to {schema.SCHEMA}: pip install -U dlk-core")
+            raise BundleError(
+                f"{self.path} has schema {version}, this dlk reads up to {schema.SCHEMA}: "
+                "pip install -U dlk-core"
+            )
+        if not schema.is_whole(path.read_bytes().decode(), manifest):
+            raise BundleError(
+                f"{self.path}: bundle.json is not what was written (its own digest differs)"
+            )
         return manifest
 
     def _check_files(self) -> None:
@@ -120,20 +154,19 @@ class Bundle:
         root = self.path.resolve()
         for name, digest in digests.items():
             file = self.path / name
-            if Path(name).is_absolute() or not file.resolve().is_relative_to(root):
+            if not name or "\0" in name or not file.resolve().is_relative_to(root):
                 raise BundleError(f"{self.path}: the file name {name!r} leaves the bundle")
             if file.is_symlink() or not file.is_file():
                 raise BundleError(f"{self.path}: {name} is missing or no plain file")
             if sha256_of(file) != digest:
-                raise BundleError(f"{self.path}: {name} is not what was written (its SHA-256 differs)")
-        extra = [
-            p.relative_to(self.path).as_posix()
-            for p in sorted(self.path.rglob("*"))
-            if (p.is_file() or p.is_symlink()) and p.name != schema.MANIFEST
-        ]
-        unknown = [name for name in extra if name not in digests]
-        if unknown:
-            raise BundleError(f"{self.path}: {unknown[0]} is not listed in bundle.json")
+                raise BundleError(
+                    f"{self.path}: {name} is not what was written (its SHA-256 differs)"
+                )
+        for path in sorted(self.path.rglob("*")):
+            name = path.relative_to(self.path).as_posix()
+            plain_folder = path.is_dir() and not path.is_symlink()
+            if name not in digests and name != schema.MANIFEST and not plain_folder:
+                raise BundleError(f"{self.path}: {name} is not listed in bundle.json")
         for name in (schema.PROCESS, schema.FIT, schema.WEIGHTS):
             if name not in digests:
                 raise BundleError(f"{self.path}: {name} is missing")
@@ -142,23 +175,83 @@ class Bundle:
         from dlk.registry import register
 
         problems = []
-        for need in self.manifest.get("needs", []):
+        needs = self.manifest.get("needs", [])
+        if not all(isinstance(need, Mapping) and {"type", "name"} <= set(need) for need in needs):
+            raise BundleError(f"{self.path}: bundle.json names its needs wrongly")
+        for need in needs:
             if (need["type"], need["name"]) in register:
                 continue
+            what = f'{need["type"]} "{need["name"]}"'
             origin = need.get("distribution", "")
             if origin == "local":
-                problems.append(f'{need["type"]} "{need["name"]}", a component of the project that made it ({need.get("file", "?")}): name its folder with src (--src DIR)')
+                file = need.get("file", "?")
+                problems.append(
+                    f"{what}, a component of the project that made it ({file}): "
+                    "name its folder with src (--src DIR)"
+                )
             else:
-                version = f'=={need["version"]}' if need.get("version") else ""
-                problems.append(f'{need["type"]} "{need["name"]}": pip install {origin}{version}')
+                version = f"=={need['version']}" if need.get("version") else ""
+                problems.append(f"{what}: pip install {origin}{version}")
         if problems:
-            raise BundleError(f"{self.path} needs what is not installed here: {'; '.join(problems)}")
+            raise BundleError(
+                f"{self.path} needs what is not installed here: {'; '.join(problems)}"
+            )
+
+    def _made(self, file: str, values: Mapping[str, Any], type_name: str) -> Any:
+        """Return the config object of the one component of a type, its files inside the bundle."""
+        from dlk.config import assets, from_resolved, node_of
+
+        key = _key(values, type_name, self.path / file)
+        try:
+            (config,) = from_resolved({key: values[key]}, folder=str(self.path)).values()
+        except ConfigError as error:
+            raise BundleError(f"{self.path / file} cannot be used: {error}") from error
+        for owner, field, asset in assets(config):
+            value = Path(str(getattr(owner, field)))
+            inside = value.resolve().is_relative_to(self.path.resolve())
+            if asset["bundle"] and not inside:
+                raise BundleError(
+                    f"{self.path / file}: {node_of(owner).path}.{field} leaves the bundle: {value}"
+                )
+        return config
 
     def _json(self, name: str) -> dict[str, Any]:
         try:
             value = json.loads((self.path / name).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise BundleError(f"{self.path / name} cannot be read: {error}") from None
         if not isinstance(value, dict):
             raise BundleError(f"{self.path / name}: expected an object")
         return value
+
+
+def _key(values: Mapping[str, Any], type_name: str, file: Path) -> str:
+    """Return the key of the one component of a type."""
+    from dlk.config.keys import parse_key
+
+    found = [key for key in values if key.startswith("@") and parse_key(key).type == type_name]
+    if len(found) != 1:
+        raise BundleError(f'{file}: expected one "@{type_name}", got {len(found)}')
+    return found[0]
+
+
+def _below(values: Mapping[str, Any], type_name: str, file: Path) -> Mapping[str, Any]:
+    found = values[_key(values, type_name, file)]
+    if not isinstance(found, Mapping):
+        raise BundleError(f'{file}: "@{type_name}" should be an object')
+    return found
+
+
+def _computed(value: Any, path: str) -> Iterator[tuple[str, str]]:
+    """Yield where something would have to be computed: a bundle holds resolved values only."""
+    if isinstance(value, str) and "@lambda" in value:
+        yield path, "an expression; only resolved values are allowed here"
+    elif isinstance(value, Mapping):
+        for key, part in value.items():
+            here = f"{path}.{key}" if path else key
+            if key in ("_search", "_anchor", "_G", "_base"):
+                yield here, f'"{key}" is not allowed here; only resolved values are'
+            yield from _computed(part, here)
+    elif isinstance(value, list):
+        for number, part in enumerate(value):
+            yield from _computed(part, f"{path}.{number}")

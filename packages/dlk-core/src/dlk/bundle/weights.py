@@ -1,4 +1,4 @@
-"""Weights as safetensors: tensors that share memory are written once, with their other names beside them."""
+"""Weights as safetensors: tensors that share memory are written once, under all their names."""
 
 from __future__ import annotations
 
@@ -22,14 +22,22 @@ def save_state(state: Mapping[str, Tensor], path: str | os.PathLike[str]) -> Non
     kept: dict[str, Tensor] = {}
     aliases: dict[str, str] = {}
     for name, tensor in state.items():
-        same = (tensor.untyped_storage().data_ptr(), tensor.storage_offset(), tuple(tensor.shape), tensor.stride(), tensor.dtype)
+        same = (
+            tensor.untyped_storage().data_ptr(),
+            tensor.storage_offset(),
+            tuple(tensor.shape),
+            tensor.stride(),
+            tensor.dtype,
+        )
         if tensor.numel() and same in first:
             aliases[name] = first[same]
             continue
         first[same] = name
         kept[name] = tensor.detach().to("cpu").clone().contiguous()
+    # one key at most: safetensors writes several in any order, and equal weights make equal files
+    metadata = {"aliases": json.dumps(aliases, sort_keys=True)} if aliases else {"format": "pt"}
     with atomic_write(path, "wb") as handle:
-        handle.write(save(kept, metadata={"format": "pt", "aliases": json.dumps(aliases, sort_keys=True)}))
+        handle.write(save(kept, metadata=metadata))
 
 
 def load_state(path: str | os.PathLike[str]) -> dict[str, Tensor]:
@@ -39,7 +47,7 @@ def load_state(path: str | os.PathLike[str]) -> dict[str, Tensor]:
         BundleError: the file is missing or damaged.
     """
     try:
-        with safe_open(os.fspath(path), framework="pt") as handle:  # type: ignore[no-untyped-call]  # ships no types
+        with safe_open(os.fspath(path), framework="pt") as handle:
             state = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118 - no mapping
             aliases = json.loads((handle.metadata() or {}).get("aliases", "{}"))
     except FileNotFoundError:
@@ -48,6 +56,8 @@ def load_state(path: str | os.PathLike[str]) -> dict[str, Tensor]:
         raise BundleError(f"{os.fspath(path)} is damaged: {error}") from error
     for name, other in aliases.items():
         if other not in state:
-            raise BundleError(f"{os.fspath(path)} is damaged: {name} stands for {other}, which is missing")
+            raise BundleError(
+                f"{os.fspath(path)} is damaged: {name} stands for {other}, which is missing"
+            )
         state[name] = state[other]
     return state

@@ -1,1 +1,1 @@
-"""What happens around training: checkpoints, early stopping, logging. Each is a Lightning callback."""
+"""What happens around training: checkpoints, early stopping, logging, as Lightning callbacks."""

@@ -22,6 +22,9 @@ class Checkpoint(ModelCheckpoint):
 
     def __init__(self, config: CheckpointConfig, run_dir: str) -> None:
         interval = config.train_time_interval
+        after_training = config.save_on_train_epoch_end
+        if after_training is None and (config.monitor or "").startswith("train_"):
+            after_training = True  # validation ends before the metric is there
         super().__init__(
             dirpath=os.path.join(run_dir, "checkpoint"),
             filename=config.filename,
@@ -35,6 +38,6 @@ class Checkpoint(ModelCheckpoint):
             every_n_train_steps=config.every_n_train_steps,
             train_time_interval=None if interval is None else timedelta(seconds=interval),
             every_n_epochs=config.every_n_epochs,
-            save_on_train_epoch_end=config.save_on_train_epoch_end,
+            save_on_train_epoch_end=after_training,
             enable_version_counter=config.enable_version_counter,
         )

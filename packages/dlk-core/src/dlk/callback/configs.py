@@ -14,24 +14,41 @@ class CheckpointConfig(Base):
     """Keeps the best checkpoints by a monitored metric, and the last."""
 
     monitor: str | None = StrField(
-        None, additions=[None], help="metric to keep the best of, such as val_acc; null: keep the newest"
+        None,
+        additions=[None],
+        help="metric to keep the best of, such as val_acc; null: keep the newest",
     )
-    mode = StrField("max", options=["max", "min"], help="whether more or less of the metric is better")
+    mode = StrField(
+        "max", options=["max", "min"], help="whether more or less of the metric is better"
+    )
     save_top_k = IntField(value=1, minimum=-1, help="how many of the best to keep; -1: all")
     save_last = BoolField(True, help="keep the newest checkpoint as last.ckpt too")
-    filename: str | None = StrField(None, additions=[None], help="name pattern; null: {epoch}-{step}")
+    filename: str | None = StrField(
+        None, additions=[None], help="name pattern; null: {epoch}-{step}"
+    )
     auto_insert_metric_name = BoolField(True, help="write metric names into file names")
     every_n_train_steps: int | None = IntField(
-        None, minimum=1, additions=[None], help="also save each so many steps; null: not by steps"
+        None,
+        minimum=1,
+        additions=[None],
+        help="save each so many steps, not after epochs; null: not by steps",
     )
     train_time_interval: float | None = FloatField(
-        None, minimum=1, additions=[None], help="also save each so many seconds; null: not by time"
+        None,
+        minimum=1,
+        additions=[None],
+        help="save each so many seconds, not after epochs; null: not by time",
     )
     every_n_epochs: int | None = IntField(
-        None, minimum=0, additions=[None], help="save each so many epochs; null: each, if not by steps or time"
+        None,
+        minimum=0,
+        additions=[None],
+        help="save each so many epochs; null: each, if not by steps or time",
     )
     save_on_train_epoch_end: bool | None = BoolField(
-        None, additions=[None], help="save after training epochs rather than after validation; null: as fits"
+        None,
+        additions=[None],
+        help="save after training epochs rather than after validation; null: as fits",
     )
     save_weights_only = BoolField(False, help="leave out what resuming needs")
     verbose = BoolField(False, help="say when a checkpoint is kept")
@@ -39,11 +56,16 @@ class CheckpointConfig(Base):
 
     def rules(self) -> Iterable[tuple[str, str]]:
         """Saving by steps, time and epochs exclude each other; several bests need a metric."""
-        given = [n for n in ("every_n_train_steps", "train_time_interval", "every_n_epochs") if getattr(self, n) is not None]
+        given = [
+            n
+            for n in ("every_n_train_steps", "train_time_interval", "every_n_epochs")
+            if getattr(self, n) is not None
+        ]
         if len(given) > 1:
             yield given[1], f"{' and '.join(given)} exclude each other"
         if self.monitor is None and self.save_top_k > 1:
             yield "save_top_k", f"keeping the best {self.save_top_k} needs a monitor"
+        yield from _direction(self.monitor, self.mode)
 
 
 @cregister("callback", "early_stop")
@@ -51,18 +73,37 @@ class EarlyStopConfig(Base):
     """Stops training when a metric no longer improves."""
 
     monitor = StrField(MISSING, help="metric to watch, such as val_acc")
-    mode = StrField("max", options=["max", "min"], help="whether more or less of the metric is better")
+    mode = StrField(
+        "max", options=["max", "min"], help="whether more or less of the metric is better"
+    )
     patience = IntField(value=3, minimum=0, help="evaluations without improvement before stopping")
-    min_delta = FloatField(value=0.0, minimum=0.0, help="smallest change that counts as improvement")
-    check_on_train_epoch_end = BoolField(False, help="check after training epochs rather than after validation")
+    min_delta = FloatField(
+        value=0.0, minimum=0.0, help="smallest change that counts as improvement"
+    )
+    check_on_train_epoch_end: bool | None = BoolField(
+        None,
+        additions=[None],
+        help="check after training epochs rather than after validation; null: where it is measured",
+    )
     strict = BoolField(True, help="fail where the metric is missing")
     check_finite = BoolField(True, help="stop when the metric is nan or infinite")
-    stopping_threshold: float | None = FloatField(None, additions=[None], help="stop once this is reached; null: never")
+    stopping_threshold: float | None = FloatField(
+        None, additions=[None], help="stop once this is reached; null: never"
+    )
     divergence_threshold: float | None = FloatField(
         None, additions=[None], help="stop once the metric is worse than this; null: never"
     )
     verbose = BoolField(False, help="say when the metric improves")
     log_rank_zero_only = BoolField(True, help="speak on the first process only")
+
+    def rules(self) -> Iterable[tuple[str, str]]:
+        """A loss is not watched for its largest value."""
+        yield from _direction(self.monitor, self.mode)
+
+
+def _direction(monitor: str | None, mode: str) -> Iterable[tuple[str, str]]:
+    if monitor is not None and "loss" in monitor and mode == "max":
+        yield "mode", f'less of {monitor} is better: expected "min", got "max"'
 
 
 @cregister("callback", "lr_monitor")

@@ -19,6 +19,9 @@ class EarlyStop(EarlyStopping):
     """Lightning's EarlyStopping."""
 
     def __init__(self, config: EarlyStopConfig) -> None:
+        after_training = config.check_on_train_epoch_end
+        if after_training is None:
+            after_training = config.monitor.startswith("train_")
         super().__init__(
             monitor=config.monitor,
             min_delta=config.min_delta,
@@ -29,6 +32,6 @@ class EarlyStop(EarlyStopping):
             check_finite=config.check_finite,
             stopping_threshold=config.stopping_threshold,
             divergence_threshold=config.divergence_threshold,
-            check_on_train_epoch_end=config.check_on_train_epoch_end,
+            check_on_train_epoch_end=after_training,
             log_rank_zero_only=config.log_rank_zero_only,
         )

@@ -1,4 +1,4 @@
-"""The progress bar: the loss beside it is the one that was logged last, so showing it costs nothing."""
+"""The progress bar: the loss beside it is the one logged last, so showing it costs nothing."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class _Rich(RichProgressBar):
         return _shown(pl_module)
 
 
-@register("callback", "progress_bar")
+@register("callback", "progress_bar")  # type: ignore[type-var]  # it makes one of two classes
 def make_progress_bar(config: ProgressBarConfig) -> ProgressBar:
     """Return the bar that the config names."""
     if config.type_bar == "rich":

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dlk.config import Base, Signature, child, cregister, one
+from collections.abc import Iterator
+from typing import Any
+
+from dlk.config import Base, Signature, child, children, cregister, one
 
 __all__ = ["DefaultIModelConfig"]
 
@@ -11,7 +14,7 @@ __all__ = ["DefaultIModelConfig"]
 class DefaultIModelConfig(Base):
     """Model, loss, postprocessor, optimizer and scheduler, each by its own component."""
 
-    children = {
+    children = {  # noqa: RUF012  # a class attribute of a config is its declaration
         "model": one(default="basic"),
         "loss": one(),
         "postprocessor": one(default="identity"),
@@ -20,6 +23,17 @@ class DefaultIModelConfig(Base):
     }
 
     def signature(self) -> Signature:
-        """The postprocessor's metrics, and the loss."""
+        """What evaluation measures: the loss and its terms, and the postprocessor's metrics."""
         own = child(self, "postprocessor").signature()
-        return Signature(metrics=("loss", *own.metrics), columns=own.columns)
+        terms = _terms(child(self, "loss"))
+        metrics = dict.fromkeys(("loss", *terms, *own.metrics))
+        return Signature(metrics=tuple(metrics), columns=own.columns)
+
+
+def _terms(loss: Any) -> Iterator[str]:
+    """Yield the names under which a loss and its parts are logged."""
+    names = getattr(loss, "log_map", {})
+    if "loss" in names:
+        yield names["loss"]
+    for alias, part in children(loss, "loss").items():
+        yield from (f"{alias}/{name}" for name in _terms(part))

@@ -1,4 +1,7 @@
-"""The imodel of all built-in tasks: forward and loss in training; forward, loss and prediction in evaluation."""
+"""The imodel of all built-in tasks.
+
+Forward and loss in training; forward, loss and prediction in evaluation.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from torch import Tensor
 from dlk.context import Context, Setup
 from dlk.errors import RunError
 from dlk.imodel.base import IModel
-from dlk.inference import outputs_for
+from dlk.inference import add_prediction, outputs_for
 from dlk.nn.base import Batch, merge
 from dlk.registry import register
 
@@ -51,7 +54,11 @@ class _Mean:
 
 @register("imodel", "default")
 class DefaultIModel(IModel):
-    """Trains `model` on `loss`; evaluates with `postprocessor`. Logs ``train_*``, ``val_*`` and ``test_*``."""
+    """Trains `model` on `loss`; evaluates with `postprocessor`.
+
+    Logs ``train_*`` and ``lr`` each `log_every_n_steps` optimizer steps, ``val_*`` and ``test_*``
+    after each evaluation; between these, nothing waits for the device.
+    """
 
     def __init__(self, config: DefaultIModelConfig, setup: Setup) -> None:
         super().__init__()
@@ -63,10 +70,11 @@ class DefaultIModel(IModel):
         self._total_steps = 0
         self._recent, self._epoch_mean = _Mean(), _Mean()
         self._logged_step = -1
+        self._rates: dict[str, Any] = {}
         self._evaluation = _Mean()
         self._metrics: Metrics | None = None
 
-    # One batch -------------------------------------------------------------------------------------------------
+    # One batch ------------------------------------------------------------------------------------
 
     def context(self) -> Context:
         """Return what the loss may know about this moment of the run."""
@@ -87,11 +95,14 @@ class DefaultIModel(IModel):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of one batch; how the loss went is kept as tensors until it is logged."""
         _, loss = self.compute(batch)
-        values = {"loss": loss.total, **{k: v for k, v in loss.terms.items() if k != "loss"}}
-        self._recent.add(values)
+        self._recent.add(_values(loss))
         self._epoch_mean.add({"loss": loss.total}, loss.weight)
         total: Tensor = loss.total
         return total
+
+    def on_before_optimizer_step(self, optimizer: Any) -> None:
+        """Keep the rates that this step is made with; the scheduler moves them right after it."""
+        self._rates = {str(g.get("name", n)): g["lr"] for n, g in enumerate(optimizer.param_groups)}
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Log the mean loss since the last time, each `log_every_n_steps` optimizer steps."""
@@ -106,10 +117,19 @@ class DefaultIModel(IModel):
         if not means:
             return
         self.shown = {"loss": means["loss"]}
-        values = {f"train_{name}": value for name, value in means.items()}
-        values["epoch"] = float(self.trainer.current_epoch)
+        self._write({f"train_{name}": value for name, value in means.items()} | self._lr(), step)
+
+    def _lr(self) -> dict[str, float]:
+        """Return the rate of the newest step; where groups have several, that of each group."""
+        rates = {name: float(rate) for name, rate in self._rates.items()}
+        if len(set(rates.values())) == 1:
+            return {"lr": next(iter(rates.values()))}
+        return {f"lr/{name}": rate for name, rate in rates.items()}
+
+    def _write(self, values: dict[str, float], step: int) -> None:
+        """Give values to the loggers; Lightning itself would count validation's step one less."""
         for logger in self.trainer.loggers:
-            logger.log_metrics(values, step=step)
+            logger.log_metrics({**values, "epoch": float(self.trainer.current_epoch)}, step=step)
 
     def on_fit_start(self) -> None:
         """Put every part into training mode: pretrained encoders arrive in evaluation mode."""
@@ -125,9 +145,11 @@ class DefaultIModel(IModel):
         self._log_training(self.trainer.global_step)
         means = self._epoch_mean.take()
         if means:
-            self.log("train_loss_epoch", means["loss"], logger=True, prog_bar=False, sync_dist=True)
+            self.log("train_loss_epoch", means["loss"], logger=False, sync_dist=True)
+            mean = float(self.trainer.callback_metrics["train_loss_epoch"])
+            self._write({"train_loss_epoch": mean}, self.trainer.global_step)
 
-    # Evaluation ------------------------------------------------------------------------------------------------
+    # Evaluation -----------------------------------------------------------------------------------
 
     def on_validation_epoch_start(self) -> None:
         """Begin fresh metrics."""
@@ -159,9 +181,8 @@ class DefaultIModel(IModel):
 
     def _evaluate(self, batch: Batch, split: str) -> None:
         out, loss = self.compute(batch)
-        out = merge(out, self.model.predict(out), writer=self.model)
-        values = {"loss": loss.total, **{k: v for k, v in loss.terms.items() if k != "loss"}}
-        self._evaluation.add(values, loss.weight)
+        out = add_prediction(self.model, out)
+        self._evaluation.add(_values(loss), loss.weight)
         wanted = outputs_for(self.postprocessor, out)
         rows = self.rows_of(split, batch)
         assert self._metrics is not None
@@ -175,8 +196,10 @@ class DefaultIModel(IModel):
         named = {f"{prefix}_{name}": float(value) for name, value in values.items()}
         if self.trainer.sanity_checking:
             return
-        self.log_dict(named, logger=True, prog_bar=False, rank_zero_only=False)
-        self.history.append({"step": self.trainer.global_step, "epoch": self.trainer.current_epoch, **named})
+        step = self.trainer.global_step
+        self.log_dict(named, logger=False)  # for callbacks to monitor
+        self._write(named, step)
+        self.history.append({"step": step, "epoch": self.trainer.current_epoch, **named})
         self.table = self._metrics.table()
 
     def _gather(self) -> None:
@@ -194,30 +217,46 @@ class DefaultIModel(IModel):
         for state, totals, weights in ranks:
             self._metrics.merge(state)
             for name, total in totals.items():
-                self._evaluation.total[name] = self._evaluation.total.get(name, torch.zeros(())) + total
-                self._evaluation.weight[name] = self._evaluation.weight.get(name, 0.0) + weights[name]
+                self._evaluation.total[name] = (
+                    self._evaluation.total.get(name, torch.zeros(())) + total
+                )
+                self._evaluation.weight[name] = (
+                    self._evaluation.weight.get(name, 0.0) + weights[name]
+                )
 
-    # Optimisation ----------------------------------------------------------------------------------------------
+    # Optimisation ---------------------------------------------------------------------------------
 
     def configure_optimizers(self) -> Any:
-        """Return optimizer and scheduler; the schedule counts optimizer steps, or epochs, as it says."""
+        """Return optimizer and scheduler; the schedule counts what its `interval` says.
+
+        Raises:
+            RunError: nothing says when training ends.
+        """
         optimizer = self._optimizer.build(self.model)
         planned = self.trainer.estimated_stepping_batches
         if not math.isfinite(planned):
             raise RunError(
-                "the number of training steps is not bounded: set max_epochs or max_steps of the trainer"
+                "nothing says when training ends: set the trainer's max_epochs or max_steps"
             )
         self._total_steps = int(planned)
-        epochs = self.trainer.max_epochs if self.trainer.max_epochs and self.trainer.max_epochs > 0 else None
-        batches = self.trainer.num_training_batches
-        accumulate = self.trainer.accumulate_grad_batches
-        per_epoch = max(1, math.ceil(batches / accumulate)) if math.isfinite(batches) else self._total_steps
-        if epochs is not None and not math.isfinite(batches):
-            per_epoch = max(1, self._total_steps // epochs)
         scheduler = self._scheduler.build(
-            optimizer, total_steps=self._total_steps, steps_per_epoch=per_epoch
+            optimizer,
+            total_steps=self._total_steps,
+            steps_per_epoch=self._steps_per_epoch(),
         )
         return {
             "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": scheduler, "interval": self._scheduler.interval, "frequency": 1},
+            "lr_scheduler": {"scheduler": scheduler, "interval": self._scheduler.interval},
         }
+
+    def _steps_per_epoch(self) -> int:
+        """Return the optimizer steps of an epoch: what is left of an accumulation is a step too."""
+        batches = self.trainer.num_training_batches
+        if math.isfinite(batches):
+            return max(1, math.ceil(batches / self.trainer.accumulate_grad_batches))
+        return max(1, self._total_steps)
+
+
+def _values(loss: LossOut) -> dict[str, Tensor]:
+    """Return what is logged of a loss; `loss` is what is trained on."""
+    return {**loss.terms, "loss": loss.total}

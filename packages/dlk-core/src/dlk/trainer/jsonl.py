@@ -9,15 +9,15 @@ import time
 from typing import Any
 
 from lightning.pytorch.loggers.logger import Logger
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from lightning.fabric.utilities.rank_zero import rank_zero_only
 
 __all__ = ["JsonlLogger"]
 
 
 class JsonlLogger(Logger):
-    """Appends ``{"step": …, "time": …, name: value, …}`` to ``metrics.jsonl``; each line is written at once.
+    """Appends ``{"step": …, "time": …, name: value, …}`` to ``metrics.jsonl``, a line at once.
 
-    Not finite values become null, so that every line is JSON.
+    Values that are not finite become null, so that every line is JSON.
     """
 
     def __init__(self, path: str) -> None:

@@ -1,4 +1,4 @@
-"""The Lightning trainer: its options from the config, its callbacks from components, its logs in the run's folder."""
+"""The Lightning trainer: options from the config, callbacks from components, logs in the run."""
 
 from __future__ import annotations
 
@@ -10,27 +10,37 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, ProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
-
 from torch import Tensor
 
-from dlk.errors import ConfigError, Problem, did_you_mean
+from dlk.config import children, node_of, thaw
+from dlk.config._intc import fields_of
+from dlk.errors import ConfigError, Problem, RunError, did_you_mean
+from dlk.inference import to_device
 from dlk.registry import register
 from dlk.trainer.jsonl import JsonlLogger
 
 if TYPE_CHECKING:
+    from dlk.context import Setup
     from dlk.imodel.base import IModel
     from dlk.trainer.configs import LightningTrainerConfig
 
 __all__ = ["LightningTrainer"]
 
-_OWN = {"logger", "callbacks", "default_root_dir", "enable_checkpointing", "use_distributed_sampler", "plugins"}
+_OWN = {
+    "logger",
+    "callbacks",
+    "default_root_dir",
+    "enable_checkpointing",
+    "use_distributed_sampler",
+    "plugins",
+}
 
 
 @register("trainer", "lightning")
@@ -39,12 +49,24 @@ class LightningTrainer:
 
     Args:
         config: Lightning's options and the callbacks.
+        setup: handed on to the callbacks.
         run_dir: folder of the run; logs and checkpoints go there.
+
+    Attributes:
+        callbacks: the callbacks of the config, by name.
+        trainer: Lightning's.
+
+    Raises:
+        ConfigError: `extra` names what is no option of Lightning's Trainer.
     """
 
-    def __init__(self, config: LightningTrainerConfig, run_dir: str) -> None:
+    def __init__(self, config: LightningTrainerConfig, setup: Setup, run_dir: str) -> None:
+        self.config = config
         self.run_dir = run_dir
-        self.callbacks: dict[str, Any] = register.build_children(config, "callback", run_dir=run_dir)
+        self.callbacks: dict[str, Any] = register.build_children(
+            config, "callback", setup, run_dir=run_dir
+        )
+        _part_folders(self.callbacks)
         self.tensorboard = TensorBoardLogger(
             save_dir=run_dir, name="metrics", version="", default_hp_metric=False
         )
@@ -72,17 +94,21 @@ class LightningTrainer:
 
     @staticmethod
     def _options(config: LightningTrainerConfig) -> dict[str, Any]:
-        from dlk.config import thaw
-        from dlk.config._intc import fields_of
-        from dlk.config.node import node_of
-
         ours = {"extra", "enable_progress_bar", "enable_model_summary"}
-        options = {name: thaw(getattr(config, name)) for name in fields_of(type(config)) if name not in ours}
+        options = {
+            name: thaw(getattr(config, name))
+            for name in fields_of(type(config))
+            if name not in ours
+        }
         known = set(inspect.signature(pl.Trainer.__init__).parameters) - {"self"} - _OWN
         problems = []
         for name, value in config.extra.items():
             if name not in known or name in options:
-                reason = "is an option of its own here" if name in options else "is no option of lightning.Trainer"
+                reason = (
+                    "is an option of its own here"
+                    if name in options
+                    else "is no option of lightning.Trainer"
+                )
                 hint = "" if name in options else f" {did_you_mean(name, known - options.keys())}"
                 problems.append(Problem(f"{node_of(config).path}.extra.{name}", f"{reason}.{hint}"))
             options[name] = thaw(value)
@@ -96,22 +122,29 @@ class LightningTrainer:
         kept = [c for c in self.callbacks.values() if isinstance(c, ModelCheckpoint)]
         return next((c for c in kept if c.monitor), kept[0] if kept else None)
 
-    def check_monitors(self, metrics: set[str], *, validates: bool) -> None:
+    def check_monitors(self, metrics: Iterable[str], *, has_validation_data: bool) -> None:
         """Refuse callbacks that watch a metric which nothing computes, before any work is done.
+
+        Args:
+            metrics: what evaluation measures, without prefix.
+            has_validation_data: whether there is anything to validate on.
 
         Raises:
             ConfigError: the message names the metrics that there are.
         """
+        validates = has_validation_data and self.config.limit_val_batches != 0
+        known = {"train_loss_epoch", *(f"val_{name}" for name in metrics if validates)}
         problems = []
         for name, callback in self.callbacks.items():
             monitor = getattr(callback, "monitor", None)
             if not isinstance(callback, (ModelCheckpoint, EarlyStopping)) or not monitor:
                 continue
-            if monitor not in metrics:
-                where = "" if validates or not monitor.startswith("val_") else "there is no validation data; "
-                problems.append(
-                    Problem(f"trainer.callback.{name}.monitor", f'{where}nothing computes "{monitor}". {did_you_mean(monitor, metrics)}')
-                )
+            if monitor not in known:
+                is_skipped = monitor.startswith("val_") and not validates
+                why = "nothing is validated here, so " if is_skipped else ""
+                hint = did_you_mean(monitor, known)
+                path = f"{node_of(children(self.config, 'callback')[name]).path}.monitor"
+                problems.append(Problem(path, f'{why}nothing computes "{monitor}". {hint}'))
         if problems:
             raise ConfigError(problems)
 
@@ -119,29 +152,41 @@ class LightningTrainer:
         """Train, with validation where there is validation data.
 
         Raises:
+            RunError: there was nothing to train on.
             KeyboardInterrupt: training was stopped by Ctrl-C.
         """
         imodel.datamodule = datamodule
         with self._quiet():
             self.trainer.fit(imodel, datamodule=_Loaders(datamodule))
+        if not self.trainer.global_step and self.trainer.max_epochs and self.trainer.max_steps:
+            raise RunError(
+                "no training step was made: the training data makes no whole batch "
+                "(train_batch_size, drop_last, limit_train_batches)"
+            )
 
     def test(self, imodel: IModel, datamodule: Any) -> dict[str, float]:
-        """Evaluate on the test split and return ``test_*``."""
-        imodel.datamodule = datamodule
-        with self._quiet():
-            self.trainer.test(imodel, datamodule=_Loaders(datamodule), verbose=False)
-        return imodel.latest
+        """Evaluate on the test split and return ``test_*``; {} where no batch was to be seen."""
+        return self._evaluated(self.trainer.test, imodel, datamodule)
 
     def validate(self, imodel: IModel, datamodule: Any) -> dict[str, float]:
-        """Evaluate on the validation split and return ``val_*``."""
+        """Evaluate on the validation split and return ``val_*``; {} as in `test`."""
+        return self._evaluated(self.trainer.validate, imodel, datamodule)
+
+    def _evaluated(
+        self, evaluate: Callable[..., Any], imodel: IModel, datamodule: Any
+    ) -> dict[str, float]:
         imodel.datamodule = datamodule
+        before = len(imodel.history)
         with self._quiet():
-            self.trainer.validate(imodel, datamodule=_Loaders(datamodule), verbose=False)
-        return imodel.latest
+            evaluate(imodel, datamodule=_Loaders(datamodule), verbose=False)
+        return imodel.latest if len(imodel.history) > before else {}
 
     @contextlib.contextmanager
     def _quiet(self) -> Iterator[None]:
-        """Run Lightning without its hints, and let Ctrl-C stay a KeyboardInterrupt: Lightning leaves the process."""
+        """Run Lightning without its hints, and let Ctrl-C stay a KeyboardInterrupt.
+
+        Lightning itself would end the process, and leave SIGINT ignored.
+        """
         in_main = threading.current_thread() is threading.main_thread()
         handler = signal.getsignal(signal.SIGINT) if in_main else None
         try:
@@ -157,22 +202,33 @@ class LightningTrainer:
 
     def log_hyperparameters(self, values: dict[str, Any], metrics: dict[str, float]) -> None:
         """Write what TensorBoard's HParams page shows: the run's parameters beside its metrics."""
-        plain = {k: v if isinstance(v, (bool, int, float, str)) else str(v) for k, v in values.items()}
+        plain = {
+            k: v if isinstance(v, (bool, int, float, str)) else str(v) for k, v in values.items()
+        }
         self.tensorboard.log_hyperparams(plain, metrics)
         self.tensorboard.save()
         self.tensorboard.finalize("success")
 
 
+def _part_folders(callbacks: Mapping[str, Any]) -> None:
+    """Give each of several checkpoint callbacks a folder: files of one name would be lost."""
+    kept = {name: c for name, c in callbacks.items() if isinstance(c, ModelCheckpoint)}
+    if len(kept) > 1:
+        for name, callback in kept.items():
+            callback.dirpath = os.path.join(str(callback.dirpath), name)
+
+
 class _Loaders(pl.LightningDataModule):
-    """dlk's datamodule as Lightning asks for it: loaders are made once the processes know their ranks."""
+    """dlk's datamodule as Lightning wants it: loaders are made once processes know their ranks."""
 
     def __init__(self, datamodule: Any) -> None:
         super().__init__()
         self.inner = datamodule
 
-    def transfer_batch_to_device(self, batch: Mapping[str, Tensor], device: torch.device, dataloader_idx: int) -> Any:
-        """Move a batch; the numbers of its records stay where they are needed, on the CPU."""
-        return {n: t if n == "_index" else t.to(device, non_blocking=True) for n, t in batch.items()}
+    def transfer_batch_to_device(
+        self, batch: Mapping[str, Tensor], device: torch.device, dataloader_idx: int
+    ) -> Any:
+        return to_device(batch, device)
 
     def train_dataloader(self) -> Any:
         return self.inner.loader("train")
@@ -187,7 +243,12 @@ class _Loaders(pl.LightningDataModule):
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Keep Lightning's advertisements and hints that do not apply here off the screen."""
-    names = ("lightning.pytorch", "lightning.pytorch.utilities.rank_zero", "lightning.fabric", "lightning.pytorch.accelerators.cuda")
+    names = (
+        "lightning.pytorch",
+        "lightning.pytorch.utilities.rank_zero",
+        "lightning.fabric",
+        "lightning.pytorch.accelerators.cuda",
+    )
     loggers = [logging.getLogger(name) for name in names]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
