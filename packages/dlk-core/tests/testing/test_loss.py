@@ -137,7 +137,6 @@ def test_what_is_right_passes_every_check(failures):
 @pytest.mark.parametrize(("fault", "expected", "message"), FAULTS)
 def test_a_fault_is_found_by_its_check(fault, expected, message, failures):
     found = failures(checks(fault.__name__, fault))
-    print(fault.__name__, sorted(found))
     assert expected <= set(found)
     assert any(re.search(message, text) for text in found.values())
 

@@ -83,13 +83,13 @@ class LossConformance(Conformance):
         before = {name: tensor.clone() for name, tensor in batch.items()}
         loss = self.build()
         ctx = Context(training=True, step=3, total_steps=4)
-        first, second = loss.compute(batch, ctx), loss.compute(batch, ctx)
-        assert torch.equal(first.total, second.total), (
-            f"{self._name}: a second call gives another loss: keep no state between calls"
-        )
+        first = loss.compute(batch, ctx).total
         assert set(batch) == set(before), f"{self._name} adds names to the batch it was given"
         for name, tensor in before.items():
             assert torch.equal(tensor, batch[name]), f'{self._name} changes "{name}" in place'
+        assert torch.equal(first, loss.compute(batch, ctx).total), (
+            f"{self._name}: a second call gives another loss: keep no state between calls"
+        )
 
     def test_the_schedule_scales_training_alone(self) -> None:
         """Each stage has its factor, the last one goes on past the end; evaluation has none."""
