@@ -116,7 +116,7 @@ def run(args: argparse.Namespace) -> dict[str, float]:
             logits = model(*pad([ids["train"][i] for i in chosen]))
             loss = nn.functional.cross_entropy(logits, truth["train"][chosen])
             optimizer.zero_grad()
-            loss.backward()
+            torch.autograd.backward(loss)
             nn.utils.clip_grad_norm_(model.parameters(), args.clip)
             optimizer.step()
             schedule.step()
