@@ -11,8 +11,10 @@ import inspect
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -138,12 +140,35 @@ def hidden_size(model: nn.Module) -> int:
 
 def takes_types(model: nn.Module) -> bool:
     """Return whether type ids make a difference: the model reads them and knows more than one."""
-    accepted = "token_type_ids" in inspect.signature(model.forward).parameters
-    return accepted and getattr(model.config, "type_vocab_size", 2) > 1
+    return _facts(model).takes_types
 
 
 def max_tokens(model: nn.Module) -> int | None:
     """Return how long a row may be; None where the model has no table of positions."""
+    return _facts(model).max_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """What `encode` asks a model at every call, and what never changes."""
+
+    takes_types: bool
+    max_tokens: int | None
+
+
+_known: WeakKeyDictionary[nn.Module, _Facts] = WeakKeyDictionary()
+
+
+def _facts(model: nn.Module) -> _Facts:
+    found = _known.get(model)
+    if found is None:
+        accepted = "token_type_ids" in inspect.signature(model.forward).parameters
+        several = getattr(model.config, "type_vocab_size", 2) > 1
+        found = _known[model] = _Facts(accepted and several, _positions(model))
+    return found
+
+
+def _positions(model: nn.Module) -> int | None:
     for name, module in model.named_modules():
         if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
             # RoBERTa and its kin count positions from the one after padding's.

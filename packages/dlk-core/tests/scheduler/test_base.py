@@ -2,7 +2,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.optim import SGD
 
@@ -24,6 +24,7 @@ def optimizer() -> SGD:
 
 
 @pytest.mark.parametrize("name", WARM)
+@settings(deadline=None)
 @given(warmup=st.integers(1, 50), total=st.integers(1, 100))
 def test_the_rise_is_even_and_reaches_one_at_its_last_step(name, warmup, total):
     made = scheduler(name, num_warmup_steps=warmup)
@@ -33,6 +34,7 @@ def test_the_rise_is_even_and_reaches_one_at_its_last_step(name, warmup, total):
 
 
 @pytest.mark.parametrize("name", WARM)
+@settings(deadline=None)
 @given(warmup=st.integers(0, 50), total=st.integers(1, 100))
 def test_after_the_rise_the_factor_never_rises_again(name, warmup, total):
     made = scheduler(name, num_warmup_steps=warmup)

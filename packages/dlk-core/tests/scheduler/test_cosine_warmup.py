@@ -2,7 +2,7 @@ import math
 from typing import ClassVar
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dlk.config import make
@@ -32,6 +32,7 @@ def theirs(step: int, warmup: int, total: int, cycles: float) -> float:
     return max(0.0, 0.5 * (1.0 + math.cos(math.pi * cycles * 2.0 * progress)))
 
 
+@settings(deadline=None)
 @given(
     warmup=st.integers(0, 30),
     more=st.integers(1, 30),

@@ -2,7 +2,7 @@ from typing import ClassVar
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.optim import SGD
 
@@ -32,6 +32,7 @@ def theirs(step: int, warmup: int, total: int) -> float:
     return max(0.0, (total - step) / max(1, total - warmup))
 
 
+@settings(deadline=None)
 @given(warmup=st.integers(0, 30), more=st.integers(1, 30))
 def test_the_rise_is_one_step_ahead_of_transformers_and_the_fall_is_theirs(warmup, more):
     total = warmup + more

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dlk.config import make
@@ -17,6 +17,7 @@ def loss(**changes: object) -> Loss:
     return register.build(make("loss", "mse", values))
 
 
+@settings(deadline=None)
 @given(
     cuts=st.lists(st.floats(0.01, 0.99), min_size=1, max_size=4, unique=True),
     step=st.integers(0, 300),

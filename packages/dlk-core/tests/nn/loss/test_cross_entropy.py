@@ -2,7 +2,7 @@ from typing import ClassVar
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 from torch.testing import assert_close
@@ -36,6 +36,7 @@ class TestConformanceWeighted(LossConformance):
     }
 
 
+@settings(deadline=None)
 @given(
     seed=st.integers(0, 999),
     rows=st.integers(1, 6),
