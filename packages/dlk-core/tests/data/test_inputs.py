@@ -39,7 +39,11 @@ def in_memory():
     yield "dict", COLUMNS
     yield (
         "dict of arrays",
-        {**COLUMNS, "label": np.array([0, 1, 0]), "text": pd.Series(list("abc"), index=[7, 8, 9])},
+        {
+            **COLUMNS,
+            "label": np.array([0, 1, 0]),
+            "text": pd.Series(list("abc"), index=[0.0, 9.5, 1.5]),
+        },
     )
     yield "records", RECORDS
     yield "frame", pd.DataFrame(COLUMNS)
@@ -91,6 +95,12 @@ def test_separated_values_keep_empty_texts_and_line_breaks(tmp_path, name, separ
     )
     joined, _ = read(path)
     assert joined == {"text": ["two\nlines", "NA", ""], "score": [0.5, None, 2.0]}
+
+
+def test_line_breaks_inside_of_quotes_may_lie_anywhere_in_a_large_file(tmp_path):
+    texts = [f"{number}\n{'x' * 60}" for number in range(40_000)]  # more than one block of 1 MiB
+    (tmp_path / "t.csv").write_text("text\n" + "".join(f'"{text}"\n' for text in texts))
+    assert read(str(tmp_path / "t.csv"), size=4096)[0] == {"text": texts}
 
 
 def test_globs_and_lists_of_files_are_read_in_order(tmp_path):

@@ -273,11 +273,12 @@ def test_columns_on_demand_are_made_for_later_steps_or_keep(tmp_path):
 
 
 def test_learning_sees_the_training_split_through_the_steps_it_needs_alone(tmp_path):
-    steps = {"test_draw": {"mode": "crash"}, "test_length": {}, "test_learn": {}}
+    other = {"output_map": {"length": "other"}}
+    steps = {"test_length#other": other, "test_length": {}, "test_learn": {}}
     data = {"train": {"sentence": ["a", "bb"]}, "valid": {"sentence": ["cccc"]}}
     processor(steps).fit_transform(data, tmp_path / "out")
     assert Meta.load(tmp_path / "out").numbers() == {"sum": {"total": 3}}
-    assert Length.calls == [("train", 2), ("train", 2), ("valid", 1)]
+    assert Length.calls == [("train", 2)] + [("train", 2)] * 2 + [("valid", 1)] * 2
 
 
 def test_a_file_that_nobody_makes_is_a_config_error_before_any_work(tmp_path):
@@ -436,6 +437,26 @@ def test_the_config_is_written_beside_the_data_and_read_back(tmp_path):
     assert plain == to_dict(made.config)
     (again,) = from_resolved(plain, folder=str(tmp_path)).values()
     assert to_dict(again) == plain
+
+
+@pytest.mark.parametrize("name", ["train.jsonl", "train/raw.txt", "meta/notes.txt", "valid"])
+def test_a_folder_with_anything_else_in_it_is_never_replaced(tmp_path, name):
+    made = processor({"test_length": {}})
+    made.fit_transform({"test": SENTENCES}, tmp_path / "out")
+    made.fit_transform({"test": SENTENCES}, tmp_path / "out")
+    if name.startswith("meta"):
+        (tmp_path / "out" / "meta" / "meta.json").unlink()
+    (tmp_path / "out" / name).parent.mkdir(exist_ok=True)
+    (tmp_path / "out" / name).write_text("mine")
+    with pytest.raises(DataError, match=r"would be replaced.*choose another processed_data_dir"):
+        made.fit_transform({"train": SENTENCES}, tmp_path / "out")
+    assert (tmp_path / "out" / name).read_text() == "mine"
+    if name.startswith("train/"):
+        with pytest.raises(DataError, match="would be replaced"):
+            made.transform({"train": SENTENCES}, tmp_path / "out", stage="train")
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(DataError, match="is a file"):
+        made.fit_transform({"train": SENTENCES}, tmp_path / "file")
 
 
 def test_a_run_that_raises_leaves_the_old_result_whole(tmp_path):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from dlk.config import children, node_of, to_dict
 from dlk.context import Setup
 from dlk.data.inputs import Columns, Source, open_input
+from dlk.data.meta import FILE as META
 from dlk.data.meta import Meta
 from dlk.data.processor.base import Online, Processor, Report
 from dlk.data.processor.configs import DefaultProcessorConfig
@@ -28,6 +29,7 @@ __all__ = ["DefaultProcessor"]
 
 SPLITS = {"train": ("train", "valid", "test"), "predict": ("predict",), "online": ("online",)}
 REJECTS = "rejects.jsonl"
+PROCESS = "process.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,7 @@ class DefaultProcessor(Processor):
         sources = _open(data, "train")
         self._check(sources, "train")
         self._check_meta(sources, "train", learning="train" in sources)
+        _refuse_foreign(Path(out_dir))
         with atomic_dir(out_dir) as aside:
             meta = Meta(aside / "meta")
             meta.save()
@@ -115,7 +118,7 @@ class DefaultProcessor(Processor):
             if "train" in sources:
                 fresh._fit(sources["train"], meta)
             report = fresh._write(sources, aside, "train")
-            with atomic_write(aside / "process.json") as handle:
+            with atomic_write(aside / PROCESS) as handle:
                 json.dump(to_dict(self.config), handle, ensure_ascii=False, indent=2)
                 handle.write("\n")
         return report
@@ -134,6 +137,8 @@ class DefaultProcessor(Processor):
         sources = _open(data, stage)
         self._check(sources, stage)
         self._check_meta(sources, stage, learning=False)
+        for split in sources:
+            _refuse_foreign_split(Path(out_dir) / split)
         total = Report()
         for split, source in sources.items():
             with atomic_dir(Path(out_dir) / split) as aside:
@@ -330,6 +335,32 @@ class DefaultProcessor(Processor):
                 bad.update(ctx.bad)
                 columns = _without(columns, ctx.bad)
         return columns
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """Refuse to replace a folder that holds anything which no processor made, such as raw data."""
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise DataError(f"{folder} is a file: choose another processed_data_dir")
+    for entry in sorted(folder.iterdir()):
+        if entry.name in SPLITS["train"] + SPLITS["predict"]:
+            _refuse_foreign_split(entry)
+        elif entry.name != PROCESS and not (entry.name == "meta" and (entry / META).is_file()):
+            raise DataError(
+                f"{folder} would be replaced, and holds {entry.name}, which is no processed data: "
+                "choose another processed_data_dir"
+            )
+
+
+def _refuse_foreign_split(folder: Path) -> None:
+    from dlk.data.store import is_split
+
+    if folder.exists() and not is_split(folder):
+        raise DataError(
+            f"{folder} would be replaced, and is no processed split: "
+            "choose another processed_data_dir"
+        )
 
 
 def _open(data: Mapping[str, Any], stage: str) -> dict[str, Source]:
