@@ -98,7 +98,8 @@ def test_separated_values_keep_empty_texts_and_line_breaks(tmp_path, name, separ
 
 
 def test_line_breaks_inside_of_quotes_may_lie_anywhere_in_a_large_file(tmp_path):
-    texts = [f"{number}\n{'x' * 60}" for number in range(40_000)]  # more than one block of 1 MiB
+    texts = [f"{number}\n{'x' * 60}" for number in range(40_000)]
+    texts[0] = "y" * 42 + texts[0]  # so that a block of 1 MiB ends inside of quotes
     (tmp_path / "t.csv").write_text("text\n" + "".join(f'"{text}"\n' for text in texts))
     assert read(str(tmp_path / "t.csv"), size=4096)[0] == {"text": texts}
 

@@ -45,12 +45,8 @@ _SPECIALS = {
     "bos_id": ("[BOS]", "<s>", "<bos>", "<|startoftext|>", "<|endoftext|>"),
     "eos_id": ("[EOS]", "</s>", "<eos>", "<|endoftext|>"),
 }
-_SLOW_OUTPUTS = (
-    "offsets",
-    "word_ids",
-    "sequence_ids",
-    "tokens",
-)  # encode_batch_fast leaves them empty
+# encode_batch_fast leaves these empty
+_SLOW_OUTPUTS = ("offsets", "word_ids", "sequence_ids", "tokens")
 
 
 @register("subprocessor", "fast_tokenizer")
