@@ -1,0 +1,81 @@
+"""What the README shows works as it stands there."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dlk.cli import main
+
+if TYPE_CHECKING:
+    from tests.conftest import Task
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(heading: str, language: str) -> list[str]:
+    """Return the code blocks of one language in one section."""
+    section = README.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    return re.findall(rf"```{language}\n(.*?)```", section, re.DOTALL)
+
+
+def test_the_first_example_s_commands_and_python_run(
+    task: Task, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(task.folder)
+    Path("new.jsonl").write_text('{"sentence": "Who wrote Hamlet ?"}\n', encoding="utf-8")
+    (commands,) = blocks("First example", "bash")
+    lines = [shlex.split(line) for line in commands.splitlines() if line.startswith("dlk ")]
+    assert [line[1] for line in lines] == ["run", "evaluate", "predict"]
+    for line in lines:
+        assert main(line[1:]) == 0, capsys.readouterr().err
+    (answer,) = Path("answers.jsonl").read_text(encoding="utf-8").splitlines()
+    Path("answers.jsonl").unlink()
+
+    (python,) = blocks("First example", "python")
+    exec(compile(python, "README.md", "exec"), {})
+    (again,) = Path("answers.jsonl").read_text(encoding="utf-8").splitlines()
+    assert json.loads(again)["label"] == json.loads(answer)["label"]
+
+    (serving,) = blocks("Deploy", "python")
+    names: dict[str, object] = {}
+    exec(compile(serving, "README.md", "exec"), names)
+    assert list(Path("logs").iterdir())
+
+
+def test_the_component_can_be_built_as_shown() -> None:
+    component, _plugin = blocks("Bring your own component", "python")
+    code = component + (
+        "\nimport torch\nfrom dlk.config import make\n"
+        "built = register.build(make('encoder', 'mine', {'input_size': 4}))\n"
+        "print(built({'embedding': torch.zeros(2, 3, 4)})['embedding'].shape)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout == "torch.Size([2, 3, 4])\n", done.stderr
+
+
+def test_the_plugin_table_is_one() -> None:
+    _component, plugin = blocks("Bring your own component", "python")
+    names: dict[str, object] = {}
+    exec(compile(plugin, "README.md", "exec"), names)
+    (row,) = names["dlk_components"]()  # type: ignore[operator]  # a function of the block
+    assert (row.type, row.name) == ("encoder", "mine")
+
+
+def test_the_commands_named_in_the_text_exist() -> None:
+    from dlk.cli._app import COMMANDS
+
+    named = set(re.findall(r"`dlk ([a-z]+)", README)) | set(re.findall(r"^dlk ([a-z]+)", README))
+    assert named
+    assert named <= set(COMMANDS)
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in set(re.findall(r"`make ([a-z-]+)`", README)) | {"demo", "test"}:
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
