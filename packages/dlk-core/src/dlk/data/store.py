@@ -42,6 +42,10 @@ class SplitWriter:
     Args:
         folder: where the files go; made where it is missing.
         file_rows: rows after which a new file begins.
+
+    Attributes:
+        records: how many were written so far.
+        info: plain data that goes into ``split.json``.
     """
 
     def __init__(self, folder: str | os.PathLike[str], *, file_rows: int = 1 << 20) -> None:
@@ -49,6 +53,7 @@ class SplitWriter:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.file_rows = file_rows
         self.records = 0
+        self.info: dict[str, Any] = {}
         self._schema: pa.Schema | None = None
         self._files: list[tuple[Path, pa.Schema]] = []
         self._writer: Any = None
@@ -93,15 +98,8 @@ class SplitWriter:
             self._writer.close()
         self._writer, self._in_file = None, 0
 
-    def close(self, info: Mapping[str, Any] | None = None) -> int:
-        """End the last file, give all files the final types, write ``split.json``.
-
-        Args:
-            info: plain data to keep beside the record count.
-
-        Returns:
-            The number of records.
-        """
+    def close(self) -> None:
+        """End the last file, give all files the final types, write ``split.json``."""
         self._end_file()
         schema = self._schema if self._schema is not None else pa.schema([])
         if not self._files:
@@ -117,10 +115,9 @@ class SplitWriter:
             "records": self.records,
             "files": [path.name for path, _ in self._files],
             "columns": {field.name: str(field.type) for field in schema},
-            **(info or {}),
+            **self.info,
         }
         (self.folder / INFO).write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
-        return self.records
 
     def __enter__(self) -> Self:
         return self

@@ -149,10 +149,11 @@ class DefaultProcessor(Processor):
 
     def _check(self, sources: Mapping[str, Source], stage: str) -> None:
         """Follow the columns through the steps of every split; all mistakes at once."""
-        problems: dict[Problem, None] = {}
+        problems: dict[Problem, None] = {}  # in order, and each but once
         for split, source in sources.items():
+            plan = self._plans[stage, split]
             available = set(source.column_names)
-            for step, _ in self._plans[stage, split]:
+            for step, _ in plan:
                 for column in step.run.reads:
                     if column not in available:
                         hint = did_you_mean(column, available)
@@ -162,13 +163,10 @@ class DefaultProcessor(Processor):
                         )
                         problems[Problem(step.path, message.rstrip())] = None
                 available.update(name for name in step.run.writes if name != "_part")
-            parts = [step for step, _ in self._plans[stage, split] if "_part" in step.run.writes]
-            for step in parts[1:]:
-                problems[
-                    Problem(
-                        step.path, f"{parts[0].name} splits rows into records already; one step may"
-                    )
-                ] = None
+            splitting = [step for step, _ in plan if "_part" in step.run.writes]
+            for step in splitting[1:]:
+                message = f"{splitting[0].name} splits rows into records already; one step may"
+                problems[Problem(step.path, message)] = None
             for name in self.keep:
                 if name not in available:
                     hint = did_you_mean(name, available)
@@ -182,27 +180,21 @@ class DefaultProcessor(Processor):
         learns = {file: step.name for step in self.steps if step.run.learns for file in step.meta}
         made = {file for step in self.steps if step.run.stores for file in step.meta}
         if learning:
-            made.update(
-                file
-                for step, _ in self._plans["train", "train"]
-                if step.run.learns
-                for file in step.meta
-            )
+            learners = [step for step, _ in self._plans["train", "train"] if step.run.learns]
+            made.update(file for step in learners for file in step.meta)
         else:
             made.update(self.setup.meta.files)
         problems: dict[Problem, None] = {}
-        for split in sources:
-            for step, _ in self._plans[stage, split]:
-                for file in step.meta:
-                    if step.run.learns or file in made:
-                        continue
-                    if file in learns:
-                        hint = f"{learns[file]} learns it on the training split: process that first"
-                    else:
-                        hint = (
-                            f"no step learns it. {did_you_mean(file, made | set(learns))}".rstrip()
-                        )
-                    problems[Problem(step.path, f"needs {file}, and {hint}")] = None
+        steps = [step for split in sources for step, _ in self._plans[stage, split]]
+        for step in steps:
+            for file in step.meta:
+                if step.run.learns or file in made:
+                    continue
+                if file in learns:
+                    hint = f"{learns[file]} learns it on the training split: process that first"
+                else:
+                    hint = f"no step learns it. {did_you_mean(file, made | set(learns))}"
+                problems[Problem(step.path, f"needs {file}, and {hint}".rstrip())] = None
         if problems:
             raise ConfigError(list(problems))
 
@@ -233,10 +225,13 @@ class DefaultProcessor(Processor):
         report = Report()
         for split, source in sources.items():
             target = folder if flat else folder / split
-            with _progress(f"processing {split}", source.num_rows) as advance:
-                writer = SplitWriter(target)
+            with (
+                _progress(f"processing {split}", source.num_rows) as advance,
+                SplitWriter(target) as writer,
+            ):
                 rows, rejects, first = self._write_split(source, writer, stage, split, advance)
-            records = writer.close({"split": split, "rows": rows, "rejects": rejects})
+                writer.info.update({"split": split, "rows": rows, "rejects": rejects})
+            records = writer.records
             if rows and rows == rejects:
                 raise DataError(f"{split}: all {rows} rows are bad; the first: {first}") from first
             report.rows[split] = rows
