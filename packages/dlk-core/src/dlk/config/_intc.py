@@ -249,7 +249,7 @@ class _Source(str):
     """The text of a lambda that remembers where it stands, and where to report."""
 
     __slots__ = ("root", "where")
-    root: _Root
+    root: Mapping[str, Any]
     where: Path
 
 
@@ -266,7 +266,9 @@ def _with_anchors(values: Mapping[str, Any]) -> dict[str, Any]:
     return copied
 
 
-def _reference(key: str, text: str, anchors: Mapping[str, str], root: _Root) -> dict[str, Any]:
+def _reference(
+    key: str, text: str, anchors: Mapping[str, str], root: Mapping[str, Any]
+) -> dict[str, Any]:
     """Read one value: the paths it refers to and the lambda to call; empty where it is plain.
 
     Stands in for intc's function, with its arguments: the value's dotted path, the value, what each
@@ -291,12 +293,19 @@ def _reference(key: str, text: str, anchors: Mapping[str, str], root: _Root) -> 
         compile_lambda(source)
         targets = [_target(part.strip(), anchors, root) for part in given.split(",")]
     except ConfigError as error:
-        root.problems += [(path, problem.message) for problem in error.problems]
+        _report(root, path, error)
         return {}
     return {"key": key, "paras": targets, "lambda": source}
 
 
-def _target(reference: str, anchors: Mapping[str, str], root: _Root) -> str:
+def _report(root: Mapping[str, Any], path: Path, error: ConfigError) -> None:
+    """Note the mistakes with the tree; they are raised where intc's own parser is at work."""
+    if not isinstance(root, _Root):
+        raise error
+    root.problems += [(path, problem.message) for problem in error.problems]
+
+
+def _target(reference: str, anchors: Mapping[str, str], root: Mapping[str, Any]) -> str:
     """Return the dotted path that ``@anchor.path`` means."""
     if reference == "_":
         return "_"
@@ -372,7 +381,7 @@ def _compiled(source: str) -> Callable[..., Any]:
         try:
             return call(*values)
         except ConfigError as error:
-            source.root.problems += [(source.where, p.message) for p in error.problems]
+            _report(source.root, source.where, error)
             return _FAILED
 
     return report

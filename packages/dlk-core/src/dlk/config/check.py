@@ -98,7 +98,8 @@ def _field(
                 yield tree.problem((*where, name), message, key=True)
         return
     for inner, message in check_value(field, value, resolved=resolved):
-        yield tree.problem((*where, *inner), message)
+        unknown = field["type_name"] == "MapField" and inner and inner[0] not in field["default"]
+        yield tree.problem((*where, *inner), message, key=bool(unknown))
 
 
 def check_value(

@@ -122,10 +122,10 @@ class _Reader:
         raise ConfigError([Problem("", message, self.out.file, position.line, position.column)])
 
     def value(self, path: Path, depth: int) -> Any:
-        if depth > _MAX_DEPTH:
-            self.fail(f"nested deeper than {_MAX_DEPTH} levels")
         self.out.values[path] = self.position(self.at)
         head = self.text[self.at : self.at + 1]
+        if depth >= _MAX_DEPTH and head in ("{", "["):
+            self.fail(f"nested deeper than {_MAX_DEPTH} levels")
         if head == "{":
             return self.object(path, depth)
         if head == "[":

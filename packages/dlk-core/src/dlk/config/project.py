@@ -56,7 +56,7 @@ def _read(file: str) -> FoundProject:
     folder = os.path.dirname(file)
     found = FoundProject(file)
     for position, source in _strings(document, value, "src"):
-        found.sources.append(_existing(document, ("src", position), folder, _as_path(source)))
+        found.sources.append(_existing(document, ("src", position), folder, source))
     for position, source in _strings(document, value, "module"):
         path = _existing(document, ("module", position), folder, source)
         _read_modules(path, found.modules)
@@ -64,7 +64,9 @@ def _read(file: str) -> FoundProject:
 
 
 def _existing(document: jsonc.Document, where: tuple[str, int], folder: str, relative: str) -> str:
-    for name in (relative, f"{relative}.py"):
+    """Return the path of a folder, a file, or a package: ``my_package.parts``."""
+    dotted = relative.replace(".", os.sep)
+    for name in (relative, f"{relative}.py", dotted, f"{dotted}.py"):
         path = os.path.normpath(os.path.join(folder, name))
         if os.path.exists(path):
             return path
@@ -77,12 +79,6 @@ def _strings(document: jsonc.Document, value: dict[str, Any], key: str) -> list[
     if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
         raise ConfigError([document.problem((key,), key, "expected a list of texts")])
     return list(enumerate(items))
-
-
-def _as_path(source: str) -> str:
-    """Return the path of a package: ``my_package.parts`` is ``my_package/parts``."""
-    is_dotted = all(part.isidentifier() for part in source.split("."))
-    return source.replace(".", os.sep) if is_dotted else source
 
 
 def _read_modules(folder: str, modules: dict[tuple[str, str], jsonc.Document]) -> None:

@@ -135,6 +135,8 @@ def load(
             if name in user_globals
         ]
     )
+    hostile = [f"_G.{'.'.join(map(str, path))}" for path, _ in _unresolved(added, ())]
+    _refuse([Problem(path, "data may not bring an expression", document.file) for path in hostile])
     return Loaded(grid, {**user_globals, **added}, document)
 
 

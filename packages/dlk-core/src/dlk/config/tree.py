@@ -155,14 +155,13 @@ class Tree:
             below = (next(iter(self.root)),)
         found, rest = locate(self.values(below), path)
         where = (*below, *found)
+        if path.rpartition(".")[2] in ("_base", "_name"):
+            raise ConfigError("to replace a component, set it whole, as in optimizer=adamw")
         if rest:
             return self._create(where, rest, value, origin)
         holder, last = self.values(where[:-1]), where[-1]
         if is_module(last):
             return self._replace(where, value, origin)
-        if _is_component(where[:-1]) and last in ("_base", "_name"):
-            name = parse_key(str(where[-2])).type
-            raise ConfigError(f"to replace a component, set it whole: {name}=NAME")
         holder[last] = copy.deepcopy(value)
         self._forget(where)
         self.origins[where] = origin
@@ -301,7 +300,12 @@ class _Builder:
                 if key in ("_search", "_anchor") and number < len(layers) - 1:
                     self.report(here, (*where, key), f"a base may not hold {key}", key=True)
                 elif key.startswith("@"):
-                    _stack_child(children, key, number, Layer(value, here), spec)
+                    full = _stacked_key(children, key, value, number, spec)
+                    if full in children and children[full][-1][0] == number:
+                        message = f'"{full}" stands here twice; give each an #alias'
+                        self.report(here, (*where, key), message, key=True)
+                    else:
+                        children.setdefault(full, []).append((number, Layer(value, here)))
                 else:
                     merges = key in touched or fields.get(key, {}).get("type_name") in _MERGING
                     self.merge((*where, key), values, key, value, here, merges=merges)
@@ -413,26 +417,30 @@ class _Builder:
         self.tree.problems.append(problem)
 
 
-def _stack_child(
+def _stacked_key(
     children: dict[str, list[tuple[int, Layer]]],
     key: str,
+    raw: Any,
     number: int,
-    layer: Layer,
     spec: Mapping[str, Any],
-) -> None:
-    """Add a layer's child: over the same child of a base, or in place of another."""
-    full = _named(key, layer.raw)
-    if is_module(full):
-        parsed = parse_key(full)
-        lower = [k for k, versions in children.items() if versions[-1][0] < number]
-        alike = [k for k in lower if is_module(k) and parse_key(k).type == parsed.type]
-        same = [k for k in alike if parse_key(k).alias == parsed.alias]
-        if not parsed.name and len(same) == 1:
-            full = same[0]  # "@encoder" speaks of the encoder that a base has put there
-        elif full not in children and parsed.type in spec and spec[parsed.type].maximum == 1:
-            for other in alike:
-                del children[other]
-    children.setdefault(full, []).append((number, layer))
+) -> str:
+    """Return the key under which a layer's child joins those of the layers below.
+
+    It is laid over the same child of a base, or takes the place of another where one may stand.
+    """
+    full = _named(key, raw)
+    if not is_module(full):
+        return full
+    parsed = parse_key(full)
+    lower = [k for k, versions in children.items() if versions[-1][0] < number]
+    alike = [k for k in lower if is_module(k) and parse_key(k).type == parsed.type]
+    same = [k for k in alike if parse_key(k).alias == parsed.alias]
+    if not parsed.name and len(same) == 1:
+        return same[0]  # "@encoder" speaks of the encoder that a base has put there
+    if full not in children and parsed.type in spec and spec[parsed.type].maximum == 1:
+        for other in alike:
+            del children[other]
+    return full
 
 
 def spec_of(type_name: str, name: str) -> Mapping[str, Any] | None:

@@ -1,0 +1,284 @@
+from __future__ import annotations
+
+import ast
+import math
+import time
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from dlk.config.expression import compile_lambda, evaluate, is_expression
+from dlk.errors import ConfigError
+
+NUMBERS = st.integers(-50, 50) | st.floats(-50, 50, allow_nan=False) | st.booleans()
+
+
+def expressions(names: tuple[str, ...]) -> st.SearchStrategy[str]:
+    leaves = NUMBERS.map(lambda n: f"({n!r})") | st.sampled_from(names)
+
+    def grow(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+        binary = st.tuples(inner, st.sampled_from(["+", "-", "*", "/", "//", "%", "**"]), inner)
+        compared = st.tuples(inner, st.sampled_from(["==", "!=", "<", "<=", ">", ">="]), inner)
+        logic = st.tuples(inner, st.sampled_from(["and", "or"]), inner)
+        return st.one_of(
+            (binary | compared | logic).map(lambda p: f"({p[0]} {p[1]} {p[2]})"),
+            st.tuples(st.sampled_from(["-", "+", "not "]), inner).map(lambda p: f"({p[0]}{p[1]})"),
+            st.tuples(inner, inner, inner).map(lambda p: f"({p[0]} if {p[1]} else {p[2]})"),
+            st.tuples(st.sampled_from(["min", "max"]), inner, inner).map(
+                lambda p: f"{p[0]}({p[1]}, {p[2]})"
+            ),
+            st.tuples(st.sampled_from(["abs", "int", "float", "bool", "round"]), inner).map(
+                lambda p: f"{p[0]}({p[1]})"
+            ),
+            inner.map(lambda p: f"sum([{p}, {p}])"),
+        )
+
+    return st.recursive(leaves, grow, max_leaves=8)
+
+
+@given(source=expressions(("a", "b")), a=NUMBERS, b=NUMBERS)
+def test_arithmetic_is_that_of_python(source: str, a: float, b: float) -> None:
+    try:
+        expected = eval(source, {"a": a, "b": b})
+    except (ArithmeticError, ValueError, TypeError):
+        with pytest.raises(ConfigError):
+            evaluate(source, {"a": a, "b": b})
+        return
+    try:
+        found = evaluate(source, {"a": a, "b": b})
+    except ConfigError as error:
+        refused = str(error)
+    else:
+        assert type(found) is type(expected)
+        assert found == expected
+        return
+    # complex, infinite or huge: refused, never another value
+    assert any(word in refused for word in ("no real number", "4096 bits", "inf", "nan", "complex"))
+
+
+@given(st.lists(st.integers(-9, 9), max_size=5), st.integers(-6, 6), st.integers(-6, 6))
+def test_lists_are_those_of_python(items: list[int], low: int, high: int) -> None:
+    names = {"x": items, "i": low, "j": high}
+    for source in (
+        "[a * 2 for a in x if a > i]",
+        "[[a, b] for a in x for b in range(j)]",
+        "x[i:j]",
+        "x[::2] + x",
+        "sorted(x, reverse=True)",
+        "list(zip(x, range(9)))",
+        "list(enumerate(x, 1))",
+        "{str(a): a for a in x}",
+        "[len(x), i in x, x == x, x * 2]",
+    ):
+        expected = eval(source, dict(names))
+        assert evaluate(source, names) == _lists(expected)
+
+
+def _lists(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _lists(v) for k, v in value.items()}
+    return [_lists(v) for v in value] if isinstance(value, (list, tuple)) else value
+
+
+@pytest.mark.parametrize(
+    ("source", "values", "expected"),
+    [
+        ("lambda x: x + 1", (3,), 4),
+        ("lambda x, y: x + y", (3, 4), 7),
+        ("lambda _: list(range(4))", (None,), [0, 1, 2, 3]),
+        ("lambda _: [0.1 * i for i in range(1, 3)]", (None,), [0.1, 0.2]),
+        ("lambda x: x * 2 if x else 1", (0,), 1),
+        ("lambda d: d['size']", ({"size": 6},), 6),
+        ("lambda a, b: {'x': a, 'y': [b]}", (1, "t"), {"x": 1, "y": ["t"]}),
+        ("lambda w: [1.0] + [w] * 3", (2.5,), [1.0, 2.5, 2.5, 2.5]),
+        ("lambda _: 10 ** -3", (None,), 0.001),
+        ("lambda _: (1, 2)", (None,), [1, 2]),
+        ("lambda _: 'a' + \"b\"", (None,), "ab"),
+        ("lambda _: None", (None,), None),
+        ("lambda x: str(x) + '.json'", (3,), "3.json"),
+        ("lambda _: 1 ** 100000", (None,), 1),
+    ],
+)
+def test_expressions_in_use_evaluate(source: str, values: tuple[Any, ...], expected: Any) -> None:
+    assert compile_lambda(source)(*values) == expected
+
+
+DEEP = 60
+HOSTILE = [
+    "().__class__",
+    "x.__class__.__mro__[1].__subclasses__()",
+    "[].append",
+    "'{0.__class__}'.format(1)",
+    "f'{1}'",
+    "'%s' % 1",
+    "'%1000000000d' % 1",
+    "__import__('os').system('true')",
+    "open('/etc/passwd')",
+    "eval('1')",
+    "getattr(1, 'real')",
+    "globals()",
+    "__builtins__",
+    "lambda: 1",
+    "(lambda a: a)(1)",
+    "(y := 1)",
+    "[*[1]]",
+    "max(*[1, 2])",
+    "{**{}}",
+    "{1, 2}",
+    "b'x'",
+    "...",
+    "1j",
+    "~1",
+    "1 << 10**9",
+    "[1] @ [2]",
+    "sorted([1], key=len)",
+    "min([1], key=len)",
+    "max([1], key=str)",
+    "9**9**9",
+    "2**100000",
+    "(2**4000) * (2**4000)",
+    "10.0**400",
+    "(-8)**0.5",
+    "1e308 * 10",
+    "float('nan')",
+    "float('inf')",
+    "round(5, -10**9)",
+    "sum(range(10**12))",
+    "list(range(10**9))",
+    "range(10**30)",
+    "[0] * 10**10",
+    "(0,) * 10**10",
+    "'a' * 10**10",
+    "[[0] * 99999] * 99999",
+    "['a' * 9999] * 9999",
+    "[0 for a in range(10**5) for b in range(10**5)]",
+    "[[0 for a in range(1000)] for b in range(1000)]",
+    "[list(range(99999)) for a in range(99999)]",
+    "[sorted(list(range(50000)), reverse=True) for a in range(9999)]",
+    "sum([[0]] * 50000, [])",
+    "int('9' * 10**6)",
+    "int('z' * 99999, 36)",
+    "int('f' * 99999, 16)",
+    "str(10**5000)",
+    "9" * 4001,
+    # shared parts: small in memory, endless to write or to compare
+    f"str({'[[b, b] for b in ' * DEEP}[1]{']' * DEEP})",
+    f"{'[[b, b] for b in ' * DEEP}[1]{']' * DEEP} == {'[[c, c] for c in ' * DEEP}[1]{']' * DEEP}",
+    "(" * 300 + "1" + ")" * 300,
+    "-" * 3900 + "1",
+    "1" + " + 1" * 900,
+    "[" * 190 + "]" * 190 + "[0].x",
+    "(yield)",
+    "await x",
+    "[a for a in 5]",
+    "x",
+    "1 / 0",
+    "[1][5]",
+    "{}['a']",
+    "1 + 'a'",
+    "'a' < 1",
+    "{1: 2}",
+    "'@lamb' + 'da _: 1'",
+    "1 if",
+    "\0",
+    "1; 2",
+    "import os",
+]
+
+
+@pytest.mark.parametrize("source", HOSTILE, ids=range(len(HOSTILE)))
+def test_hostile_expressions_are_refused_fast_and_small(source: str) -> None:
+    tracemalloc.start()
+    started = time.process_time()
+    with pytest.raises(ConfigError) as caught:
+        evaluate(source)
+    spent, (_, peak) = time.process_time() - started, tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert spent < 5.0  # tracing alone makes it ten times slower
+    assert peak < 64_000_000
+    assert len(str(caught.value)) < 600
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_evaluated_or_refused(source: str) -> None:
+    assume("\n" not in source)
+    try:
+        found = evaluate(source)
+    except ConfigError:
+        return
+    assert found is None or isinstance(found, (int, float, str, list, dict))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "1",
+        "lambda *a: 1",
+        "lambda **k: 1",
+        "lambda a=1: a",
+        "lambda *, a: a",
+        "x" * 5000,
+        "def f(): 1",
+    ],
+)
+def test_only_a_lambda_of_plain_arguments_is_compiled(source: str) -> None:
+    with pytest.raises(ConfigError):
+        compile_lambda(source)
+
+
+def test_a_lambda_wants_as_many_values_as_it_has_arguments() -> None:
+    with pytest.raises(ConfigError, match="takes 2 values, but 1 are referred to"):
+        compile_lambda("lambda a, b: a")(1)
+
+
+def test_values_given_are_not_changed() -> None:
+    given_value = {"a": [1, 2]}
+    found = compile_lambda("lambda x: x")(given_value)
+    found["a"].append(3)
+    assert given_value == {"a": [1, 2]}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "@lambda _: 1",
+        " @lambda @$.a",
+        "@$.a @lambda x: x",
+        "@_G.a, @$.b @lambda a, b: a",
+        "@lambda",
+    ],
+)
+def test_what_is_computed_starts_with_an_at_and_says_lambda(text: str) -> None:
+    assert is_expression(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a@lambda_function",
+        "@lambda_function",
+        "lambda x: x",
+        "mail me @lambda.org",
+        "",
+        "@$.a",
+        3,
+        None,
+    ],
+)
+def test_a_harmless_word_is_no_expression(text: object) -> None:
+    assert not is_expression(text)
+
+
+def test_python_itself_is_never_asked() -> None:
+    tree = ast.parse(Path(compile_lambda.__code__.co_filename).read_text(encoding="utf-8"))
+    called = {
+        n.func.id
+        for n in ast.walk(tree)
+        if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)
+    }
+    assert not called & {"eval", "exec", "compile", "__import__"}
+    assert math.isfinite(evaluate("0.5"))
