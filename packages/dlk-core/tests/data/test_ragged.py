@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dlk.data.ragged import Ragged
+from dlk.data.ragged import Pieces, Ragged
 
 
 def nested(depth):
@@ -81,6 +83,24 @@ def test_lists_and_arrow_come_and_go_unchanged(drawn):
     cut = pa.chunked_array([array.slice(0, 2), array.slice(2)], type=kind)
     assert Ragged.from_arrow(cut).tolist() == rows
     assert Ragged.from_arrow(pa.chunked_array([], type=kind)).tolist() == []
+
+
+@given(ROWS, st.data())
+def test_rows_in_pieces_are_taken_like_rows_in_one(drawn, data):
+    depth, rows = drawn
+    whole = Ragged.from_lists(rows, depth=depth, dtype=np.int64)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(rows)), max_size=3)))
+    edges = [0, *cuts, len(rows)]
+    parts = [whole.take(range(start, end)) for start, end in pairwise(edges)]
+    made = Pieces(parts)
+    assert (len(made), made.depth, made.dtype) == (len(whole), whole.depth, whole.dtype)
+    assert made.lengths().tolist() == whole.lengths().tolist()
+    assert made.bounds() == whole.bounds()
+    order = data.draw(st.lists(st.integers(0, len(rows) - 1), max_size=8)) if rows else []
+    taken = made.take(order)
+    assert (taken.tolist(), taken.dtype) == (whole.take(order).tolist(), whole.dtype)
+    with pytest.raises(IndexError, match="can be taken"):
+        made.take([len(rows)])
 
 
 def test_lengths_are_those_of_the_outermost_level():

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dlk.data.ragged import Pieces, Ragged
 from dlk.data.store import SplitWriter, is_split, open_split
 from dlk.errors import DataError
 
@@ -145,6 +146,22 @@ def test_one_chunk_of_numbers_stays_in_the_mapped_file(tmp_path):
     assert pa.total_allocated_bytes() == before
     assert np.shares_memory(values, split.table.column("ids").chunk(0).values.to_numpy())
     assert split.ragged("ids") is split.ragged("ids")
+
+
+def test_a_column_larger_than_memory_allows_stays_in_the_mapped_files(tmp_path, monkeypatch):
+    split = write(tmp_path / "s", {"ids": [[1], [2, 3]]}, {"ids": [[4], []]}, file_rows=2)
+    joined = split.numbers("ids")
+    monkeypatch.setattr("dlk.data.store.IN_MEMORY_BYTES", 0)
+    mapped = split.numbers("ids")
+    assert (type(joined), type(mapped)) == (Ragged, Pieces)
+    order = [3, 1, 0, 1, 2]
+    assert (
+        mapped.take(order).tolist() == joined.take(order).tolist() == [[], [2, 3], [1], [2, 3], [4]]
+    )
+    chunk = split.table.column("ids").chunk(0).values.to_numpy()
+    assert np.shares_memory(mapped._parts[0].values, chunk)
+    with pytest.raises(DataError, match="expected numbers"):
+        write(tmp_path / "t", {"a": ["x"]}, {"a": ["y"]}).numbers("a")
 
 
 def test_a_column_that_is_missing_or_no_numbers_is_a_data_error(tmp_path):

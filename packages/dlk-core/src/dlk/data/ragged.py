@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["MAX_DEPTH", "Ragged"]
+__all__ = ["MAX_DEPTH", "Pieces", "Ragged"]
 
 MAX_DEPTH = 3
 
@@ -148,6 +148,10 @@ class Ragged:
                 )
         return self.values.reshape(self.shape())
 
+    def bounds(self) -> tuple[float, float] | None:
+        """Return the smallest and the largest value; None where there is none."""
+        return (self.values.min(), self.values.max()) if self.values.size else None
+
     def tolist(self) -> list[Any]:
         """Return the rows as nested lists of Python numbers."""
         items: list[Any] = self.values.tolist()
@@ -202,17 +206,72 @@ class Ragged:
         Raises:
             TypeError: a value is null, or is no number.
         """
-        chunks = array.chunks if hasattr(array, "chunks") else [array]
-        parts = [_from_chunk(chunk) for chunk in chunks]
+        if not hasattr(array, "chunks"):
+            return _from_chunk(array)
+        if not array.chunks:
+            return _from_chunk(array.combine_chunks())
+        return cls.joined([_from_chunk(chunk) for chunk in array.chunks])
+
+    @classmethod
+    def joined(cls, parts: Sequence[Ragged]) -> Ragged:
+        """Return the rows of several parts, equally deep, one after the other."""
         if len(parts) == 1:
             return parts[0]
-        if not parts:
-            return _from_chunk(array.combine_chunks())
         values = np.concatenate([part.values for part in parts])
-        offsets = [
-            _join([part.offsets[level] for part in parts]) for level in range(parts[0].depth)
+        levels = range(parts[0].depth)
+        return cls._made(
+            values, tuple(_join([p.offsets[level] for p in parts]) for level in levels)
+        )
+
+
+class Pieces:
+    """Rows in several pieces, each left where it lies, such as in a mapped file.
+
+    Taking a batch costs one gather per piece that it touches, and no memory beyond the batch.
+
+    Args:
+        parts: the pieces, at least one, equally deep.
+    """
+
+    def __init__(self, parts: Sequence[Ragged]) -> None:
+        self._parts = list(parts)
+        self._starts = np.cumsum([0, *map(len, parts)])
+        self.depth = parts[0].depth
+        self.dtype = parts[0].dtype
+
+    @classmethod
+    def from_arrow(cls, array: Any) -> Pieces:
+        """Return the chunks of a chunked array, none of them copied; see `Ragged.from_arrow`."""
+        return cls([_from_chunk(chunk) for chunk in array.chunks])
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def lengths(self) -> NDArray[np.int64]:
+        """Return (N,) int64, as `Ragged.lengths`."""
+        return np.concatenate([part.lengths() for part in self._parts])
+
+    def bounds(self) -> tuple[float, float] | None:
+        """Return the smallest and the largest value; None where there is none."""
+        found = [bounds for part in self._parts if (bounds := part.bounds()) is not None]
+        return (min(low for low, _ in found), max(high for _, high in found)) if found else None
+
+    def take(self, indices: Sequence[int] | Array) -> Ragged:
+        """Return the rows of `indices`, in that order."""
+        chosen = np.asarray(indices, dtype=np.int64)
+        if chosen.size and (chosen.min() < 0 or chosen.max() >= len(self)):
+            raise IndexError(f"rows 0 to {len(self) - 1} can be taken, got {chosen.tolist()}")
+        number = np.searchsorted(self._starts, chosen, side="right") - 1
+        order = np.argsort(number, kind="stable")
+        touched, firsts = np.unique(number[order], return_index=True)
+        shares = np.split(chosen[order], firsts[1:])
+        taken = [
+            self._parts[piece].take(share - self._starts[piece])
+            for piece, share in zip(touched, shares, strict=False)
         ]
-        return cls(values, offsets)
+        back = np.empty_like(order)
+        back[order] = np.arange(len(order))
+        return Ragged.joined(taken or [self._parts[0].take([])]).take(back)
 
 
 def _lengths(edges: Array) -> Array:

@@ -23,12 +23,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import ipc
 
-from dlk.data.ragged import Ragged
+from dlk.data.ragged import Pieces, Ragged
 from dlk.errors import DataError, did_you_mean
 
 __all__ = ["Split", "SplitWriter", "is_split", "open_split"]
 
 INFO = "split.json"
+IN_MEMORY_BYTES = 1 << 30
+"""Columns of numbers up to this size are joined in memory, where a batch is one gather."""
 _SCHEMA = "dlk.split/1"
 _NARROW = (pa.uint8(), pa.int8(), pa.uint16(), pa.int16(), pa.int32())
 
@@ -290,6 +292,19 @@ class Split:
             except TypeError as error:
                 raise DataError(f'{self.folder}, column "{column}": {error}') from error
         return found
+
+    def numbers(self, column: str) -> Ragged | Pieces:
+        """Return a column of numbers to take batches from, as `ragged` does.
+
+        One larger than `IN_MEMORY_BYTES` stays in the mapped files.
+        """
+        found = self._column(column)
+        if found.num_chunks < 2 or found.nbytes <= IN_MEMORY_BYTES:
+            return self.ragged(column)
+        try:
+            return Pieces.from_arrow(found)
+        except TypeError as error:
+            raise DataError(f'{self.folder}, column "{column}": {error}') from error
 
     def rows(
         self, indices: Iterable[int], columns: Iterable[str] | None = None

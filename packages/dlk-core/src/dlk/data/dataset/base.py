@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from dlk.data.ragged import Ragged
+from dlk.data.ragged import Pieces, Ragged
 
 if TYPE_CHECKING:
     from dlk.config import Base
@@ -25,7 +25,7 @@ class Records:
     collate.
     """
 
-    def __init__(self, columns: Mapping[str, Ragged], size: int) -> None:
+    def __init__(self, columns: Mapping[str, Ragged | Pieces], size: int) -> None:
         self.columns = dict(columns)
         self._size = size
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from dlk.data.dataset.base import Dataset, Items, Records
 from dlk.data.dataset.configs import DefaultDatasetConfig
-from dlk.data.ragged import Ragged
+from dlk.data.ragged import Pieces, Ragged
 from dlk.errors import DataError, did_you_mean
 from dlk.registry import register
 
@@ -38,7 +38,7 @@ class DefaultDataset(Dataset):
     def open(self, split: Split, *, depths: Mapping[str, int], partial: bool) -> Records:
         """Return the records; see `Dataset.open`. Values keep their stored width until taken."""
         names = split.column_names
-        columns: dict[str, Ragged] = {}
+        columns: dict[str, Ragged | Pieces] = {}
         for name, dtype in self.types.items():
             if name not in names:
                 if partial:
@@ -48,7 +48,7 @@ class DefaultDataset(Dataset):
                     f'{split.folder} has no column "{name}", which key_type_pairs names. {hint} '
                     f'Is a step missing that writes it, or must the processor\'s "keep" name it?'
                 )
-            column = split.ragged(name)
+            column = split.numbers(name)
             _check(column, name, dtype, depths.get(name))
             columns[name] = column
         return _Typed(columns, len(split), self.types)
@@ -74,7 +74,10 @@ class _Typed(Records):
     """Records that widen to their types a batch at a time."""
 
     def __init__(
-        self, columns: Mapping[str, Ragged], size: int, types: Mapping[str, type[np.generic]]
+        self,
+        columns: Mapping[str, Ragged | Pieces],
+        size: int,
+        types: Mapping[str, type[np.generic]],
     ) -> None:
         super().__init__(columns, size)
         self._types = dict(types)
@@ -87,22 +90,24 @@ class _Typed(Records):
         }
 
 
-def _check(column: Ragged, name: str, dtype: type[np.generic], depth: int | None) -> None:
+def _check(column: Ragged | Pieces, name: str, dtype: type[np.generic], depth: int | None) -> None:
     """Refuse values that the type would change, and rows that nest otherwise than declared."""
-    if depth is not None and column.depth != depth and column.values.size:
+    kind = np.dtype(dtype).kind
+    kept = kind == "f" or np.can_cast(column.dtype, dtype, "safe")  # no value is changed
+    bounds = None if kept else column.bounds()
+    if depth is not None and column.depth != depth and column.bounds() is not None:
         raise DataError(
             f'column "{name}" holds {_nesting(column.depth)}, '
             f"and data_collate pads {_nesting(depth)}"
         )
-    values = column.values
-    if values.dtype.kind == "f" and np.dtype(dtype).kind in "iub" and values.size:
-        raise DataError(
-            f'column "{name}" holds numbers with fractions ({values.dtype}): its type is "float"'
-        )
-    if np.can_cast(values.dtype, dtype, "safe"):
+    if bounds is None:
         return
-    if np.dtype(dtype).kind == "i" and values.dtype.kind in "iu" and values.size:
-        low, high = int(values.min()), int(values.max())
+    if column.dtype.kind == "f":
+        raise DataError(
+            f'column "{name}" holds numbers with fractions ({column.dtype}): its type is "float"'
+        )
+    if kind == "i":
+        low, high = map(int, bounds)
         limits = np.iinfo(dtype)  # type: ignore[type-var]  # of integers here
         if low < limits.min or high > limits.max:
             raise DataError(f'column "{name}" goes from {low} to {high}: its type is "long"')
