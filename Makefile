@@ -1,6 +1,6 @@
 # Everything that can be done here, by name. Needs Python 3.11 or newer; each target sets up what it uses.
 
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3)
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 CORES  ?= $(shell $(PYTHON) -c 'import os; print(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())')
@@ -12,7 +12,7 @@ PYTEST := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 $(BIN)
 .PHONY: help setup demo check format test test-fast test-isolation test-slow baseline clean clean-all
 
 help: ## show this list
-	@grep -hE '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z%-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
+	@awk -F':.*## ' '/^[a-z%-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## create .venv, or refresh it when constraints.txt or a pyproject.toml changed
 	@$(PYTHON) scripts/environment.py --venv $(VENV)

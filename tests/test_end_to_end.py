@@ -74,6 +74,7 @@ def test_rows_columns_frame_and_file_are_one_input(trained: Trained, tmp_path: P
     predict = Predict(trained.bundle)
     expected = predict.run(data)
     assert predict.run(pd.DataFrame(data)) == expected
+    assert Server(trained.bundle).fit(pd.DataFrame(data)) == expected
     assert predict.run({"sentence": [row["sentence"] for row in data]}) == expected
     predict.run(trained.task.data("test"), output=tmp_path / "answers.jsonl")
     same(rows(str(tmp_path / "answers.jsonl")), expected)
