@@ -6,6 +6,7 @@ import os
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+import lightning.pytorch as pl
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from dlk.registry import register
@@ -18,7 +19,11 @@ __all__ = ["Checkpoint"]
 
 @register("callback", "checkpoint")
 class Checkpoint(ModelCheckpoint):
-    """Lightning's ModelCheckpoint, writing to ``checkpoint`` in the run's folder."""
+    """Lightning's ModelCheckpoint, writing to ``checkpoint`` in the run's folder.
+
+    With `save_last`, ``last.ckpt`` is the newest state each time it may save, whether or not that
+    state is among the best: Lightning leaves it out where it is not.
+    """
 
     def __init__(self, config: CheckpointConfig, run_dir: str) -> None:
         interval = config.train_time_interval
@@ -41,3 +46,21 @@ class Checkpoint(ModelCheckpoint):
             save_on_train_epoch_end=after_training,
             enable_version_counter=config.enable_version_counter,
         )
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Save where saving follows training epochs."""
+        super().on_train_epoch_end(trainer, pl_module)
+        if self._should_save_on_train_epoch_end(trainer):
+            self._keep_last(trainer)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Save where saving follows validation."""
+        super().on_validation_end(trainer, pl_module)
+        if not self._should_save_on_train_epoch_end(trainer):
+            self._keep_last(trainer)
+
+    def _keep_last(self, trainer: pl.Trainer) -> None:
+        every = self._every_n_epochs
+        is_due = every >= 1 and (trainer.current_epoch + 1) % every == 0
+        if self.save_last and is_due and not self._should_skip_saving_checkpoint(trainer):
+            self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))

@@ -69,7 +69,7 @@ class DefaultIModel(IModel):
         self._scheduler: Scheduler = register.build_child(config, "scheduler", setup)
         self._total_steps = 0
         self._recent, self._epoch_mean = _Mean(), _Mean()
-        self._logged_step = -1
+        self._logged_step = 0
         self._rates: dict[str, Any] = {}
         self._evaluation = _Mean()
         self._metrics: Metrics | None = None
@@ -238,7 +238,7 @@ class DefaultIModel(IModel):
             raise RunError(
                 "nothing says when training ends: set the trainer's max_epochs or max_steps"
             )
-        self._total_steps = int(planned)
+        self._total_steps = max(1, int(planned))
         scheduler = self._scheduler.build(
             optimizer,
             total_steps=self._total_steps,

@@ -8,8 +8,8 @@ import os
 import time
 from typing import Any
 
-from lightning.pytorch.loggers.logger import Logger
 from lightning.fabric.utilities.rank_zero import rank_zero_only
+from lightning.pytorch.loggers.logger import Logger
 
 __all__ = ["JsonlLogger"]
 

@@ -74,7 +74,8 @@ class LightningTrainer:
         interactive = sys.stderr.isatty()
         bars = [c for c in self.callbacks.values() if isinstance(c, ProgressBar)]
         show = config.enable_progress_bar and interactive
-        callbacks = [c for c in self.callbacks.values() if not isinstance(c, ProgressBar) or show]
+        named = [c for c in self.callbacks.values() if not isinstance(c, ProgressBar) or show]
+        callbacks: list[pl.Callback] = [_LastStep(), *named]
         if show and not bars:
             from dlk.callback.progress_bar import make_progress_bar
             from dlk.config import make
@@ -218,6 +219,16 @@ def _part_folders(callbacks: Mapping[str, Any]) -> None:
             callback.dirpath = os.path.join(str(callback.dirpath), name)
 
 
+class _LastStep(pl.Callback):
+    """Validates the step that `max_steps` ends with; Lightning does so at ends of epochs only."""
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any, **kwargs: Any
+    ) -> None:
+        if 0 < trainer.max_steps <= trainer.global_step:
+            trainer.should_stop = True
+
+
 class _Loaders(pl.LightningDataModule):
     """dlk's datamodule as Lightning wants it: loaders are made once processes know their ranks."""
 
@@ -261,6 +272,8 @@ def _quiet() -> Iterator[None]:
                 ".*Checkpoint directory .* exists and is not empty.*",
                 ".*You defined a `validation_step` but have no `val_dataloader`.*",
                 ".*GPU available but not used.*",
+                ".*Total length of .* across ranks is zero.*",
+                ".*in eval mode at the start of training.*",  # frozen parts stay there
                 ".*isinstance\\(treespec, LeafSpec\\).*",
             ):
                 warnings.filterwarnings("ignore", message=message)

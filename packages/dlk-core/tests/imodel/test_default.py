@@ -1,0 +1,273 @@
+"""The training loop's inside: steps, schedules, modes, losses, and what a step costs."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+import torch
+
+from dlk.config import make
+from dlk.errors import ConfigError, DlkError, RunError
+from dlk.fit import load_fit, load_meta
+
+NO_CHECKPOINT = {"@trainer@lightning/@callback@checkpoint": None}
+
+
+@pytest.fixture
+def spied(toy, monkeypatch):
+    """The toy task, and what its imodel saw: one entry per call of the hooks named."""
+    from dlk.imodel.default import DefaultIModel
+
+    toy.edit(NO_CHECKPOINT)
+    seen = []
+
+    def spy(name, note):
+        real = getattr(DefaultIModel, name)
+
+        def call(self, *args, **kwargs):
+            seen.append(note(self, *args, **kwargs))
+            return real(self, *args, **kwargs)
+
+        monkeypatch.setattr(DefaultIModel, name, call)
+
+    return toy, seen, spy
+
+
+def rates(toy):
+    return [line["lr"] for line in toy.metrics() if "train_loss" in line]
+
+
+# Steps and schedules ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("accumulate", [1, 2, 5])
+def test_the_schedule_counts_optimizer_steps(toy, accumulate):
+    """12 batches an epoch: with 5, the third step of an epoch takes the two that are left."""
+    toy.edit({**NO_CHECKPOINT, "@trainer@lightning/log_every_n_steps": 1})
+    toy.train(f"trainer.accumulate_grad_batches={accumulate}")
+    total = 2 * math.ceil(12 / accumulate)
+    expected = [0.025, 0.05] + [0.05 * (total - s) / (total - 2) for s in range(2, total)]
+    assert rates(toy) == pytest.approx(expected)
+
+
+def test_the_schedule_of_a_run_bounded_by_steps_ends_with_it(toy):
+    toy.edit({**NO_CHECKPOINT, "@trainer@lightning/log_every_n_steps": 1})
+    toy.train("trainer.max_steps=7")
+    assert rates(toy)[-1] == pytest.approx(0.05 * 1 / 5)
+    assert len(rates(toy)) == 7
+
+
+def test_a_schedule_of_epochs_moves_after_each_epoch(toy):
+    toy.edit({**NO_CHECKPOINT, "@trainer@lightning/log_every_n_steps": 1})
+    toy.train(
+        "trainer.max_epochs=3",
+        "trainer.accumulate_grad_batches=2",
+        "imodel.scheduler.interval=epoch",
+        "imodel.scheduler.num_warmup_steps=1",
+    )
+    by_epoch = {line["epoch"]: line["lr"] for line in toy.metrics() if "train_loss" in line}
+    assert list(by_epoch.values()) == pytest.approx([0.05, 0.05, 0.025])
+
+
+def test_training_without_an_end_is_refused(toy):
+    toy.edit(NO_CHECKPOINT)
+    with pytest.raises(RunError, match="set the trainer's max_epochs or max_steps"):
+        toy.train("trainer.max_epochs=-1")
+
+
+def test_a_loss_schedule_does_not_run_past_its_end(toy):
+    toy.edit(NO_CHECKPOINT)
+    toy.train(
+        "trainer.accumulate_grad_batches=2",
+        "imodel.loss.schedule=[0.25, 0.5, 1.0]",
+        "imodel.loss.scale=[1.0, 2.0, 3.0]",
+    )
+
+
+def test_groups_with_rates_of_their_own_are_logged_by_name(toy):
+    toy.edit(NO_CHECKPOINT)
+    groups = {"order": ["head"], "head": {"config": {"lr": 0.5}, "pattern": ["decoder"]}}
+    toy.train(f"imodel.optimizer.optimizer_special_groups={json.dumps(groups)}")
+    line = next(line for line in toy.metrics() if "train_loss" in line)
+    assert line["lr/head"] == pytest.approx(10 * line["lr/default"])
+
+
+@pytest.mark.parametrize(("algorithm", "limit"), [("norm", 1e-3), ("value", 1e-4)])
+def test_gradients_are_clipped(spied, algorithm, limit):
+    toy, seen, spy = spied
+    from dlk.imodel.default import DefaultIModel
+
+    spy("on_before_zero_grad", lambda self, optimizer: _gradient(self, algorithm))
+    assert DefaultIModel.on_before_zero_grad
+    toy.train(
+        f"trainer.gradient_clip_val={limit}",
+        f"trainer.gradient_clip_algorithm={algorithm}",
+        "trainer.max_steps=3",
+    )
+    found = [value for value in seen if value]
+    assert found
+    assert max(found) <= limit * 1.001
+
+
+def _gradient(module, algorithm):
+    found = [p.grad for p in module.parameters() if p.grad is not None]
+    if not found:
+        return 0.0
+    flat = torch.cat([g.flatten() for g in found])
+    return float(flat.norm() if algorithm == "norm" else flat.abs().max())
+
+
+# Losses -------------------------------------------------------------------------------------------
+
+
+def test_evaluation_gives_the_unscaled_mean_over_all_rows(trained):
+    """22 rows in batches of 8: the last batch is short and must not weigh as much as the others."""
+    toy = trained.toy
+    losses, count = _losses_by_hand(toy, trained.checkpoint, "valid")
+    assert count == 22
+    assert trained.result.metrics["val_loss"] == pytest.approx(losses / count, abs=1e-6)
+
+
+def test_the_scale_of_a_loss_is_for_training_only(toy, trained):
+    toy.edit(NO_CHECKPOINT)
+    done = toy.train(
+        "imodel.loss.scale=[100.0]", "imodel.optimizer.lr=0.0", checkpoint=trained.checkpoint
+    )
+    assert done.metrics["val_loss"] == pytest.approx(trained.result.metrics["val_loss"], abs=1e-6)
+    first = next(line for line in toy.metrics() if "train_loss" in line)
+    assert first["train_loss"] > 20
+
+
+def _losses_by_hand(toy, checkpoint, split):
+    from dlk.checkpoint import read_weights
+    from dlk.config import child
+    from dlk.context import Setup
+    from dlk.inference import load_weights
+    from dlk.registry import register
+
+    fit = load_fit(toy.fit_config).one().root("fit")
+    setup = Setup(meta=load_meta(str(toy.processed)), pretrained=False)
+    datamodule = register.build(child(fit, "datamodule"), setup)
+    datamodule.open(toy.processed)
+    model = register.build_child(child(fit, "imodel"), "model", setup).eval()
+    load_weights(model, read_weights(checkpoint))
+    total, count = 0.0, 0
+    with torch.no_grad():
+        for batch in datamodule.loader(split):
+            logits = model(batch)["logits"]
+            total += float(
+                torch.nn.functional.cross_entropy(logits, batch["label_ids"], reduction="sum")
+            )
+            count += len(logits)
+    return total, count
+
+
+def test_the_terms_of_a_loss_are_logged_and_can_be_monitored(toy):
+    part = {"pred_truth_pair": {"logits": "label_ids"}}
+    toy.edit(
+        {
+            "@imodel@default/@loss@cross_entropy": None,
+            "@imodel@default/@loss@multi_loss": {
+                "@loss@cross_entropy#plain": part,
+                "@loss@cross_entropy#smooth": {**part, "label_smoothing": 0.1},
+            },
+            "@trainer@lightning/@callback@checkpoint": {
+                "monitor": "val_smooth/loss",
+                "mode": "min",
+            },
+        }
+    )
+    done = toy.train()
+    parts = [done.metrics["val_plain/loss"], done.metrics["val_smooth/loss"]]
+    assert sum(parts) == pytest.approx(done.metrics["val_loss"], rel=1e-5)
+    assert done.weights.startswith("best val_smooth/loss")
+
+
+# Modes --------------------------------------------------------------------------------------------
+
+
+def test_dropout_is_on_in_training_and_off_in_evaluation(spied):
+    """A pretrained part arrives in evaluation mode; here the whole model does."""
+    toy, seen, spy = spied
+    from dlk.imodel.default import DefaultIModel
+
+    real = DefaultIModel.__init__
+
+    def init(self, *args, **kwargs):
+        real(self, *args, **kwargs)
+        self.model.eval()
+
+    spy("compute", lambda self, batch: (self.trainer.training, self.model.decoder.dropout.training))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(DefaultIModel, "__init__", init)
+        toy.train("trainer.val_check_interval=4")
+    assert {dropout for is_training, dropout in seen if is_training} == {True}
+    assert {dropout for is_training, dropout in seen if not is_training} == {False}
+
+
+def test_a_part_that_stays_in_evaluation_mode_stays_there(spied, monkeypatch):
+    from dlk.nn.layer.embedding.random import RandomEmbedding
+
+    def stay(self, mode=True):
+        return super(RandomEmbedding, self).train(False)
+
+    monkeypatch.setattr(RandomEmbedding, "train", stay, raising=False)
+    toy, seen, spy = spied
+    spy("training_step", lambda self, *_: self.model.embedding.training)
+    toy.train("trainer.max_steps=15")
+    assert set(seen) == {False}
+
+
+# What a step costs --------------------------------------------------------------------------------
+
+
+def test_a_step_neither_logs_nor_waits_for_the_device(spied, monkeypatch):
+    """24 steps, 2 epochs, a line each 12 steps: what touches the device is counted by epochs."""
+    from dlk.imodel.default import DefaultIModel
+
+    toy, seen, spy = spied
+    spy("log", lambda self, name, *_, **__: name)
+    spy("log_dict", lambda self, values, *_, **__: "log_dict")
+    waits = []
+    in_step = []
+    real = torch.Tensor.__float__
+    item = torch.Tensor.item
+    step = DefaultIModel.training_step
+
+    def counted(self, batch, batch_idx):
+        in_step.append(True)
+        try:
+            return step(self, batch, batch_idx)
+        finally:
+            in_step.pop()
+
+    monkeypatch.setattr(DefaultIModel, "training_step", counted)
+    monkeypatch.setattr(torch.Tensor, "item", lambda t: (waits.extend(in_step), item(t))[1])
+    monkeypatch.setattr(torch.Tensor, "__float__", lambda t: (waits.extend(in_step), real(t))[1])
+    toy.drop("valid", "test")
+    toy.train("trainer.log_every_n_steps=12")
+    assert seen == ["train_loss_epoch", "train_loss_epoch"]
+    assert waits == []
+
+
+# Wrong parts --------------------------------------------------------------------------------------
+
+
+def test_a_loss_that_compares_what_is_not_there_says_what_there_is(toy):
+    toy.edit(NO_CHECKPOINT)
+    with pytest.raises(DlkError, match=r'there is no "label".*label_ids'):
+        toy.train('imodel.loss.pred_truth_pair={"logits": "label"}')
+
+
+def test_an_imodel_needs_a_loss():
+    with pytest.raises(ConfigError, match="loss"):
+        make("imodel", "default", {"@model@basic": {"@embedding@identity": {}}})
+
+
+def test_an_imodel_names_what_it_measures(toy):
+    from dlk.config import child
+
+    imodel = child(load_fit(toy.fit_config).one().root("fit"), "imodel")
+    assert imodel.signature().metrics == ("loss", "acc")
