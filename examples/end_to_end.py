@@ -39,14 +39,16 @@ def run(folder: Path, data: Sequence[str], questions: Sequence[str]) -> None:
     (done,) = result.runs
     sources = own_sources(folder)
 
+    print(f"run {done.name}, weights: {done.weights}")
     console = Console(width=100)
     console.print(metrics(done))
     server = Server(done.bundle, src=sources)
     console.print(answers(server, questions))
+    needs = "".join(f" --src {source}" for source in sources)
     print(f"bundle: {done.bundle}")
     print("next, with .venv/bin in your PATH:")
     print('  echo \'{"sentence": "Who wrote Hamlet ?"}\' > new.jsonl')
-    print(f"  dlk predict {done.bundle} new.jsonl")
+    print(f"  dlk predict {done.bundle} new.jsonl{needs}")
     print(f"  tensorboard --logdir {Path(done.dir).parent}")
     summary = {
         "accuracy": round(done.metrics["test_acc"], 4),
@@ -58,7 +60,7 @@ def run(folder: Path, data: Sequence[str], questions: Sequence[str]) -> None:
 
 def metrics(done: RunResult) -> Table:
     """Return the run's metrics, validation beside test."""
-    table = Table("metric", "validation", "test", title=f"run {done.name} ({done.weights})")
+    table = Table("metric", "validation", "test")
     names = sorted({name.split("_", 1)[1] for name in done.metrics})
     for name in names:
         found = (done.metrics.get(f"{split}_{name}") for split in ("val", "test"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 from transformers import BertConfig, BertModel
 
+from dlk.cli import main as dlk
 from dlk.predict import Predict
 from dlk.preprocess import Process
 from dlk.train import Train
@@ -42,6 +44,12 @@ def test_the_first_example_runs_and_ends_with_one_json_object(
     assert 0 <= summary["accuracy"] <= 1
     assert "f1_macro" in printed
     assert "Who wrote Hamlet ?" in printed
+    (next_command,) = [line for line in printed.splitlines() if line.startswith("  dlk predict")]
+    monkeypatch.chdir(tmp_path)
+    Path("new.jsonl").write_text('{"sentence": "Who wrote Hamlet ?"}\n', encoding="utf-8")
+    assert dlk(shlex.split(next_command)[1:]) == 0
+    assert "score" in json.loads(capsys.readouterr().out)
+
     predict = Predict(summary["bundle"], src=[str(folder / "first_example")])
     rows = str(FIXTURE / "test.jsonl")
     assert predict.evaluate(rows).metrics["acc"] == pytest.approx(summary["accuracy"], abs=1e-4)
