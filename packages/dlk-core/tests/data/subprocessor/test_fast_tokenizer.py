@@ -232,15 +232,21 @@ def test_normalizer_pre_tokenizer_and_post_processor_are_replaced(build):
 
     assert encoded("A B") == [CLS, 32, UNK, SEP]
     assert encoded("A B", normalizer="lowercase") == [CLS, *ids("ab"), SEP]
-    assert encoded("Á", normalizer="nfd+strip_accents+lowercase") == [CLS, *ids("a"), SEP]
+    assert encoded("Á", normalizer=["nfd", "strip_accents", "lowercase"]) == [CLS, *ids("a"), SEP]
     assert encoded("a-b", pre_tokenizer="whitespacesplit") == [CLS, UNK, SEP]
     assert encoded("a-b", pre_tokenizer="bert") == [CLS, *ids("a"), UNK, *ids("b"), SEP]
-    assert encoded("a b", post_processor="none") == ids("ab")
+    assert encoded("a-b", pre_tokenizer=["whitespacesplit", "bert"])[2] == UNK
+    prefixed = encoded("a", pre_tokenizer={"bytelevel": {"add_prefix_space": True}})
+    assert prefixed == [CLS, UNK, SEP]
+    assert encoded("a", pre_tokenizer={"bytelevel": {"add_prefix_space": False}}) == encoded("a")
+    with pytest.raises(ConfigError, match='"strip" takes no such options'):
+        build(normalizer=[{"strip": {"up": True}}])
+    assert encoded("a b", post_processor=None) == ids("ab")
     assert encoded("a b", post_processor="bert") == [CLS, *ids("ab"), SEP]
-    assert encoded("a b", pre_tokenizer="none") == [CLS, UNK, SEP]
+    assert encoded("a b", pre_tokenizer=None) == [CLS, UNK, SEP]
 
 
-def test_normalizer_none_takes_the_files_away(build, tmp_path):
+def test_normalizer_null_takes_the_files_away(build, tmp_path):
     tokenizer = Tokenizer.from_file(tiny_tokenizer(tmp_path / "t.json"))
     from tokenizers import normalizers
 
@@ -248,7 +254,7 @@ def test_normalizer_none_takes_the_files_away(build, tmp_path):
     tokenizer.save(str(tmp_path / "t.json"))
     lowered = {"tokenizer_path": str(tmp_path / "t.json")}
     assert run(build(**lowered), sentence=["B"])[0]["input_ids"] == [[CLS, *ids("b"), SEP]]
-    assert run(build(normalizer="none", **lowered), sentence=["B"])[0]["input_ids"] == [
+    assert run(build(normalizer=None, **lowered), sentence=["B"])[0]["input_ids"] == [
         [CLS, UNK, SEP]
     ]
 
@@ -286,6 +292,9 @@ def test_the_copy_in_meta_serves_without_the_file(build, tmp_path, path):
         ({"truncation": {"strategy": "only_second"}}, "truncation.strategy"),
         ({"fix_offset": True}, "fix_offset"),
         ({"normalizer": "upper"}, "normalizer"),
+        ({"normalizer": ["nfd", 3]}, "normalizer"),
+        ({"normalizer": {"strip": 3}}, "normalizer"),
+        ({"post_processor": "none"}, "post_processor"),
         ({"pre_tokenizer": "spacy"}, "pre_tokenizer"),
         ({"input_type": "triple"}, "input_type"),
         ({"truncation": {"max_len": 3}}, "max_len"),

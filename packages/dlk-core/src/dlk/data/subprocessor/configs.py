@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from dlk.config import (
     MISSING,
+    AnyField,
     AssetField,
     Base,
     BoolField,
@@ -27,6 +28,8 @@ __all__ = [
     "TokenGatherConfig",
 ]
 
+NORMALIZERS = ("nfc", "nfd", "lowercase", "strip", "strip_accents")
+PRE_TOKENIZERS = ("bert", "bytelevel", "whitespace", "whitespacesplit")
 _SPLITS = {
     "train_data_set": ("train", "valid", "test"),
     "predict_data_set": ("predict",),
@@ -108,19 +111,18 @@ class FastTokenizerConfig(SubprocessorConfig):
         False,
         help="offsets of words count from the text's start, by the column of the words' offsets",
     )
-    normalizer = StrField(
+    normalizer = AnyField(
         "default",
-        help="default: the file's; none; or some of nfc, nfd, lowercase, strip, strip_accents by +",
+        help="default: the file's; null: no; nfc, nfd, lowercase, strip, strip_accents, or a list",
     )
-    pre_tokenizer = StrField(
+    pre_tokenizer = AnyField(
         "default",
-        options=["default", "bert", "bytelevel", "whitespace", "whitespacesplit", "none"],
-        help="what splits texts into words; default: the file's",
+        help="default: the file's; null: no; bert, bytelevel, whitespace, whitespacesplit, a list",
     )
     post_processor = StrField(
         "default",
-        options=["default", "bert", "none"],
-        help="what adds special tokens; bert: [CLS] text [SEP]; default: the file's",
+        options=["default", "bert", None],
+        help="what adds special tokens; bert: [CLS] text [SEP]; default: the file's; null: nothing",
     )
     input_map = MapField(
         {
@@ -204,15 +206,25 @@ class FastTokenizerConfig(SubprocessorConfig):
                 "fix_offset",
                 "offsets of texts need no mending: it is for process_data.is_pretokenized",
             )
-        if self.normalizer not in {"default", "none"}:
-            known = ("nfc", "nfd", "lowercase", "strip", "strip_accents")
-            wrong = [part for part in self.normalizer.split("+") if part not in known]
-            if wrong:
-                options = ", ".join(known)
-                yield (
-                    "normalizer",
-                    f"expected default, none, or some of {options} by +, got {wrong}",
-                )
+        for field, known in (("normalizer", NORMALIZERS), ("pre_tokenizer", PRE_TOKENIZERS)):
+            for name, options in parts_of(getattr(self, field)):
+                if name not in known or not isinstance(options, Mapping):
+                    options_example = '{"bytelevel": {"add_prefix_space": false}}'
+                    yield (
+                        field,
+                        f"expected default, null, one or a list of {', '.join(known)} "
+                        f"(with options: {options_example}), got {name!r}",
+                    )
+
+
+def parts_of(value: Any) -> list[tuple[Any, Any]]:
+    """Return (name, options) of each part that `normalizer` or `pre_tokenizer` names."""
+    if value is None or value == "default":
+        return []
+    found: list[tuple[Any, Any]] = []
+    for part in value if isinstance(value, list) else [value]:
+        found += part.items() if isinstance(part, Mapping) else [(part, {})]
+    return found
 
 
 @cregister("subprocessor", "token_gather")

@@ -5,13 +5,13 @@ The same file, options and code in training and in serving.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tokenizers import Tokenizer, normalizers, pre_tokenizers, processors
 
 from dlk.data.subprocessor.base import Columns, Subprocessor, TransformContext
-from dlk.data.subprocessor.configs import FastTokenizerConfig
+from dlk.data.subprocessor.configs import FastTokenizerConfig, parts_of
 from dlk.errors import ConfigError, DataError
 from dlk.io import open_file
 from dlk.registry import register
@@ -279,22 +279,32 @@ def _load(path: str) -> Tokenizer:
 
 def _apply_options(tokenizer: Tokenizer, config: FastTokenizerConfig) -> None:
     """Replace the parts that the config names; replacing them twice changes nothing."""
-    if config.normalizer == "none":
-        tokenizer.normalizer = None
-    elif config.normalizer != "default":
-        parts = [_NORMALIZERS[name]() for name in config.normalizer.split("+")]
-        tokenizer.normalizer = normalizers.Sequence(parts)
-    if config.pre_tokenizer == "none":
-        tokenizer.pre_tokenizer = None
-    elif config.pre_tokenizer != "default":
-        tokenizer.pre_tokenizer = _PRE_TOKENIZERS[config.pre_tokenizer]()
-    if config.post_processor == "none":
+    if config.normalizer != "default":
+        tokenizer.normalizer = _joined("normalizer", config, _NORMALIZERS, normalizers.Sequence)
+    if config.pre_tokenizer != "default":
+        made = _joined("pre_tokenizer", config, _PRE_TOKENIZERS, pre_tokenizers.Sequence)
+        tokenizer.pre_tokenizer = made
+    post_processor: str | None = config.post_processor
+    if post_processor is None:
         tokenizer.post_processor = None
-    elif config.post_processor == "bert":
+    elif post_processor == "bert":
         sep, cls = tokenizer.token_to_id("[SEP]"), tokenizer.token_to_id("[CLS]")
         if sep is None or cls is None:
             raise ConfigError('post_processor "bert" needs [CLS] and [SEP] in the tokenizer')
         tokenizer.post_processor = processors.BertProcessing(("[SEP]", sep), ("[CLS]", cls))
+
+
+def _joined(
+    field: str, config: FastTokenizerConfig, known: Mapping[str, Any], sequence: Callable[..., Any]
+) -> Any:  # Any: a part of a tokenizer, whose classes share no base
+    """Return the parts that a field names, as one; None where it names none."""
+    made = []
+    for name, options in parts_of(getattr(config, field)):
+        try:
+            made.append(known[name](**options))
+        except TypeError as error:
+            raise ConfigError(f'{field} "{name}" takes no such options: {error}') from error
+    return sequence(made) if made else None
 
 
 def _numbers(tokenizer: Tokenizer) -> dict[str, int]:
