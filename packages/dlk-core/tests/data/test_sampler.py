@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dlk.data.sampler import EvalBatches, TrainBatches
+from dlk.errors import DataError
 
 SIZES = st.integers(0, 60)
 BATCHES = st.integers(1, 7)
@@ -130,7 +131,8 @@ def test_a_loaded_place_goes_on_with_the_next_batch(size, batch_size, options, d
     whole = list(train(size, batch_size, 3, **options))
     done = data.draw(st.integers(0, max(0, len(whole) - 1)))
     batches = train(size, batch_size, **options)
-    batches.load_state_dict({"epoch": 3, "start": done} if whole else {"epoch": 2, "start": 0})
+    place = {"epoch": 3, "start": done}
+    batches.load_state_dict(batches.state_dict() | place)
     batches.set_epoch(3)
     assert list(batches) == whole[done:]
     assert list(batches) == whole, "the next round starts at the start"
@@ -138,16 +140,32 @@ def test_a_loaded_place_goes_on_with_the_next_batch(size, batch_size, options, d
 
 def test_a_place_at_the_end_of_an_epoch_is_the_start_of_the_next():
     batches = train(10, 4)
-    batches.load_state_dict({"epoch": 3, "start": 3})
-    assert batches.state_dict() == {"epoch": 4, "start": 0}
+    batches.load_state_dict(batches.state_dict() | {"epoch": 3, "start": 3})
+    assert (batches.epoch, batches.start) == (4, 0)
     assert list(batches) == list(train(10, 4, 4))
 
 
 def test_choosing_another_epoch_leaves_the_loaded_place():
     batches = train(10, 4)
-    batches.load_state_dict({"epoch": 3, "start": 2})
+    batches.load_state_dict(batches.state_dict() | {"epoch": 3, "start": 2})
     batches.set_epoch(4)
     assert list(batches) == list(train(10, 4, 4))
+
+
+@pytest.mark.parametrize(
+    "change", [{"size": 11}, {"batch_size": 3}, {"seed": 1}, {"window": 2}, {"shuffle": False}]
+)
+def test_a_place_in_another_order_is_refused_in_the_middle_of_an_epoch_only(change):
+    options = {"size": 10, "batch_size": 4}
+    state = train(**options).state_dict()
+    other = train(**{**options, **change})
+    (name,) = change
+    with pytest.raises(DataError, match=f"after batch 2 of epoch 3.*{name} "):
+        other.load_state_dict(state | {"epoch": 3, "start": 2})
+    other.load_state_dict(state | {"epoch": 3, "start": 3})
+    assert (other.epoch, other.start) == (4, 0)
+    other.load_state_dict(state | {"epoch": 3, "start": 0})
+    assert (other.epoch, other.start) == (3, 0)
 
 
 ROWS = st.lists(st.integers(1, 5), max_size=15).map(

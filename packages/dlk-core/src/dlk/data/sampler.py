@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dlk.errors import DataError
+
 __all__ = ["EvalBatches", "TrainBatches"]
 
 Ints = NDArray[np.int64]
@@ -122,17 +124,32 @@ class TrainBatches:
         share: list[int] = joint[self.rank :: self.world_size].tolist()
         return share
 
-    def state_dict(self) -> dict[str, int]:
-        """Return the place that was loaded or is to start from.
+    def _decides(self) -> dict[str, int]:
+        """Return what the order of an epoch depends on, beside the epoch and the lengths."""
+        names = ("size", "batch_size", "window", "shuffle", "drop_last", "seed", "world_size")
+        return {name: int(getattr(self, name)) for name in names}
 
-        A loader adds what it gave since.
-        """
-        return {"epoch": self.epoch, "start": self.start}
+    def state_dict(self) -> dict[str, Any]:
+        """Return the place to start from, and what it is a place in; a loader counts on from it."""
+        return {"epoch": self.epoch, "start": self.start, "order": self._decides()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a place: an epoch that is through means the start of the next."""
-        self.epoch, self.start = int(state["epoch"]), int(state["start"])
-        if self.start >= len(self):
+        """Go on from a place: an epoch that is through means the start of the next.
+
+        Raises:
+            DataError: the place is in the middle of an epoch whose order was another.
+        """
+        epoch, start = int(state["epoch"]), int(state["start"])
+        then, now = state["order"], self._decides()
+        whole = -(-then["size"] // (then["batch_size"] * then["world_size"]))
+        changed = [f"{name} {then[name]} -> {now[name]}" for name in now if then[name] != now[name]]
+        if changed and 0 < start < whole:
+            raise DataError(
+                f"cannot go on after batch {start} of epoch {epoch}: the order of the training "
+                f"data is another ({', '.join(changed)})"
+            )
+        self.epoch, self.start = epoch, start
+        if start and start >= min(whole, len(self)):
             self.epoch, self.start = self.epoch + 1, 0
 
 

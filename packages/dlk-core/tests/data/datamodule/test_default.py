@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -190,7 +191,7 @@ def test_a_saved_place_goes_on_with_the_next_batch_to_the_bit(opened, done):
     for _ in range(done):
         next(iterator)
     state = loader.state_dict()
-    assert all(type(value) is int for value in state.values())
+    assert json.loads(json.dumps(state)) == state
     resumed = opened().loader("train")
     resumed.load_state_dict(state)
     if done < 6:
@@ -202,7 +203,7 @@ def test_a_saved_place_goes_on_with_the_next_batch_to_the_bit(opened, done):
         resumed.set_epoch(3)
         data.set_epoch(3)
         assert all(map(equal, list(resumed), list(loader)))
-    assert loader.state_dict() == (state if done < 6 else {"epoch": 3, "start": 6})
+    assert loader.state_dict() == (state if done < 6 else state | {"epoch": 3, "start": 6})
 
 
 def test_a_place_counts_the_batches_given_not_those_prepared_ahead(opened):
@@ -210,7 +211,7 @@ def test_a_place_counts_the_batches_given_not_those_prepared_ahead(opened):
     loader = data.loader("train")
     iterator = iter(loader)
     next(iterator)
-    assert loader.state_dict() == {"epoch": 0, "start": 1}
+    assert loader.state_dict()["start"] == 1
     rest = list(iterator)
     assert len(rest) == 5
     assert all(map(equal, rest, list(opened().loader("train"))[1:]))

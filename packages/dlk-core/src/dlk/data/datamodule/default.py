@@ -121,9 +121,9 @@ class DefaultDataModule(DataModule):
 class TrainLoader(DataLoader[dict[str, Tensor]]):
     """A loader that knows its place: saved after any batch, it goes on with the next one.
 
-    The order depends on (seed, epoch) alone, so the place is all there is to save. It counts the
-    batches handed out, not those that workers prepared ahead. A place at the end of an epoch is the
-    start of the next.
+    The order can be made again from seed and epoch, so the place is all there is to save. It counts
+    the batches handed out, not those that workers prepared ahead. A place at the end of an epoch is
+    the start of the next.
     """
 
     def __init__(self, records: Records, batches: TrainBatches, **options: Any) -> None:
@@ -144,10 +144,10 @@ class TrainLoader(DataLoader[dict[str, Tensor]]):
             self._given = None
         self.batches.set_epoch(epoch)
 
-    def state_dict(self) -> dict[str, int]:
-        """Return epoch and batches given, as plain numbers."""
-        given = self.batches.start if self._given is None else self._given
-        return {"epoch": self.batches.epoch, "start": given}
+    def state_dict(self) -> dict[str, Any]:
+        """Return epoch, batches given, and what their order depends on, as plain numbers."""
+        state = self.batches.state_dict()
+        return state if self._given is None else {**state, "start": self._given}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a saved place."""

@@ -69,7 +69,9 @@ class SubprocessorConfig(Base):
 class FastTokenizerConfig(SubprocessorConfig):
     """Texts, or pairs of texts, to ids by a `tokenizers` JSON file."""
 
-    tokenizer_path = AssetField(MISSING, help="tokenizer.json of the `tokenizers` library")
+    tokenizer_path = AssetField(
+        MISSING, bundle=False, help="tokenizer.json of the `tokenizers` library"
+    )
     tokenizer = StrField(
         "tokenizer.json",
         help="name of the copy in the meta folder; its entry gives size and special ids",
