@@ -109,8 +109,13 @@ def atomic_dir(path: str | os.PathLike[str]) -> Iterator[Path]:
     old folder or the new one. Elsewhere there is an instant with neither; the old folder then still
     stands beside it as ``.NAME.*.part``. What killed writers left aside is removed by the next
     successful write of the same path.
+
+    Raises:
+        NotADirectoryError: a file stands at `path`.
     """
     target = _target(path)
+    if target.is_file():
+        raise NotADirectoryError(f"{target} is a file, not a folder")
     aside = _aside(target)
     aside.mkdir()
     try:

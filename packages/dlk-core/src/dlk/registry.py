@@ -386,11 +386,12 @@ class _IncompatibleError(Exception):
 
 
 def _entry_points() -> list[tuple[PluginState, importlib.metadata.EntryPoint]]:
-    """Return the entry points of the group, each distribution once, sorted by name.
+    """Return the entry points of the group, sorted by name.
 
+    Of a distribution that lies in two places, the first on the path counts, as for imports.
     A distribution whose metadata cannot be read is passed over: it may be anything on the machine.
     """
-    found: dict[tuple[str, str], tuple[PluginState, importlib.metadata.EntryPoint]] = {}
+    found: dict[str, list[tuple[PluginState, importlib.metadata.EntryPoint]]] = {}
     for distribution in importlib.metadata.distributions():
         try:
             points = distribution.entry_points.select(group=_GROUP)
@@ -399,9 +400,10 @@ def _entry_points() -> list[tuple[PluginState, importlib.metadata.EntryPoint]]:
             name, version = str(distribution.name or ""), str(distribution.version or "")
         except Exception:  # noqa: BLE001, S112  # damaged metadata raises many kinds
             continue
-        for point in points:
-            found.setdefault((point.name, name), (PluginState(point.name, name, version), point))
-    return [found[key] for key in sorted(found)]
+        states = [(PluginState(point.name, name, version), point) for point in points]
+        found.setdefault(re.sub(r"[-_.]+", "-", name).lower(), states)
+    everything = [pair for states in found.values() for pair in states]
+    return sorted(everything, key=lambda pair: (pair[0].name, pair[0].distribution))
 
 
 def _table_of(module: Any) -> list[Component]:
