@@ -174,6 +174,12 @@ def make_toy(folder: Path) -> Toy:
 
 
 @pytest.fixture(scope="session")
+def parts() -> Path:
+    """The folder with the components of the tiny task's project."""
+    return PARTS
+
+
+@pytest.fixture(scope="session")
 def _processed(tmp_path_factory: pytest.TempPathFactory) -> Toy:
     toy = make_toy(tmp_path_factory.mktemp("processed") / "toy")
     toy.process()

@@ -119,6 +119,8 @@ def _columns(rows: Any) -> dict[str, list[Any]]:
     from dlk.data.inputs import open_input
 
     source = open_input(rows, name="the request")
+    if len(rows) and not source.column_names:
+        raise DataError("the request holds rows without any column")
     return next(source.chunks(len(rows)), {}) if len(rows) else {}
 
 
