@@ -463,7 +463,7 @@ class InnerConfig(Base):
 class OuterConfig(Base):
     """Holds parts."""
 
-    children = {"part": many(), "core": one(optional=True)}  # noqa: RUF012
+    children = {"part": many(), "core": one(optional=True)}
 
 
 @cregister("part", "plain")

@@ -38,7 +38,7 @@ class FitConfig(Base):
     seed = IntField(
         value=1, minimum=0, maximum=2**32 - 1, help="seed of python, numpy and torch for each run"
     )
-    children = {  # noqa: RUF012 - a declaration, as the fields are
+    children = {
         "trainer": one(default="lightning"),
         "datamodule": one(default="default"),
         "imodel": one(default="default"),

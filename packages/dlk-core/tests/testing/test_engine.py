@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch.callbacks import Callback
 
 from dlk.config import Base, IntField, cregister
 from dlk.registry import register
 from dlk.testing import CallbackConformance, IModelConformance, TrainerConformance
-from lightning.pytorch.callbacks import Callback
 
 
 class TestCheckpoint(CallbackConformance):

@@ -14,7 +14,7 @@ __all__ = ["DefaultIModelConfig"]
 class DefaultIModelConfig(Base):
     """Model, loss, postprocessor, optimizer and scheduler, each by its own component."""
 
-    children = {  # noqa: RUF012  # a class attribute of a config is its declaration
+    children = {  # a class attribute of a config is its declaration
         "model": one(default="basic"),
         "loss": one(),
         "postprocessor": one(default="identity"),

@@ -94,7 +94,7 @@ class LightningTrainerConfig(Base):
         value=0, minimum=0, help="epochs between fresh loaders; 0: never"
     )
     extra = DictField({}, help="further options of lightning.Trainer, by its names")
-    children = {"callback": many()}  # noqa: RUF012 - a declaration, as the fields are
+    children = {"callback": many()}
 
     def rules(self) -> Iterable[tuple[str, str]]:
         """Batch limits are integers or shares; a boolean is neither."""

@@ -39,7 +39,7 @@ class LengthConfig(SubprocessorConfig):
 class Length(Subprocessor):
     """Counts the chunks it saw, to show which passes were made."""
 
-    calls: list[tuple[str, int]] = []  # noqa: RUF012 - cleared by each test
+    calls: list[tuple[str, int]] = []
 
     def transform(self, columns, ctx):
         texts = columns[self.input_map["text"]]

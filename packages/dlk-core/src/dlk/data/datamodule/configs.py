@@ -36,7 +36,7 @@ class DefaultDataModuleConfig(Base):
         help="whether batches lie in page-locked memory; null: where there is a GPU",
     )
 
-    children = {"dataset": one(default="default"), "data_collate": one(default="default")}  # noqa: RUF012 - a declaration, as the fields are
+    children = {"dataset": one(default="default"), "data_collate": one(default="default")}
 
     def signature(self) -> Signature:
         """Reads the dataset's columns; writes them, the masks and `_index`."""

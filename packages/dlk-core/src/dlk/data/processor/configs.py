@@ -41,7 +41,7 @@ class DefaultProcessorConfig(Base):
     chunk_size = IntField(4096, minimum=1, help="rows that are processed and written at once")
     seed = IntField(0, minimum=0, help="seed of steps that draw random numbers")
 
-    children = {"subprocessor": many()}  # noqa: RUF012 - a declaration, as the fields are
+    children = {"subprocessor": many()}
 
     def order(self) -> tuple[str, ...]:
         """Return the steps' names in the order in which they run."""

@@ -136,7 +136,7 @@ class IdentityLossConfig(LossConfig):
 class MultiLossConfig(LossConfig):
     """Several losses at once."""
 
-    children = {"loss": many(minimum=1)}  # noqa: RUF012  # a declaration, never changed
+    children = {"loss": many(minimum=1)}  # a declaration, never changed
 
     loss_collect = StrField(value="sum", options=["sum"], help="how the losses become one")
 

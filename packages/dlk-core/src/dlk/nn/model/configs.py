@@ -9,7 +9,7 @@ from dlk.config import Base, Signature, child, cregister, one
 class BasicModelConfig(Base):
     """Embedding, encoder and decoder, one after the other."""
 
-    children = {  # noqa: RUF012  # a class attribute of a config is its declaration
+    children = {  # a class attribute of a config is its declaration
         "embedding": one(),
         "encoder": one(default="identity"),
         "decoder": one(default="identity"),
