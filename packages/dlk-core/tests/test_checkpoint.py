@@ -27,7 +27,7 @@ def test_a_bundles_weights_are_read_too(trained):
 
 
 def test_a_file_that_is_missing_is_named(tmp_path):
-    with pytest.raises(RunError, match="there is no checkpoint .*x.ckpt"):
+    with pytest.raises(RunError, match=r"there is no checkpoint .*x\.ckpt"):
         read_weights(str(tmp_path / "x.ckpt"))
     with pytest.raises(BundleError, match="there are no weights"):
         read_weights(str(tmp_path / "x.safetensors"))
@@ -48,7 +48,7 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path):
             return (tmp_path.joinpath("exploded").mkdir, ())
 
     torch.save({"state_dict": {}, "more": Bomb()}, tmp_path / "x.ckpt")
-    with pytest.raises(RunError, match="cannot be read|be read safely"):
+    with pytest.raises(RunError, match="no checkpoint that can be read safely"):
         read_weights(str(tmp_path / "x.ckpt"))
     (tmp_path / "y.ckpt").write_bytes(pickle.dumps({"state_dict": {}}))
     with pytest.raises(RunError):

@@ -66,9 +66,9 @@ def test_evaluation_predict_and_server_see_the_same_bits(toy, spied, is_cut):
     served = list(spied)
     for other in (evaluated, predicted, served):
         assert [call[1] for call in other] == [call[1] for call in trained]
-        for (logits, _, answers), (expected, _, given) in zip(other, trained, strict=True):
+        for (logits, _, answers), (expected, _, first) in zip(other, trained, strict=True):
             assert torch.equal(logits, expected)
-            assert answers == given
+            assert answers == first
 
 
 def test_the_windows_of_a_row_make_one_prediction(toy):

@@ -74,16 +74,14 @@ def test_nothing_inside_points_outside(trained):
 
 
 def test_only_what_predicts_is_needed(trained):
-    needs = {
-        (need["type"], need["name"]): need for need in Bundle(trained.bundle).manifest["needs"]
-    }
+    listed = Bundle(trained.bundle).manifest["needs"]
+    needs = {(need["type"], need["name"]): need for need in listed}
     assert ("embedding", "random") in needs
     assert needs["decoder", "linear"]["distribution"] == "dlk-core"
     assert needs["postprocessor", "toy_labels"]["distribution"] == "local"
     assert needs["postprocessor", "toy_labels"]["file"] == "toy_labels.py"
-    assert not {"loss", "optimizer", "scheduler", "trainer", "callback"} & {
-        type for type, _ in needs
-    }
+    kinds = {kind for kind, _ in needs}
+    assert not {"loss", "optimizer", "scheduler", "trainer", "callback"} & kinds
 
 
 def test_a_components_alias_is_still_its_distributions(toy):

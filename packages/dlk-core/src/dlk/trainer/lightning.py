@@ -95,23 +95,23 @@ class LightningTrainer:
 
     @staticmethod
     def _options(config: LightningTrainerConfig) -> dict[str, Any]:
+        """Return Lightning's options by their names, those of `extra` included."""
+        fields = fields_of(type(config))
         ours = {"extra", "enable_progress_bar", "enable_model_summary"}
-        options = {
-            name: thaw(getattr(config, name))
-            for name in fields_of(type(config))
-            if name not in ours
-        }
-        known = set(inspect.signature(pl.Trainer.__init__).parameters) - {"self"} - _OWN
+        options = {name: thaw(getattr(config, name)) for name in fields if name not in ours}
+        known = set(inspect.signature(pl.Trainer.__init__).parameters) - {"self"}
         problems = []
         for name, value in config.extra.items():
-            if name not in known or name in options:
-                reason = (
-                    "is an option of its own here"
-                    if name in options
-                    else "is no option of lightning.Trainer"
-                )
-                hint = "" if name in options else f" {did_you_mean(name, known - options.keys())}"
-                problems.append(Problem(f"{node_of(config).path}.extra.{name}", f"{reason}.{hint}"))
+            reason = ""
+            if name in fields:
+                reason = "is an option of its own: write it beside extra"
+            elif name in _OWN:
+                reason = "is set by dlk"
+            elif name not in known:
+                hint = did_you_mean(name, known - set(fields) - _OWN)
+                reason = f"is no option of lightning.Trainer. {hint}".rstrip()
+            if reason:
+                problems.append(Problem(f"{node_of(config).path}.extra.{name}", reason))
             options[name] = thaw(value)
         if problems:
             raise ConfigError(problems)
