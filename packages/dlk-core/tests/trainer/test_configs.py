@@ -30,7 +30,7 @@ def test_batches_and_shares_are_told_apart(name):
     for value in (True, -1, -0.5, "3"):
         with pytest.raises(ConfigError, match=f"{name}.*expected an integer"):
             trainer(**{name: value})
-    with pytest.raises(ConfigError, match="a float is a share.*write 20 for batches"):
+    with pytest.raises(ConfigError, match=r"a float is a share.*write 20 for batches"):
         trainer(**{name: 20.0})
 
 
