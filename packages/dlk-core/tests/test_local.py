@@ -168,6 +168,24 @@ def test_nothing_is_imported_until_it_is_asked_for(home: Home) -> None:
     assert f"{what} cannot be imported: RuntimeError: imported" in out[2]
 
 
+def test_a_config_of_a_local_component_goes_to_another_process(home: Home, tmp_path: Path) -> None:
+    home.write("src/one.py", PART.format(name="one"))
+    home.run(
+        """
+        import pickle
+        with open("c.pkl", "wb") as handle:
+            pickle.dump(make("gadget", "one", size=4), handle)
+        """
+    )
+    (tmp_path / "elsewhere").mkdir()
+    code = f"""
+        import pickle
+        with open({str(home.folder / "c.pkl")!r}, "rb") as handle:
+            out.append(register.build(pickle.load(handle)).size)
+        """
+    assert Home(tmp_path / "elsewhere").run(code) == [4]
+
+
 def test_a_file_that_is_no_python_is_told_and_leaves_the_others_working(home: Home) -> None:
     home.write("src/bad.py", "x = 1\ndef broken(:\n")
     (home.folder / "src" / "latin.py").write_bytes(b"x = '\xff'")

@@ -230,7 +230,10 @@ def test_a_plugins_module_may_ask_the_registry(machine: Machine) -> None:
         rows=row("thing", "one")
     )
     machine.plugin("asking", source)
-    assert machine.run(STATES) == [["asking", "1.0", "loaded", "", 1]]
+    names = "out.append(register.names('postprocessor'))"
+    state, postprocessors = machine.run(STATES + names)
+    assert state == ["asking", "1.0", "loaded", "", 1]
+    assert "identity" in postprocessors
 
 
 @pytest.mark.parametrize(

@@ -116,6 +116,11 @@ class Registry:
                 for component in found.components:
                     self._claim(Entry(component, "local"))
 
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The files and folders of project-local components that were added."""
+        return tuple(sorted(self._sources))
+
     # Looking up ---------------------------------------------------------------------------------
 
     def get(self, type_name: str, name: str) -> type[Any]:

@@ -160,6 +160,7 @@ HOSTILE = [
     "[list(range(99999)) for a in range(99999)]",
     "[sorted(list(range(50000)), reverse=True) for a in range(9999)]",
     "sum([[0]] * 50000, [])",
+    "[0 for b in [list(range(50000))] for a in range(50000) if -1 in b]",
     "int('9' * 10**6)",
     "int('z' * 99999, 36)",
     "int('f' * 99999, 16)",

@@ -163,7 +163,7 @@ def test_all_expressions_that_fail_are_named_at_once(refuse: Refuse) -> None:
     failing = {
         "floors": "@lambda _: 1 / 0",
         "street": "@lambda _: [][1]",
-        "tags": {"a": "@$.floors @lambda x: x"},
+        "tags": {"a": "@$.floors @lambda x: x + 1"},
     }
     assert [p.split(": ")[0].split()[1] for p in refuse({"@house": failing})] == [
         "floors",

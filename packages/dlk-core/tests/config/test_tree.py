@@ -273,6 +273,8 @@ BASE: Values = {"@room@kitchen": {"sizes": [1, [2, 3]], "notes": {"a": 1}}, "@do
         ("room.notes.a=2", ["@room@kitchen", "notes"], {"a": 2}),
         ("room.notes.b=2", ["@room@kitchen", "notes"], {"a": 1, "b": 2}),
         ("room.oven.watts=10", ["@room@kitchen", "oven"], {"watts": 10, "fan": True}),
+        ('room.oven={"watts": 10}', ["@room@kitchen", "oven"], {"watts": 10, "fan": True}),
+        ('room.input_map={"in": "x"}', ["@room@kitchen", "input_map"], {"in": "x", "out": "out"}),
         ("room.input_map.in=x", ["@room@kitchen", "input_map"], {"in": "x", "out": "out"}),
         ("#front.width=2", ["@door@wood#front", "width"], 2),
         ("door.width=2", ["@door@wood#front", "width"], 2),
@@ -336,6 +338,12 @@ def test_a_mapping_sets_values_as_they_are(house: House) -> None:
 def test_a_wrong_override_names_the_nearest(refuse: Refuse, override: str, message: str) -> None:
     content = {**BASE, "@door@wood#back": {}}
     assert message in refuse({"@house": content}, overrides=[override])[0]
+
+
+def test_nothing_is_left_of_where_an_overridden_value_stood(refuse: Refuse) -> None:
+    content = {"@room@kitchen": {"oven": {"watts": 5}}}
+    (problem,) = refuse({"@house": content}, overrides=['room.oven={"watts": "x"}'])
+    assert problem.startswith('<--set> room.oven.watts: expected an integer >= 1, got "x"')
 
 
 @pytest.mark.parametrize("override", ["floors", "=3", 'room.notes={"a": 1', "room.sizes=[1,"])

@@ -18,6 +18,7 @@ from dlk.config._intc import IntcBase, ModuleField, fields_of
 from dlk.config.keys import parse_key
 from dlk.config.tree import Path, Tree
 from dlk.errors import ConfigError, Problem
+from dlk.registry import register
 
 __all__ = ["Node", "assets", "child", "children", "freeze", "ident", "node_of", "to_dict"]
 
@@ -120,7 +121,7 @@ def _frozen_class(config_class: Any) -> Any:
         node = self.__dict__.get("_dlk_node")
         if node is None:  # the object of a NestField
             return dict, (thaw(attrs.asdict(self)),)
-        return _restored, (node.key, thaw(node.values))
+        return _restored, (node.key, thaw(node.values), register.sources)
 
     members = {
         "__setattr__": refuse,
@@ -142,10 +143,11 @@ def _comparable(config: Any) -> Any:
     return attrs.asdict(config) if node is None else (node.key, node.values)
 
 
-def _restored(key: str, values: dict[str, Any]) -> IntcBase:
+def _restored(key: str, values: dict[str, Any], sources: tuple[str, ...]) -> IntcBase:
     """Build a config object again, as pickle asks for; its config path starts at itself."""
     from dlk.config.reading import from_resolved
 
+    register.add_local(sources)
     return from_resolved({key: values}, folder="")[key]
 
 
@@ -175,8 +177,6 @@ def freeze(tree: Tree, path: Path, problems: list[Problem]) -> Any:
         path: of the component.
         problems: gets what the rules of config classes and the validators of fields refuse.
     """
-    from dlk.registry import register
-
     values = tree.values(path)
     key = str(path[-1])
     parsed = parse_key(key)

@@ -162,7 +162,13 @@ class Tree:
         holder, last = self.values(where[:-1]), where[-1]
         if is_module(last):
             return self._replace(where, value, origin)
-        holder[last] = copy.deepcopy(value)
+        value = copy.deepcopy(value)
+        if isinstance(value, dict) and _is_component(where[:-1]):
+            own = parse_key(str(where[-2]))
+            fields = fields_of(_registry().config(own.type, holder.get("_name", "")))
+            if fields.get(str(last), {}).get("type_name") in _MERGING:
+                value = {**default_of(fields[str(last)]), **value}
+        holder[last] = value
         self._forget(where)
         self.origins[where] = origin
         return where
