@@ -23,5 +23,5 @@ def _failures(conformance: type[Conformance]) -> dict[str, str]:
 
 @pytest.fixture
 def failures() -> Callable[[type[Conformance]], dict[str, str]]:
-    """Return a function that runs all checks of a class and gives the messages of those that fail."""
+    """Return a function that runs all checks of a class and gives the failures' messages."""
     return _failures
