@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from dlk.config import make
+from dlk.config import child, make
+from dlk.context import Setup
 from dlk.errors import ConfigError, DlkError, RunError
 from dlk.fit import load_fit, load_meta
+from dlk.registry import register
 
 NO_CHECKPOINT = {"@trainer@lightning/@callback@checkpoint": None}
 
@@ -271,3 +274,21 @@ def test_an_imodel_names_what_it_measures(toy):
 
     imodel = child(load_fit(toy.fit_config).one().root("fit"), "imodel")
     assert imodel.signature().metrics == ("loss", "acc")
+
+
+@pytest.mark.parametrize(
+    ("precision", "clip", "fuses"),
+    [("16-mixed", 1.0, None), ("16-mixed", None, True), ("bf16-mixed", 1.0, True)],
+)
+def test_fp16_gradients_that_are_clipped_are_not_stepped_fused(toy, precision, clip, fuses):
+    fit = load_fit(toy.fit_config).one().root("fit")
+    setup = Setup(meta=load_meta(fit.processed_data_dir))
+    imodel = register.build(child(fit, "imodel"), setup)
+    imodel.trainer = SimpleNamespace(
+        precision=precision,
+        gradient_clip_val=clip,
+        estimated_stepping_batches=10,
+        num_training_batches=5,
+        accumulate_grad_batches=1,
+    )
+    assert imodel.configure_optimizers()["optimizer"].defaults["fused"] is fuses

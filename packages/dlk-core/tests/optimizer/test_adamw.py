@@ -48,6 +48,9 @@ def test_steps_are_those_of_the_paper(fused):
 def test_it_is_fused_where_it_can_be_and_not_where_it_is_told_not_to():
     fused = register.build(make("optimizer", "adamw"))
     assert fused.build(nn.Linear(2, 2)).defaults["fused"] is True
+    fused.may_fuse = False
+    assert fused.build(nn.Linear(2, 2)).defaults["fused"] is None
+    fused.may_fuse = True
     on_meta = fused.build(nn.Linear(2, 2, device="meta"))
     assert on_meta.defaults["fused"] is None
     plain = register.build(make("optimizer", "adamw", {"fused": False}))

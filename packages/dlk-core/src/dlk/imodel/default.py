@@ -232,6 +232,9 @@ class DefaultIModel(IModel):
         Raises:
             RunError: nothing says when training ends.
         """
+        # A fused step unscales fp16 gradients by itself, so Lightning refuses to clip before it.
+        fp16 = str(self.trainer.precision) == "16-mixed"
+        self._optimizer.may_fuse = not (fp16 and self.trainer.gradient_clip_val)
         optimizer = self._optimizer.build(self.model)
         planned = self.trainer.estimated_stepping_batches
         if not math.isfinite(planned):

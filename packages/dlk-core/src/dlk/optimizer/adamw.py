@@ -35,4 +35,5 @@ class AdamWOptimizer(Optimizer):
 
     def make(self, groups: list[dict[str, Any]]) -> AdamW:
         # None leaves the choice between plain and foreach to torch.
-        return AdamW(groups, fused=True if self.config.fused and fusable(groups) else None)
+        fuses = self.config.fused and self.may_fuse and fusable(groups)
+        return AdamW(groups, fused=True if fuses else None)

@@ -32,6 +32,8 @@ class Optimizer(ABC):
 
     Attributes:
         groups: after `build`, one dict per group: name, params (tensors) and numel (numbers).
+        may_fuse: false where a fused step would clash with how gradients are handled: one that
+            unscales fp16 gradients by itself leaves nothing to clip.
     """
 
     def __init__(self, config: OptimizerConfig) -> None:
@@ -39,6 +41,7 @@ class Optimizer(ABC):
         self.special: Mapping[str, Any] = config.optimizer_special_groups
         self.decay_all = config.decay_all
         self.groups: list[dict[str, Any]] = []
+        self.may_fuse = True
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:

@@ -59,8 +59,8 @@ class AdamWOptimizerConfig(OptimizerConfig):
     weight_decay = FloatField(value=0.01, minimum=0.0, help="share of weights taken off, times lr")
     fused = BoolField(
         value=True,
-        help="one kernel for all parameters where devices and dtypes have one; set it to false for "
-        "precision 16-mixed with gradient clipping",
+        help="one kernel for all parameters where devices and dtypes have one, and precision "
+        "16-mixed does not clip gradients",
     )
 
     def rules(self) -> Iterable[tuple[str, str]]:
@@ -81,8 +81,8 @@ class SGDOptimizerConfig(OptimizerConfig):
     weight_decay = FloatField(value=0.0, minimum=0.0, help="share of weights added to the gradient")
     fused = BoolField(
         value=True,
-        help="one kernel for all parameters where devices and dtypes have one; set it to false for "
-        "precision 16-mixed with gradient clipping",
+        help="one kernel for all parameters where devices and dtypes have one, and precision "
+        "16-mixed does not clip gradients",
     )
 
     def rules(self) -> Iterable[tuple[str, str]]:

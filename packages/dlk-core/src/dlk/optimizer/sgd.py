@@ -36,4 +36,5 @@ class SGDOptimizer(Optimizer):
 
     def make(self, groups: list[dict[str, Any]]) -> SGD:
         # None leaves the choice between plain and foreach to torch.
-        return SGD(groups, fused=True if self.config.fused and fusable(groups) else None)
+        fuses = self.config.fused and self.may_fuse and fusable(groups)
+        return SGD(groups, fused=True if fuses else None)
