@@ -411,13 +411,16 @@ def _is_same(run: _Run) -> bool:
 
 
 def _finished(run: _Run) -> RunResult | None:
-    """Return the result of a run that was done with the same config, None where there is none."""
+    """Return the result of a run that an earlier call ended well, None where it did not.
+
+    That its config was this one is known: another's folder was refused.
+    """
     try:
         with open(os.path.join(run.dir, "result.json"), encoding="utf-8") as handle:
             result = RunResult(**json.load(handle))
     except (OSError, ValueError, TypeError):
         return None
-    if result.state != "done" or not _is_same(run):
+    if result.state != "done":
         return None
     result.skipped = True
     return result

@@ -196,6 +196,16 @@ def test_validation_can_be_limited_and_switched_off(toy):
     assert not [line for line in toy.metrics() if "val_acc" in line]
 
 
+def test_a_test_that_is_switched_off_does_not_stand_in_for_another(toy, monkeypatch):
+    from toy_labels import ToyAccuracy
+
+    scores = iter([0.9, 0.1])
+    monkeypatch.setattr(ToyAccuracy, "compute", lambda self: {"acc": next(scores)})
+    done = toy.train("trainer.limit_test_batches=0", "trainer.num_sanity_val_steps=0")
+    assert done.weights.startswith("best val_acc: step 12")
+    assert done.metrics["val_acc"] == 0.9
+
+
 def test_batches_of_training_can_be_limited(toy):
     toy.edit({"@trainer@lightning/@callback@checkpoint": None})
     assert toy.train("trainer.limit_train_batches=5").weights == "last: step 10"
