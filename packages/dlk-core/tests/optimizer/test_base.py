@@ -157,7 +157,9 @@ def test_a_model_without_anything_to_train_is_refused():
 
 
 def test_a_setting_that_the_optimizer_does_not_know_is_refused():
-    with pytest.raises(ConfigError, match=r'group "x" sets "learning_rate"\..*Known: betas.*lr'):
+    with pytest.raises(
+        ConfigError, match=r'group "x", learning_rate: there is no.*Known: betas.*lr'
+    ):
         adamw({"order": ["x"], "x": group("head", learning_rate=1.0)}).build(Model())
 
 
@@ -188,3 +190,29 @@ def test_checking_a_config_needs_no_torch():
         "assert 'torch' not in sys.modules and 'numpy' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "message"),
+    [
+        ("lr", "fast", r"group \"own\", lr: expected a number >= 0.0, got \"fast\""),
+        ("lr", -1, r"group \"own\", lr: expected a number >= 0.0, got -1"),
+        ("weight_decay", True, r"group \"own\", weight_decay: expected a number >= 0.0, got true"),
+        (
+            "betas",
+            [0.9, 3],
+            r"group \"own\", betas: expected two numbers in \[0, 1\), got \[0.9, 3",
+        ),
+        ("betas", 0.9, r"group \"own\", betas: expected a list, got 0.9"),
+        ("lrr", 1, r"group \"own\", lrr: there is no such setting. Did you mean \"lr\"\?"),
+    ],
+)
+def test_a_group_s_settings_are_checked_as_the_optimizer_s_own(setting, value, message):
+    with pytest.raises(ConfigError, match=message):
+        adamw({"order": ["own"], "own": group("head", **{setting: value})})
+
+
+@pytest.mark.parametrize("name", ["adamw", "sgd"])
+def test_what_a_group_may_set_is_what_the_optimizer_sets(name):
+    config = make("optimizer", name)
+    assert set(config.settable) == set(register.build(config).settings())

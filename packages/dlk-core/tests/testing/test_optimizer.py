@@ -131,3 +131,14 @@ def test_a_fault_is_found_by_its_check(fault, expected, message, failures):
     found = failures(checks(fault.__name__, fault))
     assert expected <= set(found)
     assert any(re.search(message, found[name]) for name in expected)
+
+
+class KeepsItsConfigInTheGroups:
+    def make(self, groups):
+        return SGD([{**group, "own": self.config.optimizer_special_groups} for group in groups])
+
+
+def test_a_state_that_only_pickle_reads_is_refused():
+    made = checks("keeps_its_config", KeepsItsConfigInTheGroups)()
+    with pytest.raises(AssertionError, match="cannot be read with weights_only=True"):
+        made.test_its_state_is_plain()

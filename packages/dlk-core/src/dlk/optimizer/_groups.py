@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from dlk.errors import did_you_mean
 
+Check = Callable[[str, object], Iterator[str]]
 
-def mistakes(groups: Mapping[str, Any], *, rest: str) -> Iterator[str]:
+
+def mistakes(groups: Mapping[str, Any], *, rest: str, check: Check) -> Iterator[str]:
     """Yield what is wrong with `optimizer_special_groups`, without knowing the model.
 
     Args:
         groups: the field as given.
         rest: name of the group of all other parameters.
+        check: yields what is wrong with one setting, by its name and value.
     """
     if not groups:
         return
@@ -31,15 +34,19 @@ def mistakes(groups: Mapping[str, Any], *, rest: str) -> Iterator[str]:
             yield f'order must name the group "{name}" once, it does {order.count(name)} times.'
         if name == rest:
             yield f'"{name}" is the group of all other parameters (field name): take another name.'
-        yield from _group_mistakes(name, groups[name])
+        yield from _group_mistakes(name, groups[name], check)
 
 
-def _group_mistakes(name: str, group: Any) -> Iterator[str]:
+def _group_mistakes(name: str, group: Any, check: Check) -> Iterator[str]:
     if not isinstance(group, Mapping) or set(group) != {"config", "pattern"}:
         yield f'group "{name}": expected {{config: {{…}}, pattern: […]}}, got {group!r}.'
         return
     if not isinstance(group["config"], Mapping):
         yield f'group "{name}": expected config to be an object, got {group["config"]!r}.'
+    else:
+        for setting, value in group["config"].items():
+            for message in check(setting, value):
+                yield f'group "{name}", {setting}: {message}'
     if not as_patterns(group["pattern"]):
         yield f'group "{name}": expected a regular expression or a list of them as pattern.'
     for pattern in as_patterns(group["pattern"]):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
+from dlk.config import thaw
 from dlk.errors import ConfigError, DlkError, did_you_mean, nearest
 from dlk.optimizer._groups import as_patterns
 
@@ -38,7 +39,8 @@ class Optimizer(ABC):
 
     def __init__(self, config: OptimizerConfig) -> None:
         self.rest = config.name
-        self.special: Mapping[str, Any] = config.optimizer_special_groups
+        # Plain lists and dicts: torch's optimizer puts a group's settings into its state.
+        self.special: Mapping[str, Any] = thaw(config.optimizer_special_groups)
         self.decay_all = config.decay_all
         self.groups: list[dict[str, Any]] = []
         self.may_fuse = True

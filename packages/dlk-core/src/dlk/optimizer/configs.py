@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, ClassVar
 
 from dlk.config import (
     Base,
@@ -19,7 +19,13 @@ from dlk.config import (
 
 @cregister()
 class OptimizerConfig(Base):
-    """What all optimizers share: groups of parameters that go their own way."""
+    """What all optimizers share: groups of parameters that go their own way.
+
+    Attributes:
+        settable: what a special group may set; empty: the optimizer tells when it is built.
+    """
+
+    settable: ClassVar[tuple[str, ...]] = ()
 
     name = StrField(
         value="default", help="name of the group of all parameters that no pattern takes"
@@ -43,13 +49,29 @@ class OptimizerConfig(Base):
     def rules(self) -> Iterable[tuple[str, str]]:
         from dlk.optimizer._groups import mistakes
 
-        for message in mistakes(self.optimizer_special_groups, rest=self.name):
+        for message in mistakes(
+            self.optimizer_special_groups, rest=self.name, check=self.setting_mistakes
+        ):
             yield "optimizer_special_groups", message
+
+    def setting_mistakes(self, name: str, value: object) -> Iterator[str]:
+        """Yield what is wrong with a special group's own value of a setting."""
+        from dlk.config._intc import fields_of
+        from dlk.config.check import check_value
+        from dlk.errors import did_you_mean
+
+        fields = fields_of(type(self))
+        if self.settable and name not in self.settable:
+            yield f"there is no such setting. {did_you_mean(name, self.settable)}"
+        elif name in fields:
+            yield from (message for _, message in check_value(fields[name], value))
 
 
 @cregister("optimizer", "adamw")
 class AdamWOptimizerConfig(OptimizerConfig):
     """Adam with weight decay apart from the gradient."""
+
+    settable = ("lr", "betas", "eps", "weight_decay")
 
     lr = FloatField(value=1e-3, minimum=0.0, help="learning rate, before the scheduler's factor")
     betas: list[Any] = ListField(
@@ -65,14 +87,20 @@ class AdamWOptimizerConfig(OptimizerConfig):
 
     def rules(self) -> Iterable[tuple[str, str]]:
         yield from OptimizerConfig.rules(self)
-        fits = [isinstance(beta, (int, float)) and 0 <= beta < 1 for beta in self.betas]
-        if fits != [True, True]:
-            yield "betas", f"expected two numbers in [0, 1), got {self.betas}."
+        yield from (("betas", message) for message in _beta_mistakes(self.betas))
+
+    def setting_mistakes(self, name: str, value: object) -> Iterator[str]:
+        found = list(OptimizerConfig.setting_mistakes(self, name, value))
+        yield from found
+        if name == "betas" and not found:
+            yield from _beta_mistakes(value)
 
 
 @cregister("optimizer", "sgd")
 class SGDOptimizerConfig(OptimizerConfig):
     """Stochastic gradient descent, with momentum."""
+
+    settable = ("lr", "momentum", "dampening", "nesterov", "weight_decay")
 
     lr = FloatField(value=1e-3, minimum=0.0, help="learning rate, before the scheduler's factor")
     momentum = FloatField(value=0.9, minimum=0.0, help="share of the last step that is kept")
@@ -89,3 +117,9 @@ class SGDOptimizerConfig(OptimizerConfig):
         yield from OptimizerConfig.rules(self)
         if self.nesterov and (self.momentum == 0 or self.dampening != 0):
             yield "nesterov", "needs a momentum above 0 and a dampening of 0."
+
+
+def _beta_mistakes(betas: Any) -> Iterator[str]:
+    numbers = [type(beta) in (int, float) and 0 <= beta < 1 for beta in betas]
+    if numbers != [True, True]:
+        yield f"expected two numbers in [0, 1), got {betas}."

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import copy
+import io
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from dlk.config import node_of, to_dict
 from dlk.testing._common import Conformance, seed_all
 
 
@@ -93,6 +96,27 @@ class OptimizerConformance(Conformance):
             assert torch.equal(parameter, before[name]) == still, (
                 f"{self._name}: with lr 0 for norm.*, {name} should {'stay' if still else 'move'}"
             )
+
+    def test_its_state_is_plain(self) -> None:
+        """Checkpoints are read with `weights_only=True`, the settings of special groups too."""
+        component = self.build()
+        values = to_dict(self.make())[node_of(self.make()).key]
+        own = {name: values[name] for name in component.settings() if name in values}
+        groups = {"order": ["own"], "own": {"config": own, "pattern": [r"norm\."]}}
+        if "optimizer_special_groups" in self.fields:
+            component = self.build(config=self.make(optimizer_special_groups=groups))
+        optimizer, buffer = component.build(self._model()), io.BytesIO()
+        self._train(optimizer, 1)
+        torch.save(optimizer.state_dict(), buffer)
+        buffer.seek(0)
+        try:
+            torch.load(buffer, weights_only=True)
+        except UnpicklingError as error:
+            reason = str(error).strip().splitlines()[-1]
+            raise AssertionError(
+                f"{self._name}: its state cannot be read with weights_only=True: keep numbers, "
+                f"lists, dicts and tensors in the groups, nothing of a config ({reason})"
+            ) from error
 
     def test_same_seed_gives_the_same_result(self) -> None:
         """Two runs end at the same bits."""
