@@ -276,6 +276,14 @@ def test_an_imodel_names_what_it_measures(toy):
     assert imodel.signature().metrics == ("loss", "acc")
 
 
+def planned(**changes):
+    """What optimizers ask of a trainer, for ten steps in two epochs."""
+    facts = {"precision": "32-true", "gradient_clip_val": None, "estimated_stepping_batches": 10}
+    return SimpleNamespace(
+        **{**facts, "num_training_batches": 5, "accumulate_grad_batches": 1, **changes}
+    )
+
+
 @pytest.mark.parametrize(
     ("precision", "clip", "fuses"),
     [("16-mixed", 1.0, None), ("16-mixed", None, True), ("bf16-mixed", 1.0, True)],
@@ -284,11 +292,15 @@ def test_fp16_gradients_that_are_clipped_are_not_stepped_fused(toy, precision, c
     fit = load_fit(toy.fit_config).one().root("fit")
     setup = Setup(meta=load_meta(fit.processed_data_dir))
     imodel = register.build(child(fit, "imodel"), setup)
-    imodel.trainer = SimpleNamespace(
-        precision=precision,
-        gradient_clip_val=clip,
-        estimated_stepping_batches=10,
-        num_training_batches=5,
-        accumulate_grad_batches=1,
-    )
+    imodel.trainer = planned(precision=precision, gradient_clip_val=clip)
     assert imodel.configure_optimizers()["optimizer"].defaults["fused"] is fuses
+
+
+def test_weights_of_a_loss_are_trained_beside_the_model(toy):
+    fit = load_fit(toy.fit_config).one().root("fit")
+    imodel = register.build(child(fit, "imodel"), Setup(meta=load_meta(fit.processed_data_dir)))
+    imodel.loss.balance = torch.nn.Parameter(torch.zeros(2))
+    imodel.trainer = planned()
+    optimizer = imodel.configure_optimizers()["optimizer"]
+    optimised = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    assert optimised == {id(p) for p in imodel.parameters()}

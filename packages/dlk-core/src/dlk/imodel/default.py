@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dlk.context import Context, Setup
 from dlk.errors import RunError
@@ -235,7 +235,7 @@ class DefaultIModel(IModel):
         # A fused step unscales fp16 gradients by itself, so Lightning refuses to clip before it.
         fp16 = str(self.trainer.precision) == "16-mixed"
         self._optimizer.may_fuse = not (fp16 and self.trainer.gradient_clip_val)
-        optimizer = self._optimizer.build(self.model)
+        optimizer = self._optimizer.build(self._trained())
         planned = self.trainer.estimated_stepping_batches
         if not math.isfinite(planned):
             raise RunError(
@@ -251,6 +251,12 @@ class DefaultIModel(IModel):
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "interval": self._scheduler.interval},
         }
+
+    def _trained(self) -> nn.Module:
+        """Return what is optimised: the model, and a loss that has weights of its own."""
+        if any(p.requires_grad for p in self.loss.parameters()):
+            return nn.ModuleDict({"model": self.model, "loss": self.loss})
+        return self.model
 
     def _steps_per_epoch(self) -> int:
         """Return the optimizer steps of an epoch: what is left of an accumulation is a step too."""
