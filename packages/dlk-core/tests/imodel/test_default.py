@@ -286,14 +286,28 @@ def planned(**changes):
 
 @pytest.mark.parametrize(
     ("precision", "clip", "fuses"),
-    [("16-mixed", 1.0, None), ("16-mixed", None, True), ("bf16-mixed", 1.0, True)],
+    [
+        ("16-mixed", 1.0, None),
+        ("16-mixed", None, True),
+        ("bf16-mixed", 1.0, None),
+        ("bf16-mixed", None, True),
+        ("bf16-true", 1.0, True),
+    ],
 )
-def test_fp16_gradients_that_are_clipped_are_not_stepped_fused(toy, precision, clip, fuses):
+def test_clipped_gradients_of_mixed_precision_are_not_stepped_fused(toy, precision, clip, fuses):
     fit = load_fit(toy.fit_config).one().root("fit")
     setup = Setup(meta=load_meta(fit.processed_data_dir))
     imodel = register.build(child(fit, "imodel"), setup)
     imodel.trainer = planned(precision=precision, gradient_clip_val=clip)
     assert imodel.configure_optimizers()["optimizer"].defaults["fused"] is fuses
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true"])
+def test_half_precision_trains_with_the_default_clipping(toy, precision):
+    toy.edit({**NO_CHECKPOINT, "@trainer@lightning/max_steps": 2})
+    done = toy.train(f"trainer.precision={precision}")
+    assert (done.state, done.weights) == ("done", "last: step 2")
+    assert math.isfinite(done.metrics["val_loss"])
 
 
 def test_weights_of_a_loss_are_trained_beside_the_model(toy):

@@ -232,9 +232,10 @@ class DefaultIModel(IModel):
         Raises:
             RunError: nothing says when training ends.
         """
-        # A fused step unscales fp16 gradients by itself, so Lightning refuses to clip before it.
-        fp16 = str(self.trainer.precision) == "16-mixed"
-        self._optimizer.may_fuse = not (fp16 and self.trainer.gradient_clip_val)
+        # A fused step unscales gradients by itself, so Lightning refuses to clip before it, in
+        # bf16-mixed too, where nothing is scaled.
+        mixed = str(self.trainer.precision).endswith("-mixed")
+        self._optimizer.may_fuse = not (mixed and self.trainer.gradient_clip_val)
         optimizer = self._optimizer.build(self._trained())
         planned = self.trainer.estimated_stepping_batches
         if not math.isfinite(planned):

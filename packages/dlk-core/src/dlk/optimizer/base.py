@@ -34,7 +34,7 @@ class Optimizer(ABC):
     Attributes:
         groups: after `build`, one dict per group: name, params (tensors) and numel (numbers).
         may_fuse: false where a fused step would clash with how gradients are handled: one that
-            unscales fp16 gradients by itself leaves nothing to clip.
+            unscales gradients of mixed precision by itself leaves nothing to clip.
     """
 
     def __init__(self, config: OptimizerConfig) -> None:

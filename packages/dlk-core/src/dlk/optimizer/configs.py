@@ -81,8 +81,8 @@ class AdamWOptimizerConfig(OptimizerConfig):
     weight_decay = FloatField(value=0.01, minimum=0.0, help="share of weights taken off, times lr")
     fused = BoolField(
         value=True,
-        help="one kernel for all parameters where devices and dtypes have one, and precision "
-        "16-mixed does not clip gradients",
+        help="one kernel for all parameters where devices and dtypes have one, and no gradients of "
+        "mixed precision are clipped",
     )
 
     def rules(self) -> Iterable[tuple[str, str]]:
@@ -109,8 +109,8 @@ class SGDOptimizerConfig(OptimizerConfig):
     weight_decay = FloatField(value=0.0, minimum=0.0, help="share of weights added to the gradient")
     fused = BoolField(
         value=True,
-        help="one kernel for all parameters where devices and dtypes have one, and precision "
-        "16-mixed does not clip gradients",
+        help="one kernel for all parameters where devices and dtypes have one, and no gradients of "
+        "mixed precision are clipped",
     )
 
     def rules(self) -> Iterable[tuple[str, str]]:
