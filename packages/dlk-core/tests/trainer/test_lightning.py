@@ -105,6 +105,40 @@ def test_what_dlk_sets_is_not_overridden(build, name):
         build(extra={name: 1})
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("precision", "nonsense", "Precision 'nonsense' is invalid"),
+        ("accelerator", "nonsense", "accelerator='nonsense'"),
+        ("strategy", "nonsense", "strategy='nonsense'"),
+        ("max_time", "nonsense", "expected a string in the format DD:HH:MM:SS"),
+        ("extra", {"barebones": True}, "barebones=True, enable_checkpointing=True"),
+    ],
+)
+def test_a_value_that_lightning_refuses_is_a_mistake_of_the_config(build, name, value, reason):
+    with pytest.raises(ConfigError) as caught:
+        build(**{name: value}, **{"@callback@checkpoint": {}})
+    (problem,) = caught.value.problems
+    assert problem.path == "trainer"
+    assert reason.lower() in problem.message.lower()
+
+
+def test_an_option_that_does_not_fit_the_data_is_a_mistake_of_the_config(toy):
+    with pytest.raises(ConfigError, match=r"trainer: `val_check_interval` .*less than or equal"):
+        toy.train("trainer.val_check_interval=1000")
+
+
+def test_an_error_of_a_component_stays_what_it_is(toy, monkeypatch):
+    from toy_labels import ToyLabels
+
+    def fail(self, out, rows):
+        raise ValueError("from the component")
+
+    monkeypatch.setattr(ToyLabels, "decode", fail)
+    with pytest.raises(ValueError, match="from the component"):
+        toy.train()
+
+
 def bars(seen):
     return [c for c in seen["callbacks"] if isinstance(c, pl.callbacks.ProgressBar)]
 

@@ -17,6 +17,7 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, ProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 
 from dlk.config import children, node_of, thaw
@@ -57,7 +58,8 @@ class LightningTrainer:
         trainer: Lightning's.
 
     Raises:
-        ConfigError: `extra` names what is no option of Lightning's Trainer.
+        ConfigError: `extra` names what is no option of Lightning's Trainer, or Lightning refuses
+            the value of an option.
     """
 
     def __init__(self, config: LightningTrainerConfig, setup: Setup, run_dir: str) -> None:
@@ -81,7 +83,7 @@ class LightningTrainer:
             from dlk.config import make
 
             callbacks.append(make_progress_bar(make("callback", "progress_bar")))
-        with _quiet():
+        with _quiet(), self._refusals():
             self.trainer = pl.Trainer(
                 **options,
                 callbacks=callbacks,
@@ -154,6 +156,7 @@ class LightningTrainer:
 
         Raises:
             RunError: there was nothing to train on.
+            ConfigError: Lightning refuses an option for this data or model.
             KeyboardInterrupt: training was stopped by Ctrl-C.
         """
         imodel.datamodule = datamodule
@@ -191,7 +194,7 @@ class LightningTrainer:
         in_main = threading.current_thread() is threading.main_thread()
         handler = signal.getsignal(signal.SIGINT) if in_main else None
         try:
-            with _quiet():
+            with _quiet(), self._refusals():
                 yield
         except SystemExit as stop:
             if isinstance(stop.__context__, KeyboardInterrupt):
@@ -200,6 +203,22 @@ class LightningTrainer:
         finally:
             if in_main and handler is not None:
                 signal.signal(signal.SIGINT, handler)
+
+    @contextlib.contextmanager
+    def _refusals(self) -> Iterator[None]:
+        """Give what Lightning itself refuses as a mistake of the trainer's config."""
+        try:
+            yield
+        except Exception as error:
+            trace = error.__traceback__
+            while trace is not None and trace.tb_next is not None:
+                trace = trace.tb_next
+            raiser = trace.tb_frame.f_globals.get("__name__", "") if trace is not None else ""
+            refused = isinstance(error, (ValueError, TypeError, MisconfigurationException))
+            if refused and raiser.partition(".")[0] == "lightning":
+                reason = " ".join(str(error).split())
+                raise ConfigError([Problem(node_of(self.config).path, reason)]) from error
+            raise
 
     def log_hyperparameters(self, values: dict[str, Any], metrics: dict[str, float]) -> None:
         """Write what TensorBoard's HParams page shows: the run's parameters beside its metrics."""
