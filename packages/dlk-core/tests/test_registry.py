@@ -172,7 +172,23 @@ def test_importing_the_registry_and_listing_takes_a_tenth_of_a_second_of_cpu() -
         ),
         ("def broken(:", "failed", "SyntaxError: "),
         ("API = 2", "incompatible", "speaks plugin protocol 2, this dlk speaks 1"),
-        ("", "incompatible", "speaks plugin protocol None, this dlk speaks 1"),
+        ("", "incompatible", "states no version of the plugin protocol: expected API = 1"),
+        ("API = 1", "failed", "TypeError: implements no hook: expected dlk_components(), marked"),
+        (
+            TABLE.format(rows="").replace("@hookimpl", ""),
+            "failed",
+            "TypeError: implements no hook: expected dlk_components(), marked with @hookimpl",
+        ),
+        (
+            TABLE.format(rows="").replace("dlk_components", "dlk_component"),
+            "failed",
+            "TypeError: implements no hook",
+        ),
+        (
+            TABLE.format(rows="Component('thing', 'one', config='one_part.Thing')"),
+            "failed",
+            'ValueError: thing "one": expected config="module:Class", got "one_part.Thing"',
+        ),
         (TABLE.format(rows="1 / 0"), "failed", "ZeroDivisionError: division by zero"),
         (TABLE.format(rows="exit(1)"), "failed", "SystemExit: 1"),
         (
@@ -200,6 +216,30 @@ def test_a_plugin_that_fails_leaves_the_others_working_and_is_told(
     assert good == ["good", "1.0", "loaded", "", 1]
     assert name == "Thing"
     assert "identity" in core
+
+
+def test_asking_for_a_name_tells_of_plugins_that_were_not_read(machine: Machine) -> None:
+    machine.plugin("broken", "raise RuntimeError('boom')")
+    machine.plugin("old", "API = 0")
+    ask = "out.append(why(register.get, 'loss', 'mine'))"
+    (message,) = machine.run(ask)
+    assert 'there is no loss "mine".' in message
+    assert message.endswith(
+        "Plugins that could not be read: broken (RuntimeError: boom); "
+        "old (speaks plugin protocol 0, this dlk speaks 1)."
+    )
+    (message,) = machine.run(ask, DLK_DISABLE_PLUGINS="broken,old")
+    assert message.endswith("Left out by DLK_DISABLE_PLUGINS: broken, old.")
+
+
+def test_a_missing_part_of_a_package_that_is_there_is_not_to_be_installed(
+    machine: Machine,
+) -> None:
+    machine.plugin("wrong", TABLE.format(rows=row("thing", "one", "pack.one_part")))
+    machine.write("pack/__init__.py", "")
+    machine.write("pack/one_part.py", "from pack.helper import nothing")
+    (message,) = machine.run("out.append(why(register.get, 'thing', 'one'))")
+    assert message.endswith("cannot be imported: No module named 'pack.helper'.")
 
 
 def test_a_plugin_that_is_not_there_fails_alone(machine: Machine) -> None:

@@ -22,6 +22,7 @@ table of names; a component's own module is imported when the component is first
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -34,6 +35,9 @@ API = 1
 
 hookspec = pluggy.HookspecMarker("dlk")
 hookimpl = pluggy.HookimplMarker("dlk")
+
+
+_ADDRESS = re.compile(r"\w+(\.\w+)*:\w+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,13 @@ class Component:
     help: str = ""
     aliases: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for place, address in (("config", self.config), ("cls", self.cls)):
+            if not _ADDRESS.fullmatch(address) and (address or place == "config"):
+                raise ValueError(
+                    f'{self.type} "{self.name}": expected {place}="module:Class", got "{address}"'
+                )
 
 
 class Hooks:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.metadata
+import importlib.util
 import os
 import re
 import sys
@@ -26,6 +27,7 @@ __all__ = ["Entry", "PluginState", "Registry", "register"]
 
 C = TypeVar("C", bound=type)
 _GROUP = "dlk"
+_UNREAD = ("failed", "incompatible")
 Key = tuple[str, str]
 
 
@@ -188,9 +190,11 @@ class Registry:
             return claims[0].component.name
         if claims:
             claimants = " and ".join(map(str, claims))
+            way_out = "Uninstall one, or leave it out with DLK_DISABLE_PLUGINS."
+            if any(claim.origin == "local" for claim in claims):
+                way_out = "Rename the project's own."
             raise PluginError(
-                f'{type_name} "{name}" is claimed by {claimants}; neither is used. Uninstall one, '
-                "or leave it out with DLK_DISABLE_PLUGINS."
+                f'{type_name} "{name}" is claimed by {claimants}; neither is used. {way_out}'
             )
         raise PluginError(self._unknown(type_name, name))
 
@@ -346,9 +350,8 @@ class Registry:
             if missing and f"{module_name}.".startswith(f"{missing}."):
                 reason = f"there is no module {missing}; the table of {entry.origin} is wrong"
                 raise PluginError(f"{what}: {reason}") from error
-            hint = ""
-            if missing and missing.partition(".")[0] != "dlk":
-                top = missing.partition(".")[0]
+            hint, top = "", missing.partition(".")[0]
+            if top and not _is_there(top):
                 hint = f" It needs {top}, which is missing: {_how_to_install(top, entry.origin)}"
             raise PluginError(f"{what} cannot be imported: {error}.{hint}") from error
         except DlkError:
@@ -382,8 +385,19 @@ class Registry:
             aliases = [n for (t, n), claims in self._claims.items() if t == type_name and claims]
             known = [*self.names(type_name), *aliases]
             message = f'there is no {type_name} "{name}". {did_you_mean(name, known)}'
-        broken = "; ".join(self._broken.values())
-        return f"{message} Not read, since it is no valid Python: {broken}" if broken else message
+        return " ".join([message, *self._unread()])
+
+    def _unread(self) -> Iterator[str]:
+        """Yield what could not be read, and so may hold a name that is looked for."""
+        plugins = self._plugins or []
+        failed = [f"{p.distribution} ({p.error})" for p in plugins if p.state in _UNREAD]
+        if failed:
+            yield f"Plugins that could not be read: {'; '.join(failed)}."
+        disabled = [p.distribution for p in plugins if p.state == "disabled"]
+        if disabled:
+            yield f"Left out by DLK_DISABLE_PLUGINS: {', '.join(disabled)}."
+        if self._broken:
+            yield f"Not read, since it is no valid Python: {'; '.join(self._broken.values())}"
 
 
 class _IncompatibleError(Exception):
@@ -415,11 +429,15 @@ def _table_of(module: Any) -> list[Component]:
     import pluggy
 
     version = getattr(module, "API", None)
+    if version is None:
+        raise _IncompatibleError(f"states no version of the plugin protocol: expected API = {API}")
     if version != API:
         raise _IncompatibleError(f"speaks plugin protocol {version!r}, this dlk speaks {API}")
     manager = pluggy.PluginManager("dlk")
     manager.add_hookspecs(Hooks)
     manager.register(module)
+    if not any(caller.has_spec() for caller in manager.get_hookcallers(module) or ()):
+        raise TypeError("implements no hook: expected dlk_components(), marked with @hookimpl")
     rows = [row for table in manager.hook.dlk_components() for row in table]
     for row in rows:
         if not isinstance(row, Component):
@@ -432,6 +450,14 @@ def _import_module(name: str) -> ModuleType:
     from dlk._local import PREFIX, import_local
 
     return import_local(name) if name.startswith(PREFIX) else importlib.import_module(name)
+
+
+def _is_there(module: str) -> bool:
+    """Return whether a top-level module can be imported: what is missing is then inside of it."""
+    try:
+        return module in sys.modules or importlib.util.find_spec(module) is not None
+    except ValueError:
+        return True  # a module without a spec, such as __main__
 
 
 def _how_to_install(module: str, distribution: str) -> str:

@@ -40,6 +40,14 @@ def test_a_component_lists_its_options(capsys):
     assert "model outputs that each prediction holds" in text
 
 
+def test_an_option_says_what_it_takes(capsys):
+    assert main(["list", "decoder", "linear"]) == 0
+    text = capsys.readouterr().out
+    assert 'one of null, "first", "mean", "max"' in text
+    assert "an integer >= 1" in text
+    assert "a number from 0.0 to 1.0" in text
+
+
 def test_a_type_without_names_lists_its_options(capsys):
     assert main(["list", "fit", "--json"]) == 0
     assert {"processed_data_dir", "seed"} <= {row["option"] for row in rows(capsys)}
@@ -92,6 +100,19 @@ def test_a_project_s_own_components_are_listed_without_importing_them(project, c
         "from": "local",
         "help": "Embeds as this project does.",
     } in rows(capsys)
+
+
+def test_a_project_s_file_that_cannot_be_read_is_told(project, capsys, monkeypatch):
+    monkeypatch.setattr(register, "_broken", {})
+    (project / ".intc.json").write_text('{"src": ["own"]}')
+    (project / "own").mkdir()
+    (project / "own" / "broken.py").write_text("class (")
+    assert main(["list", "embedding", "--json"]) == 0
+    assert "broken.py could not be read" in capsys.readouterr().err
+    assert main(["plugins", "--json"]) == 0
+    (own,) = (row for row in rows(capsys) if row["distribution"] == "local")
+    assert own["state"] == "failed"
+    assert own["plugin"].endswith("broken.py")
 
 
 def test_a_broken_project_leaves_the_others_listed(project, capsys):

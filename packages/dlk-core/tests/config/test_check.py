@@ -71,6 +71,7 @@ def test_a_value_that_fits_is_taken(field: Any, value: Any) -> None:
         (INT, 3.0, "expected an integer from 0 to 5, got 3.0 (h)"),
         (INT, 3.9, "got 3.9"),
         (INT, "3", 'got "3"'),
+        (INT, "@_G.a", 'got "@_G.a" (h); a reference is written "@lambda @_G.a"'),
         (INT, True, "got true"),
         (INT, None, "got null"),
         (INT, -1, "got -1"),

@@ -14,7 +14,7 @@ from dlk.config.tree import Path, Tree, spec_of
 from dlk.errors import Problem, did_you_mean, nearest
 from dlk.registry import register
 
-__all__ = ["check_tree", "check_value"]
+__all__ = ["check_tree", "check_value", "expected"]
 
 _REFERENCE = re.compile(r"@(?:\$+|~|_G)\.[\w.@#-]+")
 _KINDS: dict[str, str] = {
@@ -124,7 +124,9 @@ def check_value(
             hint = f' Did you mean "{close[0]}"?' if close else ""
             yield (), f"{_mismatch(field, value)}{hint}"
     elif not _fits(kind, value) or not _in_range(field, value):
-        yield (), _mismatch(field, value)
+        is_reference = isinstance(value, str) and _REFERENCE.fullmatch(value)
+        hint = f'; a reference is written "@lambda {value}"' if is_reference else ""
+        yield (), f"{_mismatch(field, value)}{hint}"
     elif kind == "MapField":
         yield from _renames(field, value)
     else:
@@ -148,7 +150,7 @@ def _options(field: Mapping[str, Any]) -> list[Any] | None:
 
 
 def _mismatch(field: Mapping[str, Any], value: Any) -> str:
-    return f"expected {_expected(field)}, got {_shown(value)} ({_help(field)})"
+    return f"expected {expected(field)}, got {_shown(value)} ({_help(field)})"
 
 
 def _in_range(field: Mapping[str, Any], value: Any) -> bool:
@@ -180,7 +182,8 @@ def _fits(kind: str, value: Any) -> bool:
     return True
 
 
-def _expected(field: Mapping[str, Any]) -> str:
+def expected(field: Mapping[str, Any]) -> str:
+    """Return in words what a field takes: type, range, options."""
     options = _options(field)
     if options is not None:
         return "one of " + ", ".join(_shown(o) for o in options)

@@ -21,7 +21,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, terminal: Terminal) -> None:
     from dlk.registry import register
 
-    _add_local(terminal)
+    add_local(terminal)
     if args.type and args.type not in register.types():
         hint = did_you_mean(args.type, register.types())
         raise UsageError(f'there is no component type "{args.type}". {hint}')
@@ -42,9 +42,13 @@ def run(args: argparse.Namespace, terminal: Terminal) -> None:
         terminal.json(rows)
     else:
         terminal.table(("type", "name", "from", "help"), [list(row.values()) for row in rows])
+    for plugin in register.plugins:
+        if plugin.state in ("failed", "incompatible"):
+            name = plugin.name if plugin.distribution == "local" else plugin.distribution
+            terminal.note(f"{name} could not be read: {plugin.error}")
 
 
-def _add_local(terminal: Terminal) -> None:
+def add_local(terminal: Terminal) -> None:
     """Add the components of the project around here; a broken project is only noted."""
     from dlk.config.project import find_project
     from dlk.registry import register
@@ -58,6 +62,7 @@ def _add_local(terminal: Terminal) -> None:
 
 def _options(type: str, name: str, args: argparse.Namespace, terminal: Terminal) -> None:
     from dlk.config._intc import MISSING, fields_of
+    from dlk.config.check import expected
     from dlk.registry import register
 
     try:
@@ -73,6 +78,7 @@ def _options(type: str, name: str, args: argparse.Namespace, terminal: Terminal)
             {
                 "option": field,
                 "type": about.get("type_name", "").removesuffix("Field"),
+                "takes": expected(about),
                 "default": "required" if default is MISSING or default == "???" else default,
                 "help": about.get("description", ""),
             }
@@ -85,4 +91,5 @@ def _options(type: str, name: str, args: argparse.Namespace, terminal: Terminal)
     for row in rows:
         if not isinstance(row["default"], str):
             row["default"] = json.dumps(row["default"], ensure_ascii=False)
-    terminal.table(("option", "type", "default", "help"), [list(row.values()) for row in rows])
+    columns = ("option", "takes", "default", "help")
+    terminal.table(columns, [[row[column] for column in columns] for row in rows])

@@ -13,8 +13,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, terminal: Terminal) -> None:
+    from dlk.cli.command.list import add_local
     from dlk.registry import register
 
+    add_local(terminal)
     rows: list[dict[str, object]] = [
         {
             "plugin": plugin.name,
