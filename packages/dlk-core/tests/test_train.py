@@ -335,6 +335,15 @@ def test_a_failed_run_is_recorded_and_raised(toy, monkeypatch):
     assert "on_train_epoch_end" in (toy.logs / "0" / "error.txt").read_text()
 
 
+@pytest.fixture
+def _ctrl_c_is_heard():
+    """What a script starts in its background ignores Ctrl-C, and so would the tests in it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_ctrl_c_is_heard")
 def test_ctrl_c_reaches_the_caller_and_is_recorded(toy, monkeypatch):
     from dlk.imodel.default import DefaultIModel
 

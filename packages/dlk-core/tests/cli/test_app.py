@@ -183,6 +183,8 @@ def test_debug_shows_the_traceback_wherever_it_stands(failing, capsys, arguments
 def test_ctrl_c_in_a_process_exits_with_130():
     code = (
         "import os, signal, sys\nfrom dlk.cli.command import info\nfrom dlk.cli import main\n"
+        # A process that a script starts in its background would ignore it.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "info.run = lambda *_: os.kill(os.getpid(), signal.SIGINT)\n"
         "sys.exit(main(['info']))\n"
     )
