@@ -104,6 +104,34 @@ def test_line_breaks_inside_of_quotes_may_lie_anywhere_in_a_large_file(tmp_path)
     assert read(str(tmp_path / "t.csv"), size=4096)[0] == {"text": texts}
 
 
+@pytest.mark.parametrize("name", ["rows.json", "rows.jsonl"])
+def test_a_byte_order_mark_is_no_part_of_the_data(tmp_path, name):
+    files(tmp_path)
+    path = tmp_path / name
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert read(path)[0] == COLUMNS
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("t.json", '{"text": ["café"]}'), ("t.jsonl", '{"text": "café"}'), ("t.csv", "text\ncafé")],
+)
+def test_a_file_in_another_encoding_is_refused_by_name(tmp_path, name, text):
+    (tmp_path / name).write_bytes(f"{text}\n".encode("latin-1"))
+    with pytest.raises(DataError, match=rf"train: cannot read .*{name}: .*(utf-8|UTF8)"):
+        read(tmp_path / name)
+
+
+def test_columns_of_one_name_are_refused_instead_of_losing_one(tmp_path):
+    (tmp_path / "t.csv").write_text("text,label,text\na,x,b\n")
+    twice = pa.table([pa.array([1]), pa.array([2])], names=["text", "text"])
+    pyarrow.parquet.write_table(twice, tmp_path / "t.parquet")
+    frame = pd.DataFrame([["a", "b"]], columns=["text", "text"])
+    for given in (tmp_path / "t.csv", tmp_path / "t.parquet", twice, frame):
+        with pytest.raises(DataError, match="two columns have the same name: text"):
+            read(given)
+
+
 def test_globs_and_lists_of_files_are_read_in_order(tmp_path):
     for number, letter in enumerate("abc"):
         (tmp_path / f"{letter}.jsonl").write_text(json.dumps({"n": number}) + "\n")

@@ -24,6 +24,7 @@ __all__ = ["Columns", "Source", "open_input"]
 
 Columns = dict[str, list[Any]]
 
+_TEXT = "utf-8-sig"  # UTF-8, with or without the mark that some editors put in front
 _READERS = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".arrow")
 
 
@@ -240,7 +241,7 @@ class _Reading:
 def _read(path: str, size: int, name: str) -> Iterator[Columns]:
     suffix = _suffix(path, name)
     if suffix == ".json":
-        with _Reading(path, name), open_file(path) as handle:
+        with _Reading(path, name), open_file(path, encoding=_TEXT) as handle:
             content = json.load(handle)
         if not isinstance(content, list | dict):
             raise DataError(f"{name}: {path} should hold a list of objects, or an object of lists")
@@ -254,13 +255,14 @@ def _read(path: str, size: int, name: str) -> Iterator[Columns]:
                 batch = next(batches, None)
             if batch is None:
                 return
+            _refuse_twice(batch.schema.names, f"{name}: {path}")
             for start in range(0, batch.num_rows, size):
                 yield batch.slice(start, size).to_pydict()
 
 
 def _read_lines(path: str, size: int, name: str) -> Iterator[Columns]:
     rows: list[Mapping[str, Any]] = []
-    with open_file(path) as handle:
+    with _Reading(path, name), open_file(path, encoding=_TEXT) as handle:
         for number, line in enumerate(handle, start=1):
             if not line.strip():
                 continue
@@ -303,10 +305,21 @@ def _batches(path: str, suffix: str, size: int) -> Iterator[Any]:
             delimiter="\t" if suffix == ".tsv" else ",", newlines_in_values=True
         )
         with open_file(path, "rb") as handle, csv.open_csv(handle, parse_options=parsing) as reader:
+            foreign = [field.name for field in reader.schema if field.type == "binary"]
+            if foreign:
+                raise ValueError(f'column "{foreign[0]}" holds what is no utf-8 text')
             yield from reader
 
 
+def _refuse_twice(names: Sequence[Any], name: str) -> None:
+    if len(set(names)) < len(names):
+        twice = dict.fromkeys(str(each) for each in names if names.count(each) > 1)
+        raise DataError(f"{name}: two columns have the same name: {', '.join(twice)}")
+
+
 def _check_names(names: Iterable[Any], name: str) -> Iterator[str]:
+    names = list(names)
+    _refuse_twice(names, name)
     for each in names:
         if not isinstance(each, str):
             raise DataError(f"{name}: column names must be texts, got {each!r}")

@@ -186,6 +186,17 @@ def test_one_split_alone_is_enough(tmp_path, split):
     assert Meta.load(tmp_path / "out").numbers() == {}
 
 
+@pytest.mark.parametrize("content", ["", "sentence,label\n"])
+def test_a_split_without_rows_is_named_as_such(tmp_path, content):
+    path = tmp_path / ("empty.csv" if content else "empty.jsonl")
+    path.write_text(content)
+    with pytest.raises(DataError, match="there are no rows in valid: give data, or leave it out"):
+        processor({"test_length": {}}).fit_transform(
+            {"train": SENTENCES, "valid": path}, tmp_path / "out"
+        )
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_chunk_size_changes_nothing_that_is_stored(tmp_path):
     steps = {"test_length": {}, "test_draw": {}, "test_split": {}}
     for size in (1, 3, 4096):

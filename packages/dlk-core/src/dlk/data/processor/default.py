@@ -366,9 +366,13 @@ def _open(data: Mapping[str, Any], stage: str) -> dict[str, Source]:
             f"stage {stage} takes the splits {', '.join(known)}, got {', '.join(wrong)}. "
             + did_you_mean(wrong[0], known)
         )
-    return {
+    sources = {
         split: open_input(data[split], name=split) for split in known if data.get(split) is not None
     }
+    empty = [split for split, source in sources.items() if not source.column_names]
+    if empty:
+        raise DataError(f"there are no rows in {', '.join(empty)}: give data, or leave it out")
+    return sources
 
 
 def _needed(before: Sequence[Step], step: Step) -> list[Step]:
