@@ -17,7 +17,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-__all__ = ["atomic_dir", "atomic_write", "exists", "glob", "is_remote", "open_file", "sha256_of"]
+__all__ = [
+    "atomic_dir",
+    "atomic_write",
+    "exists",
+    "glob",
+    "is_alive",
+    "is_remote",
+    "open_file",
+    "sha256_of",
+]
 
 
 def is_remote(path: str | os.PathLike[str]) -> bool:
@@ -176,7 +185,7 @@ def _sweep(target: Path) -> None:
     for name in names:
         owner, _, rest = name.removeprefix(prefix).removesuffix(".part").rpartition("-")
         left_host, _, pid = owner.rpartition("-")
-        if left_host != host or not rest or not pid.isdigit() or _is_alive(int(pid)):
+        if left_host != host or not rest or not pid.isdigit() or is_alive(int(pid)):
             continue
         left = target.with_name(name)
         if left.is_dir():
@@ -202,7 +211,8 @@ def _exchange(new: Path, old: Path) -> None:
     shutil.rmtree(retired, ignore_errors=True)
 
 
-def _is_alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
+    """Return whether a process of this host goes on."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

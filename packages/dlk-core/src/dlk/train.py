@@ -23,9 +23,11 @@ import sys
 import time
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
+from dlk._run_folder import OWNER, claim_number, refuse_busy, release, take
 from dlk.config import Point, child, node_of, thaw
 from dlk.config.keys import locate
 from dlk.config.reading import Source
@@ -101,7 +103,7 @@ class TrainResult:
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """A run to be made: its config, and where it goes."""
+    """A run to be made: its config, and where it goes: the log folder while it has no name."""
 
     point: Point
     name: str
@@ -176,27 +178,29 @@ class Train:
                 raise ConfigError([Problem("fit.specific", message)])
 
     def _planned(self) -> list[_Run]:
-        """Return the runs with their folders: named by `specific`, else numbered."""
+        """Return the runs: named by `specific`, else without a name until they begin."""
         runs: list[_Run] = []
-        numbers: dict[str, int] = {}
         for point, parameters in zip(self.points, self._parameters, strict=True):
             fit = point.root("fit")
-            if fit.specific:
-                name = _name(parameters)
-            else:
-                number = numbers.get(fit.log_dir, _next_number(fit.log_dir))
-                numbers[fit.log_dir] = number + 1
-                name = str(number)
-            folder = os.path.join(fit.log_dir, *name.split("/"))
+            name = _name(parameters) if fit.specific else ""
+            folder = os.path.join(fit.log_dir, *name.split("/")) if name else fit.log_dir
             runs.append(_Run(point, name, folder, parameters or dict(point.choice)))
         return runs
 
     def _check_folder(self, run: _Run, *, is_search: bool) -> None:
         """Refuse a folder that is in use by something else than this very run."""
-        if not os.path.lexists(run.dir) or (os.path.isdir(run.dir) and not os.listdir(run.dir)):
+        if not run.name or not os.path.lexists(run.dir):
+            return
+        refuse_busy(run.dir)
+        if os.path.isdir(run.dir) and set(os.listdir(run.dir)) <= {OWNER}:
             return
         if not os.path.isfile(os.path.join(run.dir, "config.json")):
             raise RunError(f"{run.dir} is there already and holds no run: give another name")
+        if self.checkpoint and Path(run.dir).resolve() in Path(self.checkpoint).resolve().parents:
+            raise RunError(
+                f"{run.dir} would be replaced, and holds the checkpoint to start from: "
+                "give the run another name"
+            )
         if not self.overwrite and not (is_search and _is_same(run)):
             raise RunError(
                 f"{run.dir} holds a run already. Give it another name (specific, log_dir), "
@@ -204,13 +208,12 @@ class Train:
             )
 
     def _one(self, run: _Run, *, is_search: bool) -> RunResult:
+        self._check_folder(run, is_search=is_search)  # a run before may have taken hours
         done = _finished(run) if is_search and not self.overwrite else None
         if done is not None:
             return done
+        run = _begun(run)
         result = RunResult(name=run.name, dir=run.dir, parameters=run.parameters)
-        if os.path.exists(run.dir):
-            shutil.rmtree(run.dir)
-        os.makedirs(run.dir)
         started = time.monotonic()
         try:
             self._write_head(run.point, run.dir)
@@ -232,8 +235,11 @@ class Train:
             if result.state == "running":  # the process is being ended
                 result.state = "interrupted"
             result.seconds = time.monotonic() - started
-            with atomic_write(os.path.join(run.dir, "result.json")) as handle:
-                json.dump(plain(asdict(result)), handle, indent=2, ensure_ascii=False)
+            try:
+                with atomic_write(os.path.join(run.dir, "result.json")) as handle:
+                    json.dump(plain(asdict(result)), handle, indent=2, ensure_ascii=False)
+            finally:
+                release(run.dir)
             gc.collect()
         return result
 
@@ -391,9 +397,13 @@ def _safe(value: Any) -> str:
     return re.sub(r"[^\w.+-]+", "_", text).strip(".")[:80] or "_"
 
 
-def _next_number(log_dir: str) -> int:
-    taken = [int(n) for n in os.listdir(log_dir) if n.isdigit()] if os.path.isdir(log_dir) else []
-    return max(taken, default=-1) + 1
+def _begun(run: _Run) -> _Run:
+    """Return the run with a folder that is made, and its own."""
+    if run.name:
+        take(run.dir)
+        return run
+    number = claim_number(run.dir)
+    return replace(run, name=number, dir=os.path.join(run.dir, number))
 
 
 def _name(parameters: Mapping[str, Any]) -> str:
