@@ -1,11 +1,28 @@
 from __future__ import annotations
 
 import json
+from typing import ClassVar
 
 import pytest
 
 from dlk.errors import ConfigError, DataError
 from dlk.fit import load_fit
+from dlk.testing import ConfigConformance
+
+
+class TestConformance(ConfigConformance):
+    component = ("fit", "")
+    config: ClassVar = {
+        "processed_data_dir": "data",
+        "@trainer@lightning": {},
+        "@datamodule@default": {"@dataset@default": {"key_type_pairs": {"ids": "long"}}},
+        "@imodel@default": {
+            "@model@basic": {"@embedding@identity": {}},
+            "@loss@identity": {},
+            "@optimizer@adamw": {},
+            "@postprocessor@identity": {},
+        },
+    }
 
 
 def edit(toy, **changes):

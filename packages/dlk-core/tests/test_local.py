@@ -244,10 +244,8 @@ def test_a_name_of_an_installed_plugin_is_not_taken_over_in_silence(home: Home) 
             out.append(str(error))
         """
     )
-    assert (
-        f"is claimed by {home.folder}/src/one.py (local) and dlk-core; neither is used. Rename the project's own."
-        in found
-    )
+    told = f"is claimed by {home.folder}/src/one.py (local) and dlk-core; neither is used. "
+    assert told + "Rename the project's own." in found
 
 
 def test_only_plain_names_in_the_two_decorators_are_read(tmp_path: Path) -> None:

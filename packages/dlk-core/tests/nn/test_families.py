@@ -3,7 +3,6 @@
 import subprocess
 import sys
 from importlib import import_module
-from pathlib import Path
 
 import pytest
 import torch
@@ -75,13 +74,6 @@ def test_components_import_neither_lightning_nor_datasets_nor_transformers():
         "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
-
-
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.type}-{row.name}")
-def test_every_component_has_a_conformance_class_here(row):
-    folder = row.cls.partition(":")[0].split(".")[1:-1]
-    file = Path(__file__).parents[1].joinpath(*folder) / f"test_{row.name}.py"
-    assert f'component = ("{row.type}", "{row.name}")' in file.read_text()
 
 
 def test_shared_options_mean_the_same_in_every_component():

@@ -3,6 +3,7 @@
 import itertools
 import os
 import re
+from dataclasses import replace
 from typing import ClassVar
 
 import pytest
@@ -292,3 +293,19 @@ def test_a_mask_that_is_no_bool_is_found(failures):
     found = failures(Checks)
     assert set(found) == {"vectors_come_with_their_mask"}
     assert "embedding_mask as bool" in found["vectors_come_with_their_mask"]
+
+
+def test_a_row_that_leads_elsewhere_is_found(failures, monkeypatch):
+    class Checks(EmbeddingConformance):
+        component = ("embedding", "random")
+        config: ClassVar = {"vocab_size": 9, "embedding_dim": 4}
+
+    assert failures(Checks) == {}
+    (row,) = (
+        entry
+        for entry in register.entries()
+        if (entry.component.type, entry.component.name) == Checks.component
+    )
+    wrong = replace(row, component=replace(row.component, cls="dlk.nn.layer.embedding.random:No"))
+    monkeypatch.setattr(register, "entries", lambda: [wrong])
+    assert set(failures(Checks)) == {"its_row_in_the_table_is_true"}

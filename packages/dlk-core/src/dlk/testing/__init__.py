@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from dlk.testing._common import ConfigConformance
     from dlk.testing.data import DataCollateConformance, SubprocessorConformance
     from dlk.testing.engine import (
         CallbackConformance,
@@ -32,10 +33,18 @@ if TYPE_CHECKING:
     from dlk.testing.optimizer import OptimizerConformance
     from dlk.testing.postprocessor import PostProcessorConformance
     from dlk.testing.scheduler import SchedulerConformance
+    from dlk.testing.splits import (
+        DataModuleConformance,
+        DatasetConformance,
+        ProcessorConformance,
+    )
 
 _HOME = {
     "CallbackConformance": "dlk.testing.engine",
+    "ConfigConformance": "dlk.testing._common",
     "DataCollateConformance": "dlk.testing.data",
+    "DataModuleConformance": "dlk.testing.splits",
+    "DatasetConformance": "dlk.testing.splits",
     "DecoderConformance": "dlk.testing.nn",
     "EmbeddingConformance": "dlk.testing.nn",
     "EncoderConformance": "dlk.testing.nn",
@@ -45,6 +54,7 @@ _HOME = {
     "ModelConformance": "dlk.testing.nn",
     "OptimizerConformance": "dlk.testing.optimizer",
     "PostProcessorConformance": "dlk.testing.postprocessor",
+    "ProcessorConformance": "dlk.testing.splits",
     "SchedulerConformance": "dlk.testing.scheduler",
     "SubprocessorConformance": "dlk.testing.data",
     "TrainerConformance": "dlk.testing.engine",
@@ -52,7 +62,10 @@ _HOME = {
 
 __all__ = [
     "CallbackConformance",
+    "ConfigConformance",
     "DataCollateConformance",
+    "DataModuleConformance",
+    "DatasetConformance",
     "DecoderConformance",
     "EmbeddingConformance",
     "EncoderConformance",
@@ -62,6 +75,7 @@ __all__ = [
     "ModelConformance",
     "OptimizerConformance",
     "PostProcessorConformance",
+    "ProcessorConformance",
     "SchedulerConformance",
     "SubprocessorConformance",
     "TrainerConformance",

@@ -3,7 +3,7 @@
 A package checks its own component by a class::
 
     class TestMyStep(SubprocessorConformance):
-        name = "my_step"
+        component = ("subprocessor", "my_step")
         config = {"size": 3}
         columns = {"sentence": ["a text", "another"]}
 """
@@ -11,7 +11,6 @@ A package checks its own component by a class::
 from __future__ import annotations
 
 import copy
-import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,13 +18,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
-from dlk.config import Base, make, to_dict
-from dlk.config._intc import fields_of
-from dlk.config.reading import from_resolved
 from dlk.context import Setup
 from dlk.data.meta import Meta
 from dlk.data.subprocessor.base import Columns, Subprocessor, TransformContext
-from dlk.registry import register
+from dlk.testing._common import Conformance
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,60 +51,62 @@ def tiny_tokenizer(path: str | os.PathLike[str], words: Iterable[str] = ()) -> s
     return os.fspath(path)
 
 
-def check_config(type_name: str, name: str, values: Mapping[str, Any]) -> Base:
-    """Make a config object; check that its fields have help and that it survives saving."""
-    config: Base = make(type_name, name, values)
-    for field, description in fields_of(type(config)).items():
-        assert description.get("description"), f"{type_name} {name}: the field {field} has no help"
-    resolved = to_dict(config)
-    again = from_resolved(json.loads(json.dumps(resolved)), folder=os.getcwd())
-    assert [to_dict(each) for each in again.values()] == [resolved], (
-        "its config changes when saved and read"
-    )
-    return config
+class _WithFolder(Conformance):
+    """Components whose configs may name files, and which may be built with a meta folder."""
 
+    folder: Path
 
-class SubprocessorConformance:
-    """Laws of a subprocessor.
-
-    Set `name`, `config` and `columns`, or override the fixtures' methods.
-
-    Attributes:
-        name: registered name.
-        config: values of its config.
-        columns: good rows, at least two, with each column that the step reads.
-        bad: rows each of which is bad, in the same columns; empty: no value can be bad.
-    """
-
-    name: ClassVar[str]
-    config: ClassVar[Mapping[str, Any]] = {}
-    columns: ClassVar[Mapping[str, Sequence[Any]]]
-    bad: ClassVar[Mapping[str, Sequence[Any]]] = {}
+    @pytest.fixture(autouse=True)
+    def _in_a_folder(self, tmp_path: Path) -> None:
+        self.folder = tmp_path
+        self.config = self.values(tmp_path)
 
     def values(self, folder: Path) -> Mapping[str, Any]:
         """Return the config's values; override it where they name files, made in `folder`."""
         return self.config
 
+
+class SubprocessorConformance(_WithFolder):
+    """Laws of a subprocessor. Set `component`, `config` and `columns`.
+
+    Attributes:
+        columns: good rows, at least two, with each column that the step reads.
+        bad: rows each of which is bad, in the same columns; empty: no value can be bad.
+    """
+
+    columns: ClassVar[Mapping[str, Sequence[Any]]]
+    bad: ClassVar[Mapping[str, Sequence[Any]]] = {}
+    # The processor reads on which data the step runs.
+    unread = ("train_data_set", "predict_data_set", "online_data_set")
+
     def prepare(self, meta: Meta) -> None:
         """Put what the step needs into the meta folder; nothing by default."""
 
-    @pytest.fixture
-    def config_object(self, tmp_path: Path) -> Base:
-        """The config object; its help and its round trip are checked on the way."""
-        return check_config("subprocessor", self.name, self.values(tmp_path))
-
-    @pytest.fixture
-    def step(self, config_object: Base, tmp_path: Path) -> Subprocessor:
-        """The step, after it learnt and stored what it does."""
-        meta = Meta(tmp_path / "meta")
+    def setup(self, *, pretrained: bool = True, seed: int = 0) -> Setup:
+        """Return a setup with a meta folder that `prepare` filled."""
+        meta = Meta(self.folder / "meta")
         meta.save()
         self.prepare(meta)
-        made: Subprocessor = register.build(config_object, Setup(meta=meta))
-        if made.stores:
-            made.store(meta)
-        if made.learns:
-            made.fit([{name: list(self.columns[name]) for name in made.reads}], meta)
+        return Setup(meta=meta, pretrained=pretrained, seed=seed)
+
+    @pytest.fixture
+    def step(self) -> Subprocessor:
+        """The step, after it learnt and stored what it does."""
+        made: Subprocessor = self.build()
+        self.teach(made)
         return made
+
+    def teach(self, step: Subprocessor) -> None:
+        """Let a step store and learn what it does."""
+        if step.stores:
+            step.store(step.setup.meta)
+        if step.learns:
+            step.fit([{name: list(self.columns[name]) for name in step.reads}], step.setup.meta)
+
+    def exercise(self, component: Subprocessor) -> None:
+        """Learn, and transform the example."""
+        self.teach(component)
+        self.run(component, self.given(component, self.columns))
 
     def given(
         self, step: Subprocessor, rows: Mapping[str, Sequence[Any]], first: int = 0
@@ -209,23 +207,23 @@ def _by_row(made: Columns, rows: Sequence[int]) -> dict[int, list[dict[str, Any]
     return found
 
 
-class DataCollateConformance:
-    """Laws of a collate. Set `name`, `config` and `columns`.
+class DataCollateConformance(Conformance):
+    """Laws of a collate. Set `component`, `config` and `columns`.
 
     Attributes:
-        name: registered name.
-        config: values of its config.
         columns: at least three rows of numbers, or of lists of them, by column.
     """
 
-    name: ClassVar[str]
-    config: ClassVar[Mapping[str, Any]] = {}
     columns: ClassVar[Mapping[str, Sequence[Any]]]
 
     @pytest.fixture
     def collate(self) -> Any:
-        """The collate; its config's help and round trip are checked on the way."""
-        return register.build(check_config("data_collate", self.name, self.config))
+        """The collate."""
+        return self.build()
+
+    def exercise(self, component: Any) -> None:
+        """Join the example's rows."""
+        self.join(component, range(self.size()))
 
     def join(self, collate: Any, order: Sequence[int]) -> dict[str, Tensor]:
         """Return the batch of some rows."""

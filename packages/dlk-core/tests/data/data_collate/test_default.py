@@ -16,7 +16,7 @@ from dlk.testing.data import DataCollateConformance
 
 
 class TestDefault(DataCollateConformance):
-    name = "default"
+    component = ("data_collate", "default")
     config: ClassVar = {
         "key_padding_pairs": {"ids": 7},
         "key_padding_pairs_2d": {"chars": -1},

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from typing import ClassVar
 
 import pytest
 import torch
@@ -18,6 +19,7 @@ from dlk.data.meta import Meta
 from dlk.data.store import SplitWriter
 from dlk.errors import ConfigError, DataError
 from dlk.registry import register
+from dlk.testing import DataModuleConformance
 
 VALUES = {
     "train_batch_size": 4,
@@ -49,6 +51,18 @@ def module(seed=0, **values):
     return register.build(
         make("datamodule", "default", {**VALUES, **values}), Setup(Meta.empty(), seed=seed)
     )
+
+
+class TestConformance(DataModuleConformance):
+    component = ("datamodule", "default")
+    config: ClassVar = VALUES
+    columns: ClassVar = columns(11)
+
+
+class TestConformanceInOrder(DataModuleConformance):
+    component = ("datamodule", "default")
+    config: ClassVar = {**VALUES, "shuffle": False, "num_workers": 1, "pin_memory": False}
+    columns: ClassVar = columns(5)
 
 
 @pytest.fixture(scope="module")

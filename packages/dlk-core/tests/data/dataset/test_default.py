@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from dlk.config import make
 from dlk.data.store import SplitWriter, open_split
 from dlk.errors import ConfigError, DataError
 from dlk.registry import register
+from dlk.testing import DatasetConformance
 
 COLUMNS = {
     "ids": [[1, 2], [], [70000]],
@@ -22,6 +25,12 @@ TYPES = {"ids": "long", "label": "int", "score": "float", "flag": "bool"}
 
 def dataset(**types):
     return register.build(make("dataset", "default", {"key_type_pairs": types}))
+
+
+class TestConformance(DatasetConformance):
+    component = ("dataset", "default")
+    config: ClassVar = {"key_type_pairs": TYPES}
+    columns: ClassVar = COLUMNS
 
 
 @pytest.fixture

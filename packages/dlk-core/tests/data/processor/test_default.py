@@ -10,6 +10,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -21,6 +22,7 @@ from dlk.data.subprocessor.base import Subprocessor
 from dlk.data.subprocessor.configs import SubprocessorConfig
 from dlk.errors import ConfigError, DataError, RowError
 from dlk.registry import register
+from dlk.testing import ProcessorConformance
 from dlk.testing.data import tiny_tokenizer
 
 
@@ -55,6 +57,29 @@ class Length(Subprocessor):
         if ctx.wants(self.output_map["extra"]):
             made[self.output_map["extra"]] = [text.upper() for text in texts]
         return made
+
+
+class TestConformance(ProcessorConformance):
+    component = ("processor", "default")
+    data: ClassVar = {
+        "train": {"sentence": ["a b", "c", "d e f"], "labels": ["x", "y", "x"]},
+        "valid": {"sentence": ["b"], "labels": ["y"]},
+    }
+    bad: ClassVar = {"sentence": ["bad"], "labels": ["x"]}
+
+    def values(self, folder):
+        return {
+            "keep": ["extra"],
+            "@subprocessor@fast_tokenizer": {
+                "tokenizer_path": tiny_tokenizer(folder / "tokenizer.json")
+            },
+            "@subprocessor@test_length": {},
+            "@subprocessor@token_gather": {"gather_columns": ["labels"]},
+            "@subprocessor@token2id": {
+                "vocab": "token_vocab.json",
+                "input_map": {"tokens": "labels"},
+            },
+        }
 
 
 @cregister("subprocessor", "test_split")

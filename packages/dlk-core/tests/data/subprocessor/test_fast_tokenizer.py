@@ -49,7 +49,7 @@ def run(step, wanted=(), rows=None, **columns):
 
 
 class TestSingle(SubprocessorConformance):
-    name = "fast_tokenizer"
+    component = ("subprocessor", "fast_tokenizer")
     columns: ClassVar = {"sentence": ["a b", "c", "", "d e f g h"]}
     bad: ClassVar = {"sentence": [None, 3, ["a"]]}
     config: ClassVar = {}

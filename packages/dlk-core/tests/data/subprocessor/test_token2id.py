@@ -22,7 +22,7 @@ def vocabulary(**specials):
 
 
 class TestToken2Id(SubprocessorConformance):
-    name = "token2id"
+    component = ("subprocessor", "token2id")
     columns: ClassVar = {"tokens": [["neg", ["pos"]], [], "neg", 3]}
     bad: ClassVar = {"tokens": [None, ["neg", None], "neutral", {"a": 1}, float("nan")]}
 
@@ -31,7 +31,7 @@ class TestToken2Id(SubprocessorConformance):
 
 
 class TestLabels(SubprocessorConformance):
-    name = "token2id-label"
+    component = ("subprocessor", "token2id-label")
     columns: ClassVar = {"labels": ["neg", "pos"]}
     bad: ClassVar = {"labels": ["neutral"]}
 

@@ -16,7 +16,7 @@ from dlk.testing.data import SubprocessorConformance
 
 
 class TestTokenGather(SubprocessorConformance):
-    name = "token_gather"
+    component = ("subprocessor", "token_gather")
     config: ClassVar = {"gather_columns": ["labels", {"column": "entities", "trace": "labels"}]}
     columns: ClassVar = {
         "labels": ["a", "b", None],
