@@ -32,6 +32,12 @@ def test_sources_are_folders_files_and_packages(folder: Path) -> None:
     assert find_project(str(folder)).sources == [pkg, f"{pkg}/parts", one, one, pkg]
 
 
+def test_a_key_that_nobody_reads_is_refused(folder: Path) -> None:
+    (folder / ".intc.json").write_text('{"srcs": ["pkg"]}')
+    with pytest.raises(ConfigError, match=r'json:1:2 srcs: is no key. Did you mean "src"\?'):
+        find_project(str(folder))
+
+
 def test_module_files_are_read_whatever_their_format(folder: Path) -> None:
     modules = folder / "m" / "deep"
     modules.mkdir(parents=True)

@@ -214,3 +214,31 @@ def test_points_share_nothing_that_changes(read: Read) -> None:
     first, second = read({"@house": {"tags": {"a": [1]}, "_search": {"floors": [1, 2]}}})
     first.resolved["@house"]["tags"]["a"].append(2)
     assert second.resolved["@house"]["tags"] == {"a": [1]}
+
+
+def test_what_an_override_sets_is_not_searched(read: Read) -> None:
+    config = {"@house": {"_search": {"room.width": [5, 4], "floors": [1, 2]}}}
+    found = list(read(config, overrides=["room.width=7"]))
+    assert [dict(point.choice) for point in found] == [{"floors": 1}, {"floors": 2}]
+    assert {point.resolved["@house"]["@room@kitchen"]["width"] for point in found} == {7}
+
+
+def test_a_component_that_an_override_sets_is_searched_inside(read: Read) -> None:
+    config = {"@house": {"_search": {"room.width": [5, 4]}}}
+    found = list(read(config, overrides={"room": {"colour": "blue"}}))
+    rooms = [point.resolved["@house"]["@room@kitchen"] for point in found]
+    assert [(room["width"], room["colour"]) for room in rooms] == [(5, "blue"), (4, "blue")]
+
+
+def test_an_override_that_the_search_would_undo_is_refused(refuse: Refuse) -> None:
+    config = {"@house": {"_search": {"room": ["kitchen", {"_base": "kitchen", "width": 9}]}}}
+    (message,) = refuse(config, overrides=["room.width=7"])
+    assert message == '<--set> room.width: "room" is searched and replaces this; set room itself'
+
+
+def test_a_mistake_tells_at_which_point_of_the_search_it_is(refuse: Refuse) -> None:
+    lamp = {"watts": "@lambda @$$.width"}
+    rooms = [{"@lamp@bulb": lamp}, {"_base": "cellar-dry", "@lamp@bulb": lamp}]
+    (message,) = refuse({"@house": {"_search": {"floors": [1, 2], "room": rooms}}})
+    assert 'there is no "width" here' in message
+    assert "(where the search takes floors=1, room={" in message

@@ -171,6 +171,14 @@ def test_bases_in_a_circle_are_an_error(
     assert message in refuse({"@house": {"@room@lit": {}}})[0]
 
 
+def test_a_misspelt_module_file_is_told(refuse: Refuse, module: Callable[..., Path]) -> None:
+    module("room@sunny", {"_base": "kitchen"})
+    assert refuse({"@house": {"@room": "suny"}}) == [
+        'c.jsonc:1:22 room: there is no room "suny". Known: cellar, cellar-dry, kitchen. '
+        'Did you mean the module file "sunny"?'
+    ]
+
+
 def test_an_unknown_base_is_named_where_it_is_written(
     refuse: Refuse, module: Callable[..., Path]
 ) -> None:

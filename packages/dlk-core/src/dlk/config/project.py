@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dlk.config import jsonc
-from dlk.errors import ConfigError, Problem
+from dlk.errors import ConfigError, Problem, did_you_mean
 
 __all__ = ["FoundProject", "find_project"]
 
 _NAMES = (".intc.json", ".intc.jsonc")
+_KEYS = ("entry", "module", "src")  # "entry" is for editors, which find configs by it
 _MODULE_ENDINGS = (".json", ".jsonc", ".hjson", ".yaml", ".yml")
 
 
@@ -53,6 +54,14 @@ def _read(file: str) -> FoundProject:
     value = document.value
     if not isinstance(value, dict):
         raise ConfigError([document.problem((), "", "expected an object")])
+    unknown = [key for key in value if key not in _KEYS]
+    if unknown:
+        raise ConfigError(
+            [
+                document.problem((key,), key, f"is no key. {did_you_mean(key, _KEYS)}", key=True)
+                for key in unknown
+            ]
+        )
     folder = os.path.dirname(file)
     found = FoundProject(file)
     for position, source in _strings(document, value, "src"):

@@ -6,7 +6,7 @@ import json
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dlk import registry
@@ -82,13 +82,16 @@ class Loaded:
         """
         seen: dict[str, int] = {}
         for number, (tree, choice) in enumerate(self.grid):
-            point = _resolve(tree, self.global_values, choice)
+            try:
+                point = _resolve(tree, self.global_values, choice)
+            except ConfigError as error:
+                raise _at_point(error, choice) from None
             if self.grid.axes:
                 text = json.dumps(point.resolved, sort_keys=True)
                 first = seen.setdefault(text, number)
                 if first != number:
-                    chosen = ", ".join(f"{path}={value}" for path, value in choice.items())
-                    message = f"points {first} and {number} of the search are equal ({chosen})"
+                    message = f"points {first} and {number} of the search are equal"
+                    message += f" ({_shown(choice)})"
                     warnings.warn(message, stacklevel=2)
             yield point
 
@@ -124,8 +127,7 @@ def load(
     project = find_project(folder if "://" not in folder else os.getcwd())
     registry.register.add_local(project.sources)
     tree, user_globals = build_tree(document, Project(project.modules))
-    _override(tree, overrides)
-    grid = take_search(tree)
+    grid = take_search(tree, pinned=_override(tree, overrides))
     _refuse(tree.problems + check_tree(tree, resolved=False))
     added = dict(global_values(tree)) if global_values else {}
     _refuse(
@@ -191,14 +193,17 @@ def _document(source: Source) -> jsonc.Document:
     return jsonc.read(os.fspath(source))
 
 
-def _override(tree: Tree, overrides: Sequence[str] | Mapping[str, Any]) -> None:
+def _override(tree: Tree, overrides: Sequence[str] | Mapping[str, Any]) -> list[Path]:
+    """Apply the overrides; return where they stand."""
+    changed: list[Path] = []
     given = overrides.items() if isinstance(overrides, Mapping) else map(parse_override, overrides)
     for path, value in given:
         document = jsonc.Document(value, file="<--set>")
         try:
-            tree.assign(path, value, Origin(document, ()))
+            changed.append(tree.assign(path, value, Origin(document, ())))
         except ConfigError as error:
             tree.problems += [Problem(path, p.message, document.file) for p in error.problems]
+    return changed
 
 
 def _resolve(tree: Tree, global_values: Mapping[str, Any], choice: Mapping[str, Any]) -> Point:
@@ -221,6 +226,18 @@ def _frozen(tree: Tree) -> Mapping[str, IntcBase]:
     configs = {key: freeze(tree, (key,), problems) for key in tree.root}
     _refuse(problems)
     return configs
+
+
+def _at_point(error: ConfigError, choice: Mapping[str, Any]) -> ConfigError:
+    """Return the error with the point of the search at which it was met, if there is a search."""
+    if not choice:
+        return error
+    where = f"where the search takes {_shown(choice)}"
+    return ConfigError([replace(p, message=f"{p.message} ({where})") for p in error.problems])
+
+
+def _shown(choice: Mapping[str, Any]) -> str:
+    return ", ".join(f"{path}={value}" for path, value in choice.items())
 
 
 def _unresolved(value: Any, path: Path) -> Iterator[tuple[Path, str]]:

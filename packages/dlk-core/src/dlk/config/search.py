@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dlk.config.expression import compile_lambda
+from dlk.config.keys import is_module, locate
 from dlk.config.tree import Origin, Path, Tree
 from dlk.errors import ConfigError
 
@@ -58,9 +59,14 @@ class Grid:
         yield from _expand(self.tree.copy(), self.axes, {})
 
 
-def take_search(tree: Tree) -> Grid:
-    """Take the ``_search`` keys out of a tree; mistakes in them go to the tree's problems."""
-    axes = _take(tree, ())
+def take_search(tree: Tree, *, pinned: Sequence[Path] = ()) -> Grid:
+    """Take the ``_search`` keys out of a tree; mistakes in them go to the tree's problems.
+
+    Args:
+        tree: the tree, overrides applied.
+        pinned: what an override set: it is not searched any more.
+    """
+    axes = _unpinned(tree, _take(tree, ()), pinned)
     searched: list[tuple[Path, Axis]] = []
     for axis in axes:
         for path, other in searched:
@@ -84,6 +90,20 @@ def take_search(tree: Tree) -> Grid:
         else:
             tree.problems += trial.problems
     return grid
+
+
+def _unpinned(tree: Tree, axes: Sequence[Axis], pinned: Sequence[Path]) -> tuple[Axis, ...]:
+    """Return the axes whose values no override chose; note overrides that an axis would undo."""
+    kept: list[Axis] = []
+    for axis in axes:
+        target = _target(tree, axis)
+        for path in pinned:
+            if target is not None and path[: len(target)] == target and path != target:
+                message = f'"{axis.path}" is searched and replaces this; set {axis.path} itself'
+                tree.problems.append(tree.problem(path, message))
+        if target not in pinned:
+            kept.append(axis)
+    return tuple(kept)
 
 
 def _take(tree: Tree, top: Path) -> tuple[Axis, ...]:
@@ -132,14 +152,18 @@ def _expand(
 
 
 def _targets(tree: Tree, axis: Axis) -> list[Path]:
-    """Return the path that an axis replaces, where that can be told before anything is replaced."""
-    from dlk.config.keys import is_module, locate
+    """Return the component that an axis replaces, where there is one to replace."""
+    target = _target(tree, axis)
+    return [] if target is None or not is_module(target[-1]) else [target]
 
+
+def _target(tree: Tree, axis: Axis) -> Path | None:
+    """Return the path of what an axis replaces, None where there is nothing yet."""
     try:
         found, rest = locate(tree.values(axis.below), axis.path)
     except ConfigError:
-        return []
-    return [] if rest or not is_module(found[-1]) else [(*axis.below, *found)]
+        return None
+    return None if rest else (*axis.below, *found)
 
 
 def _options(options: Any) -> list[Any]:

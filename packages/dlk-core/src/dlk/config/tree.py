@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from dlk.config import jsonc
 from dlk.config._intc import MISSING, default_children, default_of, fields_of
 from dlk.config.keys import ModuleKey, is_module, join, locate, match_key, parse_key
-from dlk.errors import ConfigError, DlkError, Problem, did_you_mean
+from dlk.errors import ConfigError, DlkError, Problem, did_you_mean, nearest
 
 __all__ = ["Origin", "Path", "Project", "Tree", "build_tree", "spec_of"]
 
@@ -414,7 +414,10 @@ class _Builder:
         except DlkError as error:
             below, given = layers[0] if layers else Layer(raw, origin)
             at = next((k for k in ("_base", "_name") if below.get(k)), None)
-            self.report(given.below(at) if at else given, where, str(error), key=at is None)
+            close = nearest(name, (n for t, n in modules if t == type_name and n not in seen))
+            files = " or ".join(f'"{own}"' for own in close)
+            message = f"{error} Did you mean the module file {files}?" if close else str(error)
+            self.report(given.below(at) if at else given, where, message, key=at is None)
             return None
         return concrete, layers
 
