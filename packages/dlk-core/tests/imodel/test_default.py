@@ -302,6 +302,19 @@ def test_clipped_gradients_of_mixed_precision_are_not_stepped_fused(toy, precisi
     assert imodel.configure_optimizers()["optimizer"].defaults["fused"] is fuses
 
 
+def test_a_loss_that_is_no_number_ends_the_run(toy, monkeypatch):
+    from dlk.nn.loss.cross_entropy import CrossEntropyLoss
+
+    toy.edit(NO_CHECKPOINT)
+    real = CrossEntropyLoss.forward
+    monkeypatch.setattr(CrossEntropyLoss, "forward", lambda *args: real(*args) * math.nan)
+    with pytest.raises(RunError, match=r"the training loss is nan at step 4, .* targets"):
+        toy.train()
+    result = json.loads((toy.logs / "0" / "result.json").read_text())
+    assert (result["state"], result["bundle"]) == ("failed", "")
+    assert toy.metrics()[-1]["train_loss"] is None
+
+
 @pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true"])
 def test_half_precision_trains_with_the_default_clipping(toy, precision):
     toy.edit({**NO_CHECKPOINT, "@trainer@lightning/max_steps": 2})

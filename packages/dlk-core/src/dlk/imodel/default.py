@@ -118,6 +118,11 @@ class DefaultIModel(IModel):
             return
         self.shown = {"loss": means["loss"]}
         self._write({f"train_{name}": value for name, value in means.items()} | self._lr(), step)
+        if not math.isfinite(means["loss"]):
+            raise RunError(
+                f"the training loss is {means['loss']} at step {step}, so nothing more is learnt: "
+                "lower the learning rate or gradient_clip_val, and look for targets that are nan"
+            )
 
     def _lr(self) -> dict[str, float]:
         """Return the rate of the newest step; where groups have several, that of each group."""
