@@ -188,6 +188,16 @@ def test_a_killed_writer_of_a_folder_leaves_the_old_one(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["d"]
 
 
+def test_a_process_that_ended_and_was_not_reaped_is_not_alive() -> None:
+    process = subprocess.Popen([sys.executable, "-c", "pass"])
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    if sys.platform == "linux":
+        assert not io.is_alive(process.pid)
+    process.wait()
+    assert not io.is_alive(process.pid)
+    assert io.is_alive(os.getpid())
+
+
 def test_a_reader_always_finds_one_of_the_two_folders(tmp_path: Path) -> None:
     target, seen, done = tmp_path / "d", set(), threading.Event()
     with io.atomic_dir(target) as aside:

@@ -212,11 +212,15 @@ def _exchange(new: Path, old: Path) -> None:
 
 
 def is_alive(pid: int) -> bool:
-    """Return whether a process of this host goes on."""
+    """Return whether a process of this host goes on; one that ended and is not reaped does not."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except OSError:
         return True
-    return True
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    except OSError:  # not Linux, or gone meanwhile
+        return True
+    return state[:1] != ["Z"]

@@ -171,6 +171,14 @@ def test_an_unexpected_error_is_short_and_says_where(failing, capsys):
     assert "Traceback" not in said
 
 
+def test_a_full_disk_or_a_folder_that_may_not_be_written_is_no_surprise(failing, capsys):
+    failing(PermissionError(13, "Permission denied", "/data/processed"))
+    assert main(["info"]) == 1
+    said = capsys.readouterr().err
+    reason = "[Errno 13] Permission denied: '/data/processed'"
+    assert said == f"error: cannot read or write: {reason}\n"
+
+
 @pytest.mark.parametrize("arguments", [["--debug", "info"], ["info", "--debug"]])
 def test_debug_shows_the_traceback_wherever_it_stands(failing, capsys, arguments):
     failing(DataError("no such file"))

@@ -147,7 +147,7 @@ def test_check_needs_no_processed_data_and_says_so(tmp_path, monkeypatch, capsys
     assert main(["check", "process.jsonc", "fit.jsonc"]) == 0
     said = capsys.readouterr()
     assert said.out == "process.jsonc: ok\nfit.jsonc: ok\n"
-    assert "numbers of _G.meta were taken as 1" in said.err
+    assert "numbers of _G.meta are made up" in said.err
 
 
 def test_resolve_fills_in_the_numbers_of_the_data(here, capsys):

@@ -71,10 +71,13 @@ def run(argv: Sequence[str] | None = None) -> int:
     except DlkError as error:
         terminal.error(f"error: {error}")
         return _failed(USAGE if isinstance(error, UsageError) else FAILED, terminal)
+    except OSError as error:  # no space, no permission, no such folder
+        terminal.error(f"error: cannot read or write: {error}")
+        return _failed(FAILED, terminal)
     except Exception as error:  # noqa: BLE001 - a user's component or dlk itself may raise anything
         terminal.error(f"error: {type(error).__name__}: {error}{_place_of(error)}")
         if not terminal.debug:
-            terminal.error("this is no mistake of a config; dlk --debug shows the traceback")
+            terminal.error("dlk did not foresee this; dlk --debug shows the traceback")
         return _failed(FAILED, terminal)
 
 

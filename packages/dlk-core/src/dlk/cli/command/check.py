@@ -60,5 +60,5 @@ def _check(path: str, overrides: Sequence[str], terminal: Terminal) -> set[str]:
     if not terminal.quiet:
         terminal.result(f"{path}: ok{runs}")
     if not config.processed:
-        terminal.note(f"{path}: no processed data yet, so numbers of _G.meta were taken as 1")
+        terminal.note(f"{path}: no processed data yet, so numbers of _G.meta are made up")
     return folders

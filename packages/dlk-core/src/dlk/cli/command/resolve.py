@@ -28,6 +28,6 @@ def run(args: argparse.Namespace, terminal: Terminal) -> None:
             chosen = ", ".join(f"{path}={value}" for path, value in point.choice.items())
             terminal.note(f"run {number} of {len(points)}: {chosen}")
     if not config.processed:
-        terminal.note("no processed data yet, so numbers of _G.meta were taken as 1")
+        terminal.note("no processed data yet, so numbers of _G.meta are made up")
     resolved = [thaw(point.resolved) for point in points]
     terminal.json(resolved[0] if len(resolved) == 1 else resolved)
