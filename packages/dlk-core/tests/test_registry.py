@@ -421,6 +421,7 @@ def test_a_name_of_a_package_that_is_missing_broken_or_old_says_so(machine: Mach
     assert found.endswith(
         'embedding "bert_like" is part of dlk-nlp, which is not installed: pip install dlk-nlp'
     )
+    machine.plugin("dlk-nlp", TABLE.format(rows=""), version="9.9")  # core's tests have no real one
     (found,) = machine.run(look, DLK_DISABLE_PLUGINS="dlk-nlp")
     assert found.endswith('"bert_like" is part of dlk-nlp, which is disabled')
     machine.plugin("dlk-nlp", "raise RuntimeError('boom')", version="9.9")
