@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["encode", "hidden_size", "load_config", "load_encoder", "max_tokens", "takes_types"]
 
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
+_POSITION_TABLES = ("position_embeddings", "embed_positions")  # BERT's and BART's
 
 
 def load_config(path: str) -> PretrainedConfig:
@@ -170,10 +171,10 @@ def _facts(model: nn.Module) -> _Facts:
 
 def _positions(model: nn.Module) -> int | None:
     for name, module in model.named_modules():
-        if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
-            # RoBERTa and its kin count positions from the one after padding's.
+        if name.endswith(_POSITION_TABLES) and isinstance(module, nn.Embedding):
+            # RoBERTa and its kin count positions from the one after padding's, BART's from 2.
             offset = 0 if module.padding_idx is None else module.padding_idx + 1
-            return module.num_embeddings - offset
+            return int(module.num_embeddings - getattr(module, "offset", offset))
     return None
 
 

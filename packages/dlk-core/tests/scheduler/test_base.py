@@ -48,6 +48,12 @@ def test_a_share_is_a_share_of_the_run_and_a_whole_number_counts_steps(name):
     assert [share.factor(s, 20) for s in range(25)] == [whole.factor(s, 20) for s in range(25)]
 
 
+@pytest.mark.parametrize(("share", "total", "steps"), [(0.1, 70, 7), (0.07, 100, 7), (0.1, 71, 8)])
+def test_a_share_is_rounded_up_but_not_by_the_error_of_a_product(share, total, steps):
+    made = scheduler("constant_warmup", num_warmup_steps=share)
+    assert [made.factor(step, total) for step in range(10)].index(1.0) == steps - 1
+
+
 @pytest.mark.parametrize("zero", [0, 0.0])
 def test_without_a_rise_the_first_step_has_the_full_rate(zero):
     assert scheduler("linear_warmup", num_warmup_steps=zero).factor(0, 10) == 1.0

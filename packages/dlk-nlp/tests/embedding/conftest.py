@@ -20,6 +20,17 @@ SIZES = {
 }
 CONFIGS = {
     "albert": transformers.AlbertConfig(embedding_size=8, **SIZES),
+    "bart": transformers.BartConfig(
+        d_model=16,
+        encoder_layers=2,
+        decoder_layers=1,
+        encoder_attention_heads=2,
+        decoder_attention_heads=2,
+        encoder_ffn_dim=24,
+        decoder_ffn_dim=24,
+        vocab_size=30,
+        max_position_embeddings=20,
+    ),
     "bert": transformers.BertConfig(**SIZES),
     "deberta": transformers.DebertaV2Config(
         relative_attention=True, pos_att_type=["p2c", "c2p"], type_vocab_size=0, **SIZES

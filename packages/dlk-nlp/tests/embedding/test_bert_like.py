@@ -46,6 +46,10 @@ class TestConformanceAlbert(BertLikeConformance):
     architecture = "albert"
 
 
+class TestConformanceBart(BertLikeConformance):
+    architecture = "bart"
+
+
 class TestConformanceDeberta(BertLikeConformance):
     architecture = "deberta"
 

@@ -26,7 +26,7 @@ def test_an_encoder_is_read_in_training_mode_with_all_its_weights(pretrained, na
     assert all(module.training for module in model.modules())
     assert hf.hidden_size(model) == 16
     whole = transformers.AutoModel.from_pretrained(pretrained(name))
-    stored = (whole.get_encoder() if name == "t5" else whole).state_dict()
+    stored = (whole.get_encoder() if name in ("bart", "t5") else whole).state_dict()
     for key, tensor in model.state_dict().items():
         assert torch.equal(tensor, stored[key])
 
@@ -152,13 +152,20 @@ def test_pickled_weights_are_not_opened(copy):
 
 @pytest.mark.parametrize(
     ("name", "limit"),
-    [("bert", 20), ("roberta", 20), ("distilbert", 20), ("electra", 20), ("t5", None)],
+    [
+        ("bert", 20),
+        ("roberta", 20),
+        ("distilbert", 20),
+        ("electra", 20),
+        ("bart", 20),
+        ("t5", None),
+    ],
 )
 def test_the_longest_row_is_known(pretrained, name, limit):
     assert hf.max_tokens(hf.load_encoder(str(pretrained(name)))) == limit
 
 
-@pytest.mark.parametrize("name", ["bert", "roberta"])
+@pytest.mark.parametrize("name", ["bert", "roberta", "bart"])
 def test_a_row_that_is_too_long_says_what_to_set(pretrained, name):
     model = hf.load_encoder(str(pretrained(name)))
     mask = torch.ones(1, 21).bool()

@@ -90,4 +90,6 @@ class WarmupScheduler(Scheduler):
 
     def warmup_steps(self, total: int) -> int:
         """Return for how many steps the rate rises: a share is rounded up."""
-        return math.ceil(self.warmup * total) if isinstance(self.warmup, float) else self.warmup
+        if not isinstance(self.warmup, float):
+            return self.warmup
+        return math.ceil(self.warmup * total - 1e-9)  # 0.1 * 70 is 7.000000000000001
