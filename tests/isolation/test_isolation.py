@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -45,13 +46,13 @@ def test_passes_its_own_tests_with_only_its_own_dependencies(
     imported = environment.run("python", "-I", "-c", IMPORT_ALL)  # before any test tool is there
     assert imported.returncode == 0, imported.stderr
 
-    environment.install("pytest", "hypothesis", "scikit-learn", wheels={})
+    environment.install("pytest", "pytest-xdist", "hypothesis", "scikit-learn", wheels={})
     tests = shutil.copytree(DISTRIBUTIONS[package] / "tests", tmp_path / "tests")
     settings = shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    done = environment.run("python", "-m", "pytest", "-q", "-c", settings, tests, cwd=tmp_path)
-    with_tail = done.stdout[-6000:] + done.stderr[-2000:]
+    command = ["python", "-m", "pytest", "-q", "-n", str(os.cpu_count()), "-c", settings, tests]
+    done = environment.run(*command, cwd=tmp_path)
     print(f"{package}: {done.stdout.strip().splitlines()[-1]}", file=sys.stderr)
-    assert done.returncode == 0, with_tail
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
 
 
 def test_the_base_has_torch_and_lightning_but_no_transformers(base: Environment) -> None:
