@@ -475,6 +475,39 @@ def test_the_config_is_written_beside_the_data_and_read_back(tmp_path):
     assert to_dict(again) == plain
 
 
+@pytest.mark.parametrize("stage", ["train", "predict"])
+def test_splits_are_not_added_to_those_that_other_steps_made(tmp_path, stage):
+    split = "test" if stage == "train" else "predict"
+    out = tmp_path / "out"
+    steps = {"test_draw": {"sides": 3}, "test_length": {}}
+    processor(steps, chunk_size=2).fit_transform({"train": SENTENCES}, out)
+    processor(steps, chunk_size=9).transform({split: SENTENCES}, out, stage=stage)
+    before = rows(out, split)
+    for other, named in (
+        ({**steps, "test_draw": {"sides": 4}}, "test_draw"),
+        ({"test_draw": {"sides": 3}}, "test_length"),
+        (dict(reversed(steps.items())), "test_draw, test_length"),
+    ):
+        with pytest.raises(DataError, match=rf"processed otherwise \({named}\)"):
+            processor(other).transform({split: SENTENCES}, out, stage=stage)
+    assert rows(out, split) == before
+
+
+def test_a_tokenizer_that_moved_is_the_same_step(tmp_path):
+    for folder in ("here", "there"):
+        (tmp_path / folder).mkdir()
+        tiny_tokenizer(tmp_path / folder / "tokenizer.json")
+    out = tmp_path / "out"
+
+    def made(folder, meta=None):
+        path = str(tmp_path / folder / "tokenizer.json")
+        return processor({"fast_tokenizer": {"tokenizer_path": path}}, meta=meta)
+
+    made("here").fit_transform({"train": SENTENCES}, out)
+    made("there", Meta.load(out)).transform({"test": SENTENCES}, out, stage="train")
+    assert rows(out, "test") == rows(out, "train")
+
+
 @pytest.mark.parametrize("name", ["train.jsonl", "train/raw.txt", "meta/notes.txt", "valid"])
 def test_a_folder_with_anything_else_in_it_is_never_replaced(tmp_path, name):
     made = processor({"test_length": {}})

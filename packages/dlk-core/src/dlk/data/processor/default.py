@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dlk.config import children, node_of, to_dict
+from dlk.config import assets, children, node_of, to_dict
 from dlk.context import Setup
 from dlk.data.inputs import Columns, Source, open_input
 from dlk.data.meta import FILE as META
@@ -132,13 +132,15 @@ class DefaultProcessor(Processor):
 
         Raises:
             ConfigError: as `fit_transform`.
-            DataError: as `fit_transform`, or nothing was learnt yet that a step needs.
+            DataError: as `fit_transform`, nothing was learnt yet that a step needs, or what is
+                there was made by other steps.
         """
         sources = _open(data, stage)
         self._check(sources, stage)
         self._check_meta(sources, stage, learning=False)
         for split in sources:
             _refuse_foreign_split(Path(out_dir) / split)
+        self._refuse_other_steps(Path(out_dir))
         total = Report()
         for split, source in sources.items():
             with atomic_dir(Path(out_dir) / split) as aside:
@@ -146,6 +148,24 @@ class DefaultProcessor(Processor):
             for name in ("rows", "records", "rejects"):
                 getattr(total, name).update(getattr(part, name))
         return total
+
+    def _refuse_other_steps(self, folder: Path) -> None:
+        """Refuse to put splits beside those that other steps, or other options of them, made."""
+        from dlk.config import from_resolved
+
+        try:
+            written = json.loads((folder / PROCESS).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return
+        (before,) = from_resolved(written, folder=str(folder)).values()
+        then, now = _recipe(before), _recipe(self.config)
+        if then != now:
+            changed = [name for name in {**then, **now} if then.get(name) != now.get(name)]
+            raise DataError(
+                f"the training data in {folder} was processed otherwise "
+                f"({', '.join(changed) or 'another order'}), and models learn from that: process "
+                "it again together with this, or use the config it was made with"
+            )
 
     def _check(self, sources: Mapping[str, Source], stage: str) -> None:
         """Follow the columns through the steps of every split; all mistakes at once."""
@@ -330,6 +350,20 @@ class DefaultProcessor(Processor):
                 bad.update(ctx.bad)
                 columns = _without(columns, ctx.bad)
         return columns
+
+
+def _recipe(config: Any) -> dict[str, Any]:
+    """Return what decides how rows are made: steps in order, without the places of their files."""
+    if not hasattr(config, "order"):
+        return {}
+    steps = children(config, "subprocessor")
+    found: dict[str, Any] = {}
+    for name in config.order():
+        (values,) = to_dict(steps[name]).values()
+        files = {field for owner, field, _ in assets(steps[name]) if owner is steps[name]}
+        kept = {field: value for field, value in values.items() if field not in files}
+        found[name] = (len(found), kept)
+    return found
 
 
 def _refuse_foreign(folder: Path) -> None:
