@@ -263,6 +263,22 @@ MISTAKES = """{
 }"""
 
 
+def test_what_is_missing_is_named_with_the_other_mistakes(refuse: Refuse) -> None:
+    wrong = {
+        "@room@cellar": {"dept": 1, "racks": [], "@lamp@bulb": {}},
+        "floors": "@lambda @$.nothing",
+    }
+    missing, unknown = refuse({"@house": wrong})
+    assert missing == "c.jsonc:1:28 room.depth: is required: metres down"
+    assert 'there is no field "dept"' in unknown
+    searched = {
+        "@room@cellar": {"racks": [], "@lamp@bulb": {}},
+        "_search": {"room.depth": [1, "deep"]},
+    }
+    (message,) = refuse({"@house": searched})
+    assert 'room.depth: expected an integer >= 1, got "deep"' in message
+
+
 def test_all_mistakes_are_named_at_once_in_the_order_of_the_text(refuse: Refuse) -> None:
     assert refuse(MISTAKES) == [
         "c.jsonc:4:19 floors: expected an integer from 0 to 9, got 12 (number of floors)",

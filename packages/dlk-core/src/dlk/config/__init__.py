@@ -6,8 +6,9 @@ first used.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from dlk._lazy import lazy
 
 if TYPE_CHECKING:
     from dlk.config._intc import cregister
@@ -67,19 +68,37 @@ __all__ = [
     "to_dict",
 ]
 
-_HOME = {
-    **dict.fromkeys(
-        ("Loaded", "Point", "from_resolved", "load", "make", "parse_override"), "dlk.config.reading"
-    ),
-    **dict.fromkeys(
-        ("assets", "child", "children", "ident", "node_of", "thaw", "to_dict"), "dlk.config.node"
-    ),
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOME.get(name, "dlk.config.base")), name)
-    globals()[name] = value
-    return value
+__getattr__ = lazy(
+    __name__,
+    {
+        "dlk.config.base": (
+            "AnyField",
+            "AssetField",
+            "Base",
+            "BoolField",
+            "Children",
+            "DictField",
+            "FloatField",
+            "IntField",
+            "ListField",
+            "MISSING",
+            "MapField",
+            "NestField",
+            "PathField",
+            "Signature",
+            "StrField",
+            "cregister",
+            "many",
+            "one",
+        ),
+        "dlk.config.node": ("assets", "child", "children", "ident", "node_of", "thaw", "to_dict"),
+        "dlk.config.reading": (
+            "Loaded",
+            "Point",
+            "from_resolved",
+            "load",
+            "make",
+            "parse_override",
+        ),
+    },
+)

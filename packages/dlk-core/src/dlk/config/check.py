@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from dlk.config._intc import MISSING, fields_of
 from dlk.config.expression import is_expression
@@ -29,18 +29,27 @@ _KINDS: dict[str, str] = {
 }
 
 
-def check_tree(tree: Tree, *, resolved: bool) -> list[Problem]:
+class _Stage(NamedTuple):
+    """How far the reading of a config has come."""
+
+    resolved: bool
+    chosen: bool
+
+
+def check_tree(tree: Tree, *, resolved: bool, chosen: bool = True) -> list[Problem]:
     """Return the mistakes in a tree.
 
     Args:
         tree: names resolved, ``_search`` taken out.
-        resolved: false for the tree as written: expressions and missing values are left for later.
+        resolved: false for the tree as written: expressions are left for later.
+        chosen: false where a search is still to choose values: missing ones are left for later.
     """
-    found = [p for path, values in tree.modules() for p in _module(tree, path, values, resolved)]
+    stage = _Stage(resolved, chosen)
+    found = [p for path, values in tree.modules() for p in _module(tree, path, values, stage)]
     return found if resolved else [*found, *_anchors(tree)]
 
 
-def _module(tree: Tree, path: Path, values: Mapping[str, Any], resolved: bool) -> Iterator[Problem]:
+def _module(tree: Tree, path: Path, values: Mapping[str, Any], stage: _Stage) -> Iterator[Problem]:
     key = parse_key(str(path[-1]))
     name = str(values.get("_name") or "")
     fields = fields_of(register.config(key.type, name))
@@ -53,7 +62,7 @@ def _module(tree: Tree, path: Path, values: Mapping[str, Any], resolved: bool) -
                 message = f'{key.type} "{name}" takes no {child}. {did_you_mean(child, spec)}'
                 yield tree.problem(where, message.rstrip(), key=True)
         elif field_name in fields:
-            yield from _field(tree, where, fields[field_name], value, resolved)
+            yield from _field(tree, where, fields[field_name], value, stage)
         elif field_name not in ("_name", "_anchor"):
             message = f'there is no field "{field_name}". {did_you_mean(field_name, fields)}'
             yield tree.problem(where, message.rstrip(), key=True)
@@ -86,18 +95,18 @@ def _anchors(tree: Tree) -> Iterator[Problem]:
 
 
 def _field(
-    tree: Tree, where: Path, field: Mapping[str, Any], value: Any, resolved: bool
+    tree: Tree, where: Path, field: Mapping[str, Any], value: Any, stage: _Stage
 ) -> Iterator[Problem]:
     if field["type_name"] == "NestField" and isinstance(value, Mapping):
         nested = fields_of(field["object_type"])
         for name, part in value.items():
             if name in nested:
-                yield from _field(tree, (*where, name), nested[name], part, resolved)
+                yield from _field(tree, (*where, name), nested[name], part, stage)
             else:
                 message = f'there is no field "{name}". {did_you_mean(name, nested)}'
                 yield tree.problem((*where, name), message, key=True)
         return
-    for inner, message in check_value(field, value, resolved=resolved):
+    for inner, message in _mistakes(field, value, stage):
         unknown = field["type_name"] == "MapField" and inner and inner[0] not in field["default"]
         yield tree.problem((*where, *inner), message, key=bool(unknown))
 
@@ -105,14 +114,21 @@ def _field(
 def check_value(
     field: Mapping[str, Any], value: Any, *, resolved: bool = True
 ) -> Iterator[tuple[Path, str]]:
-    """Yield (path below the field, message) for each mistake in a value."""
+    """Yield (path below the field, message) for each mistake in a value.
+
+    Unless it is `resolved`, expressions and missing values are no mistakes yet.
+    """
+    yield from _mistakes(field, value, _Stage(resolved=resolved, chosen=resolved))
+
+
+def _mistakes(field: Mapping[str, Any], value: Any, stage: _Stage) -> Iterator[tuple[Path, str]]:
     if any(_same(value, addition) for addition in field.get("additions") or ()):
         return
     if isinstance(value, str) and value == MISSING:
-        if resolved:
+        if stage.chosen:
             yield (), f"is required: {_help(field)}"
         return
-    if not resolved and is_expression(value):
+    if not stage.resolved and is_expression(value):
         return
     kind, options = field["type_name"], _options(field)
     if options is not None:
@@ -130,7 +146,7 @@ def check_value(
     elif kind == "MapField":
         yield from _renames(field, value)
     else:
-        yield from _inside(field, value, (), resolved)
+        yield from _inside(field, value, (), stage)
 
 
 def _renames(field: Mapping[str, Any], value: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
@@ -232,19 +248,19 @@ def _is_finite(value: float) -> bool:
 
 
 def _inside(
-    field: Mapping[str, Any], value: Any, path: Path, resolved: bool
+    field: Mapping[str, Any], value: Any, path: Path, stage: _Stage
 ) -> Iterator[tuple[Path, str]]:
     """Yield the mistakes that may stand anywhere inside of a value of any shape."""
     if isinstance(value, Mapping):
         for key, part in value.items():
-            yield from _inside(field, part, (*path, key), resolved)
+            yield from _inside(field, part, (*path, key), stage)
     elif isinstance(value, list):
         for number, part in enumerate(value):
-            yield from _inside(field, part, (*path, number), resolved)
+            yield from _inside(field, part, (*path, number), stage)
     elif isinstance(value, float) and not math.isfinite(value):
         yield path, f"expected a finite number, got {value!r}"
     elif isinstance(value, str):
-        if value == MISSING and resolved:
+        if value == MISSING and stage.chosen:
             yield path, f"is required: {_help(field)}"
         elif _REFERENCE.fullmatch(value):
             yield path, f'a reference is written "@lambda {value}"'

@@ -128,7 +128,7 @@ def load(
     registry.register.add_local(project.sources)
     tree, user_globals = build_tree(document, Project(project.modules))
     grid = take_search(tree, pinned=_override(tree, overrides))
-    _refuse(tree.problems + check_tree(tree, resolved=False))
+    _refuse(tree.problems + check_tree(tree, resolved=False, chosen=not grid.axes))
     added = dict(global_values(tree)) if global_values else {}
     _refuse(
         [
