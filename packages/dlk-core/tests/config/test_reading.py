@@ -269,7 +269,7 @@ def test_what_is_missing_is_named_with_the_other_mistakes(refuse: Refuse) -> Non
         "floors": "@lambda @$.nothing",
     }
     missing, unknown = refuse({"@house": wrong})
-    assert missing == "c.jsonc:1:28 room.depth: is required: metres down"
+    assert missing == "c.jsonc:1:29 room.depth: is required: metres down"
     assert 'there is no field "dept"' in unknown
     searched = {
         "@room@cellar": {"racks": [], "@lamp@bulb": {}},
