@@ -256,3 +256,47 @@ def test_a_path_in_the_config_stays_inside(bundle):
     change(bundle, "fit.json", edit)
     with pytest.raises(BundleError, match=r"postprocessor\.file leaves the bundle"):
         Bundle(bundle).engine()
+
+
+@pytest.mark.parametrize("field", ["needs", "inputs"])
+@pytest.mark.parametrize("value", [None, "x", 1.5, [1], [{}], [{"type": "loss", "name": ["x"]}]])
+def test_a_manifest_of_another_shape_is_refused(bundle, field, value):
+    reseal(bundle, **{field: value})
+    with pytest.raises(BundleError, match=f'holds no proper "{field}"'):
+        Bundle(bundle)
+
+
+@pytest.mark.parametrize("name", ["meta/meta.json", "meta/label_vocab.json", "meta/tokenizer.json"])
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"[" * 100_000, b"{}", b""])
+def test_a_file_of_meta_that_is_something_else_is_refused(bundle, name, content):
+    (bundle / name).write_bytes(content)
+    reseal(bundle)
+    with pytest.raises(BundleError, match=Path(name).name):
+        Bundle(bundle).engine()
+
+
+def test_a_tokenizer_is_not_read_from_outside(bundle, tmp_path):
+    outside = shutil.copy(bundle / "meta" / "tokenizer.json", tmp_path / "tokenizer.json")
+
+    def point_outside(config):
+        step = config["@processor@default"]["@subprocessor@fast_tokenizer"]
+        step["tokenizer"], step["tokenizer_path"] = "none.json", str(outside)
+
+    change(bundle, "process.json", point_outside)
+    with pytest.raises(BundleError, match="tokenizer_path leaves the bundle"):
+        Bundle(bundle).engine()
+
+
+@pytest.mark.parametrize("content", ["nope", "[" * 100_000])
+def test_golden_lines_that_are_no_json_are_refused(bundle, content):
+    (bundle / "golden.jsonl").write_text(content)
+    reseal(bundle)
+    with pytest.raises(BundleError, match="golden"):
+        Bundle(bundle).golden()
+
+
+def test_a_line_separator_inside_of_a_text_ends_no_golden_line(bundle):
+    text = "a\u2028b\x85c"
+    (bundle / "golden.jsonl").write_text(json.dumps({"input": text}, ensure_ascii=False) + "\n")
+    reseal(bundle)
+    assert Bundle(bundle).golden() == [{"input": text}]

@@ -77,3 +77,13 @@ def test_an_alias_of_nothing_is_an_error(tmp_path):
     save_file({"a": torch.zeros(1)}, file, metadata={"aliases": '{"b": "c"}'})
     with pytest.raises(BundleError, match="b stands for c"):
         load_state(file)
+
+
+@pytest.mark.parametrize("aliases", ["[1]", "null", '{"b": ["a"]}', "nope", "[" * 100_000])
+def test_aliases_of_another_shape_are_an_error(tmp_path, aliases):
+    from safetensors.torch import save_file
+
+    file = tmp_path / "w.safetensors"
+    save_file({"a": torch.zeros(1)}, file, metadata={"aliases": aliases})
+    with pytest.raises(BundleError, match="is damaged"):
+        load_state(file)

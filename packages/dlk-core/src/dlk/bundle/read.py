@@ -118,12 +118,19 @@ class Bundle:
             raise BundleError(f"{self.path} cannot be loaded: {error}") from error
 
     def golden(self) -> list[dict[str, Any]]:
-        """Return the inputs and predictions that were kept when it was written."""
+        """Return the inputs and predictions that were kept when it was written.
+
+        Raises:
+            BundleError: they cannot be read.
+        """
         path = self.path / schema.GOLDEN
         if not path.exists():
             return []
-        lines = path.read_text(encoding="utf-8").splitlines()
-        return [json.loads(line) for line in lines if line.strip()]
+        try:
+            lines = path.read_text(encoding="utf-8").split("\n")
+            return [json.loads(line) for line in lines if line.strip()]
+        except (OSError, ValueError, RecursionError) as error:
+            raise BundleError(f"{path} cannot be read: {error}") from None
 
     def _read_manifest(self) -> dict[str, Any]:
         path = self.path / schema.MANIFEST
@@ -145,6 +152,10 @@ class Bundle:
             raise BundleError(
                 f"{self.path}: bundle.json is not what was written (its own digest differs)"
             )
+        for field, texts in (("needs", ("type", "name")), ("inputs", ("name",))):
+            given = manifest.get(field, [])
+            if not isinstance(given, list) or not all(_has(entry, texts) for entry in given):
+                raise BundleError(f'{self.path}: bundle.json holds no proper "{field}"')
         return manifest
 
     def _check_files(self) -> None:
@@ -175,10 +186,7 @@ class Bundle:
         from dlk.registry import register
 
         problems = []
-        needs = self.manifest.get("needs", [])
-        if not all(isinstance(need, Mapping) and {"type", "name"} <= set(need) for need in needs):
-            raise BundleError(f"{self.path}: bundle.json names its needs wrongly")
-        for need in needs:
+        for need in self.manifest.get("needs", []):
             if (need["type"], need["name"]) in register:
                 continue
             what = f'{need["type"]} "{need["name"]}"'
@@ -206,10 +214,10 @@ class Bundle:
             (config,) = from_resolved({key: values[key]}, folder=str(self.path)).values()
         except ConfigError as error:
             raise BundleError(f"{self.path / file} cannot be used: {error}") from error
-        for owner, field, asset in assets(config):
+        for owner, field, _ in assets(config):
             value = Path(str(getattr(owner, field)))
             inside = value.resolve().is_relative_to(self.path.resolve())
-            if asset["bundle"] and not inside:
+            if not inside:  # one that is not kept is not to be read from elsewhere either
                 raise BundleError(
                     f"{self.path / file}: {node_of(owner).path}.{field} leaves the bundle: {value}"
                 )
@@ -223,6 +231,11 @@ class Bundle:
         if not isinstance(value, dict):
             raise BundleError(f"{self.path / name}: expected an object")
         return value
+
+
+def _has(entry: object, texts: Sequence[str]) -> bool:
+    """Return whether an entry of the manifest is an object with these texts in it."""
+    return isinstance(entry, Mapping) and all(isinstance(entry.get(name), str) for name in texts)
 
 
 def _key(values: Mapping[str, Any], type_name: str, file: Path) -> str:

@@ -52,10 +52,12 @@ def load_state(path: str | os.PathLike[str]) -> dict[str, Tensor]:
             aliases = json.loads((handle.metadata() or {}).get("aliases", "{}"))
     except FileNotFoundError:
         raise BundleError(f"there are no weights {os.fspath(path)}") from None
-    except (SafetensorError, ValueError) as error:
+    except (SafetensorError, ValueError, RecursionError) as error:
         raise BundleError(f"{os.fspath(path)} is damaged: {error}") from error
+    if not isinstance(aliases, dict):
+        raise BundleError(f"{os.fspath(path)} is damaged: its aliases are no object")
     for name, other in aliases.items():
-        if other not in state:
+        if not isinstance(other, str) or other not in state:
             raise BundleError(
                 f"{os.fspath(path)} is damaged: {name} stands for {other}, which is missing"
             )

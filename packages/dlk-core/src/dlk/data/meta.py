@@ -66,7 +66,7 @@ class Meta:
             raise DataError(
                 f"{os.fspath(folder)} holds no {FILE}: process the training data first"
             ) from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise DataError(f"{path} is damaged: {error}") from error
         if not isinstance(plain, dict) or plain.get("schema") != _SCHEMA:
             raise DataError(f'{path}: expected an object with "schema": "{_SCHEMA}"')

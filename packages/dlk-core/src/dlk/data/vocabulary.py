@@ -225,7 +225,7 @@ class Vocabulary:
                 plain = json.load(handle)
         except FileNotFoundError as error:
             raise DataError(f"there is no vocabulary {path}") from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise DataError(f"{path} is no vocabulary: {error}") from error
         return cls.from_dict(plain, source=path)
 

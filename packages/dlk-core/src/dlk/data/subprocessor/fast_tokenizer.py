@@ -271,6 +271,8 @@ def _load(path: str) -> Tokenizer:
             text = handle.read()
     except OSError as error:
         raise DataError(f"cannot read the tokenizer {path}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is no tokenizer.json: {error}") from error
     try:
         return Tokenizer.from_str(text)
     except Exception as error:  # tokenizers raises bare Exception
