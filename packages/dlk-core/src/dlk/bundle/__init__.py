@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from dlk._lazy import lazy
 
 if TYPE_CHECKING:
     from dlk.bundle.read import Bundle
 
 __all__ = ["Bundle"]
 
-
-def __getattr__(name: str) -> Any:
-    if name == "Bundle":
-        from dlk.bundle.read import Bundle
-
-        return Bundle
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazy(__name__, {"dlk.bundle.read": ("Bundle",)})

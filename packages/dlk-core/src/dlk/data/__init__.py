@@ -5,8 +5,9 @@ Importing this package loads nothing heavy: its names come from their modules wh
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
+
+from dlk._lazy import lazy
 
 if TYPE_CHECKING:
     from dlk.data.inputs import open_input
@@ -14,17 +15,6 @@ if TYPE_CHECKING:
     from dlk.data.ragged import Ragged
     from dlk.data.store import Split, SplitWriter, open_split
     from dlk.data.vocabulary import UnknownWordError, Vocabulary
-
-_WHERE = {
-    "Meta": "dlk.data.meta",
-    "Ragged": "dlk.data.ragged",
-    "Split": "dlk.data.store",
-    "SplitWriter": "dlk.data.store",
-    "UnknownWordError": "dlk.data.vocabulary",
-    "Vocabulary": "dlk.data.vocabulary",
-    "open_input": "dlk.data.inputs",
-    "open_split": "dlk.data.store",
-}
 
 __all__ = [
     "Meta",
@@ -37,8 +27,13 @@ __all__ = [
     "open_split",
 ]
 
-
-def __getattr__(name: str) -> object:
-    if name not in _WHERE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_WHERE[name]), name)
+__getattr__ = lazy(
+    __name__,
+    {
+        "dlk.data.inputs": ("open_input",),
+        "dlk.data.meta": ("Meta",),
+        "dlk.data.ragged": ("Ragged",),
+        "dlk.data.store": ("Split", "SplitWriter", "open_split"),
+        "dlk.data.vocabulary": ("UnknownWordError", "Vocabulary"),
+    },
+)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from dlk._lazy import lazy
 
 if TYPE_CHECKING:
     from dlk.imodel.base import IModel
@@ -10,14 +12,6 @@ if TYPE_CHECKING:
 
 __all__ = ["DefaultIModel", "IModel"]
 
-
-def __getattr__(name: str) -> Any:
-    if name == "IModel":
-        from dlk.imodel.base import IModel
-
-        return IModel
-    if name == "DefaultIModel":
-        from dlk.imodel.default import DefaultIModel
-
-        return DefaultIModel
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazy(
+    __name__, {"dlk.imodel.base": ("IModel",), "dlk.imodel.default": ("DefaultIModel",)}
+)

@@ -10,22 +10,14 @@ numpy is imported when a name is first asked for.
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
+
+from dlk._lazy import lazy
 
 if TYPE_CHECKING:
     from dlk.metrics.classification import ClassCounts, ClassScores, LabelSetCounts
     from dlk.metrics.mean import WeightedMean
     from dlk.metrics.regression import RankCorrelation, RegressionMoments
-
-_WHERE = {
-    "ClassCounts": "dlk.metrics.classification",
-    "ClassScores": "dlk.metrics.classification",
-    "LabelSetCounts": "dlk.metrics.classification",
-    "RankCorrelation": "dlk.metrics.regression",
-    "RegressionMoments": "dlk.metrics.regression",
-    "WeightedMean": "dlk.metrics.mean",
-}
 
 __all__ = [
     "ClassCounts",
@@ -36,8 +28,11 @@ __all__ = [
     "WeightedMean",
 ]
 
-
-def __getattr__(name: str) -> object:
-    if name not in _WHERE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_WHERE[name]), name)
+__getattr__ = lazy(
+    __name__,
+    {
+        "dlk.metrics.classification": ("ClassCounts", "ClassScores", "LabelSetCounts"),
+        "dlk.metrics.mean": ("WeightedMean",),
+        "dlk.metrics.regression": ("RankCorrelation", "RegressionMoments"),
+    },
+)

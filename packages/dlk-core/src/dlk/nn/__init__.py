@@ -7,15 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dlk._lazy import lazy
+
 if TYPE_CHECKING:
     from dlk.nn.base import Batch, Module, chain, merge
 
 __all__ = ["Batch", "Module", "chain", "merge"]
 
-
-def __getattr__(name: str) -> object:
-    if name in __all__:
-        from dlk.nn import base
-
-        return getattr(base, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazy(__name__, {"dlk.nn.base": ("Batch", "Module", "chain", "merge")})

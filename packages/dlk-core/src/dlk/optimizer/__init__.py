@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from dlk._lazy import lazy
 
 if TYPE_CHECKING:
     from dlk.optimizer.adamw import AdamWOptimizer
     from dlk.optimizer.base import Optimizer
     from dlk.optimizer.sgd import SGDOptimizer
 
-_HOME = {
-    "AdamWOptimizer": "dlk.optimizer.adamw",
-    "Optimizer": "dlk.optimizer.base",
-    "SGDOptimizer": "dlk.optimizer.sgd",
-}
-
 __all__ = ["AdamWOptimizer", "Optimizer", "SGDOptimizer"]
 
-
-def __getattr__(name: str) -> object:
-    if name in _HOME:
-        return getattr(import_module(_HOME[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazy(
+    __name__,
+    {
+        "dlk.optimizer.adamw": ("AdamWOptimizer",),
+        "dlk.optimizer.base": ("Optimizer",),
+        "dlk.optimizer.sgd": ("SGDOptimizer",),
+    },
+)

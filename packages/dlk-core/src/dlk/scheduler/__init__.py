@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from dlk._lazy import lazy
 
 if TYPE_CHECKING:
     from dlk.scheduler.base import Scheduler
@@ -11,14 +12,6 @@ if TYPE_CHECKING:
     from dlk.scheduler.constant_warmup import ConstantWarmupScheduler
     from dlk.scheduler.cosine_warmup import CosineWarmupScheduler
     from dlk.scheduler.linear_warmup import LinearWarmupScheduler
-
-_HOME = {
-    "ConstantScheduler": "dlk.scheduler.constant",
-    "ConstantWarmupScheduler": "dlk.scheduler.constant_warmup",
-    "CosineWarmupScheduler": "dlk.scheduler.cosine_warmup",
-    "LinearWarmupScheduler": "dlk.scheduler.linear_warmup",
-    "Scheduler": "dlk.scheduler.base",
-}
 
 __all__ = [
     "ConstantScheduler",
@@ -28,8 +21,13 @@ __all__ = [
     "Scheduler",
 ]
 
-
-def __getattr__(name: str) -> object:
-    if name in _HOME:
-        return getattr(import_module(_HOME[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazy(
+    __name__,
+    {
+        "dlk.scheduler.base": ("Scheduler",),
+        "dlk.scheduler.constant": ("ConstantScheduler",),
+        "dlk.scheduler.constant_warmup": ("ConstantWarmupScheduler",),
+        "dlk.scheduler.cosine_warmup": ("CosineWarmupScheduler",),
+        "dlk.scheduler.linear_warmup": ("LinearWarmupScheduler",),
+    },
+)

@@ -11,8 +11,9 @@ Each check fails with a message that says what to do.
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from dlk._lazy import lazy
 
 if TYPE_CHECKING:
     from dlk.testing._common import ConfigConformance
@@ -39,27 +40,6 @@ if TYPE_CHECKING:
         ProcessorConformance,
     )
 
-_HOME = {
-    "CallbackConformance": "dlk.testing.engine",
-    "ConfigConformance": "dlk.testing._common",
-    "DataCollateConformance": "dlk.testing.data",
-    "DataModuleConformance": "dlk.testing.splits",
-    "DatasetConformance": "dlk.testing.splits",
-    "DecoderConformance": "dlk.testing.nn",
-    "EmbeddingConformance": "dlk.testing.nn",
-    "EncoderConformance": "dlk.testing.nn",
-    "IModelConformance": "dlk.testing.engine",
-    "InitMethodConformance": "dlk.testing.initmethod",
-    "LossConformance": "dlk.testing.loss",
-    "ModelConformance": "dlk.testing.nn",
-    "OptimizerConformance": "dlk.testing.optimizer",
-    "PostProcessorConformance": "dlk.testing.postprocessor",
-    "ProcessorConformance": "dlk.testing.splits",
-    "SchedulerConformance": "dlk.testing.scheduler",
-    "SubprocessorConformance": "dlk.testing.data",
-    "TrainerConformance": "dlk.testing.engine",
-}
-
 __all__ = [
     "CallbackConformance",
     "ConfigConformance",
@@ -81,8 +61,27 @@ __all__ = [
     "TrainerConformance",
 ]
 
-
-def __getattr__(name: str) -> object:
-    if name in _HOME:
-        return getattr(import_module(_HOME[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazy(
+    __name__,
+    {
+        "dlk.testing._common": ("ConfigConformance",),
+        "dlk.testing.data": ("DataCollateConformance", "SubprocessorConformance"),
+        "dlk.testing.engine": ("CallbackConformance", "IModelConformance", "TrainerConformance"),
+        "dlk.testing.initmethod": ("InitMethodConformance",),
+        "dlk.testing.loss": ("LossConformance",),
+        "dlk.testing.nn": (
+            "DecoderConformance",
+            "EmbeddingConformance",
+            "EncoderConformance",
+            "ModelConformance",
+        ),
+        "dlk.testing.optimizer": ("OptimizerConformance",),
+        "dlk.testing.postprocessor": ("PostProcessorConformance",),
+        "dlk.testing.scheduler": ("SchedulerConformance",),
+        "dlk.testing.splits": (
+            "DataModuleConformance",
+            "DatasetConformance",
+            "ProcessorConformance",
+        ),
+    },
+)

@@ -7,15 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dlk._lazy import lazy
+
 if TYPE_CHECKING:
     from dlk.data.datamodule.base import DataModule
 
 __all__ = ["DataModule"]
 
-
-def __getattr__(name: str) -> object:
-    if name in __all__:
-        from dlk.data.datamodule import base
-
-        return getattr(base, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazy(__name__, {"dlk.data.datamodule.base": ("DataModule",)})

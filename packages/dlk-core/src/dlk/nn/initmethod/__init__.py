@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from dlk._lazy import lazy
 
 if TYPE_CHECKING:
     from dlk.nn.initmethod.base import InitMethod
@@ -11,17 +12,14 @@ if TYPE_CHECKING:
     from dlk.nn.initmethod.range_norm import RangeNormInit
     from dlk.nn.initmethod.range_uniform import RangeUniformInit
 
-_HOME = {
-    "DefaultInit": "dlk.nn.initmethod.default",
-    "InitMethod": "dlk.nn.initmethod.base",
-    "RangeNormInit": "dlk.nn.initmethod.range_norm",
-    "RangeUniformInit": "dlk.nn.initmethod.range_uniform",
-}
-
 __all__ = ["DefaultInit", "InitMethod", "RangeNormInit", "RangeUniformInit"]
 
-
-def __getattr__(name: str) -> object:
-    if name in _HOME:
-        return getattr(import_module(_HOME[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazy(
+    __name__,
+    {
+        "dlk.nn.initmethod.base": ("InitMethod",),
+        "dlk.nn.initmethod.default": ("DefaultInit",),
+        "dlk.nn.initmethod.range_norm": ("RangeNormInit",),
+        "dlk.nn.initmethod.range_uniform": ("RangeUniformInit",),
+    },
+)

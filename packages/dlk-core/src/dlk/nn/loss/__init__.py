@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from dlk._lazy import lazy
 
 if TYPE_CHECKING:
     from dlk.nn.loss.base import Loss, LossOut
@@ -13,17 +14,6 @@ if TYPE_CHECKING:
     from dlk.nn.loss.identity import IdentityLoss
     from dlk.nn.loss.mse import MSELoss
     from dlk.nn.loss.multi_loss import MultiLoss
-
-_HOME = {
-    "BCELoss": "dlk.nn.loss.bce",
-    "CrossEntropyLoss": "dlk.nn.loss.cross_entropy",
-    "FocalLoss": "dlk.nn.loss.focal",
-    "IdentityLoss": "dlk.nn.loss.identity",
-    "Loss": "dlk.nn.loss.base",
-    "LossOut": "dlk.nn.loss.base",
-    "MSELoss": "dlk.nn.loss.mse",
-    "MultiLoss": "dlk.nn.loss.multi_loss",
-}
 
 __all__ = [
     "BCELoss",
@@ -36,8 +26,15 @@ __all__ = [
     "MultiLoss",
 ]
 
-
-def __getattr__(name: str) -> object:
-    if name in _HOME:
-        return getattr(import_module(_HOME[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazy(
+    __name__,
+    {
+        "dlk.nn.loss.base": ("Loss", "LossOut"),
+        "dlk.nn.loss.bce": ("BCELoss",),
+        "dlk.nn.loss.cross_entropy": ("CrossEntropyLoss",),
+        "dlk.nn.loss.focal": ("FocalLoss",),
+        "dlk.nn.loss.identity": ("IdentityLoss",),
+        "dlk.nn.loss.mse": ("MSELoss",),
+        "dlk.nn.loss.multi_loss": ("MultiLoss",),
+    },
+)

@@ -2,10 +2,38 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
 from dlk.errors import DlkError
+from dlk.nn.loss.base import PairLoss
+
+if TYPE_CHECKING:
+    from dlk.nn.loss.configs import CrossEntropyLossConfig, FocalLossConfig
+
+
+class ClassLoss(PairLoss):
+    """Base of losses over class ids, with `weight` per class and an `ignore_index`."""
+
+    weight: Tensor | None
+
+    def __init__(self, config: CrossEntropyLossConfig | FocalLossConfig) -> None:
+        super().__init__(config)
+        self.ignore_index = config.ignore_index
+        weight = None if config.weight is None else torch.tensor(config.weight, dtype=torch.float)
+        self.register_buffer("weight", weight, persistent=False)
+
+    def items(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Return the number of kept targets, or the sum of their classes' weights."""
+        return mass(target, self.weight_as(logits), self.ignore_index)
+
+    def weight_as(self, logits: Tensor) -> Tensor | None:
+        """Return the class weights, as precise as the scores are."""
+        if self.weight is None:
+            return None
+        return self.weight.to(torch.promote_types(logits.dtype, torch.float))
 
 
 def flat(name: str, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:

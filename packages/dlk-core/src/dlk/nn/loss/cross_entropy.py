@@ -7,12 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
 from dlk.nn.loss import _classes
-from dlk.nn.loss.base import PairLoss
 from dlk.registry import register
 
 if TYPE_CHECKING:
@@ -20,21 +18,16 @@ if TYPE_CHECKING:
 
 
 @register("loss", "cross_entropy")
-class CrossEntropyLoss(PairLoss):
+class CrossEntropyLoss(_classes.ClassLoss):
     """Mean of ``-log p``, where p is the probability of the true class.
 
     With class weights the mean is a weighted one, as in torch; targets that are ignored count
     nowhere.
     """
 
-    weight: Tensor | None
-
     def __init__(self, config: CrossEntropyLossConfig) -> None:
         super().__init__(config)
         self.label_smoothing = config.label_smoothing
-        self.ignore_index = config.ignore_index
-        weight = None if config.weight is None else torch.tensor(config.weight, dtype=torch.float)
-        self.register_buffer("weight", weight, persistent=False)
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Return the mean over kept targets, () float in nats; 0 where none is kept.
@@ -52,18 +45,9 @@ class CrossEntropyLoss(PairLoss):
         total = functional.cross_entropy(
             logits,
             target,
-            weight=self._weight(logits),
+            weight=self.weight_as(logits),
             ignore_index=self.ignore_index,
             reduction="sum",
             label_smoothing=self.label_smoothing,
         )
         return _classes.mean(total, self.items(logits, target))
-
-    def items(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Return the number of kept targets, or the sum of their classes' weights."""
-        return _classes.mass(target, self._weight(logits), self.ignore_index)
-
-    def _weight(self, logits: Tensor) -> Tensor | None:
-        if self.weight is None:
-            return None
-        return self.weight.to(torch.promote_types(logits.dtype, torch.float))

@@ -12,7 +12,6 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from dlk.nn.loss import _classes
-from dlk.nn.loss.base import PairLoss
 from dlk.registry import register
 
 if TYPE_CHECKING:
@@ -20,20 +19,15 @@ if TYPE_CHECKING:
 
 
 @register("loss", "focal")
-class FocalLoss(PairLoss):
+class FocalLoss(_classes.ClassLoss):
     """Mean of ``-(1 - p)**gamma * log(p)``, where p is the true class's probability.
 
     With class weights each example counts as its class does and the mean is a weighted one.
     """
 
-    weight: Tensor | None
-
     def __init__(self, config: FocalLossConfig) -> None:
         super().__init__(config)
         self.gamma = config.gamma
-        self.ignore_index = config.ignore_index
-        weight = None if config.weight is None else torch.tensor(config.weight, dtype=torch.float)
-        self.register_buffer("weight", weight, persistent=False)
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Return the mean over kept targets, () float in nats; 0 where none is kept.
@@ -56,7 +50,3 @@ class FocalLoss(PairLoss):
             kept = target != self.ignore_index
             loss = loss * self.weight[target.where(kept, 0)]
         return _classes.mean(loss.sum(), self.items(logits, target))
-
-    def items(self, logits: Tensor, target: Tensor) -> Tensor:  # targets alone decide
-        """Return the number of kept targets, or the sum of their classes' weights."""
-        return _classes.mass(target, self.weight, self.ignore_index)

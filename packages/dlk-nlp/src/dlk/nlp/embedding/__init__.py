@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dlk._lazy import lazy
+
 if TYPE_CHECKING:
     from dlk.nlp.embedding.bert_like import BertLikeEmbedding
 
 __all__ = ["BertLikeEmbedding"]
 
-
-def __getattr__(name: str) -> object:
-    if name in __all__:
-        from dlk.nlp.embedding import bert_like
-
-        return getattr(bert_like, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazy(__name__, {"dlk.nlp.embedding.bert_like": ("BertLikeEmbedding",)})

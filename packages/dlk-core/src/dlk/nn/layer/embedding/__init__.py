@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from dlk._lazy import lazy
 
 if TYPE_CHECKING:
     from dlk.nn.layer.embedding.base import Embedding
@@ -11,17 +12,14 @@ if TYPE_CHECKING:
     from dlk.nn.layer.embedding.random import RandomEmbedding
     from dlk.nn.layer.embedding.static import StaticEmbedding
 
-_HOME = {
-    "Embedding": "dlk.nn.layer.embedding.base",
-    "IdentityEmbedding": "dlk.nn.layer.embedding.identity",
-    "RandomEmbedding": "dlk.nn.layer.embedding.random",
-    "StaticEmbedding": "dlk.nn.layer.embedding.static",
-}
-
 __all__ = ["Embedding", "IdentityEmbedding", "RandomEmbedding", "StaticEmbedding"]
 
-
-def __getattr__(name: str) -> object:
-    if name in _HOME:
-        return getattr(import_module(_HOME[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazy(
+    __name__,
+    {
+        "dlk.nn.layer.embedding.base": ("Embedding",),
+        "dlk.nn.layer.embedding.identity": ("IdentityEmbedding",),
+        "dlk.nn.layer.embedding.random": ("RandomEmbedding",),
+        "dlk.nn.layer.embedding.static": ("StaticEmbedding",),
+    },
+)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from dlk._lazy import lazy
 
 if TYPE_CHECKING:
     from dlk.nn.layer.encoder.base import Encoder
@@ -11,17 +12,14 @@ if TYPE_CHECKING:
     from dlk.nn.layer.encoder.linear import LinearEncoder
     from dlk.nn.layer.encoder.lstm import LSTMEncoder
 
-_HOME = {
-    "Encoder": "dlk.nn.layer.encoder.base",
-    "IdentityEncoder": "dlk.nn.layer.encoder.identity",
-    "LSTMEncoder": "dlk.nn.layer.encoder.lstm",
-    "LinearEncoder": "dlk.nn.layer.encoder.linear",
-}
-
 __all__ = ["Encoder", "IdentityEncoder", "LSTMEncoder", "LinearEncoder"]
 
-
-def __getattr__(name: str) -> object:
-    if name in _HOME:
-        return getattr(import_module(_HOME[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazy(
+    __name__,
+    {
+        "dlk.nn.layer.encoder.base": ("Encoder",),
+        "dlk.nn.layer.encoder.identity": ("IdentityEncoder",),
+        "dlk.nn.layer.encoder.linear": ("LinearEncoder",),
+        "dlk.nn.layer.encoder.lstm": ("LSTMEncoder",),
+    },
+)
