@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import tomllib
 from pathlib import Path
@@ -85,6 +86,18 @@ def test_links_in_documents_lead_somewhere(document: Path) -> None:
     links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", text)
     local = [link for link in links if not re.match(r"[a-z]+:", link)]
     assert [link for link in local if not (document.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_code_in_documents_can_be_read(document: Path) -> None:
+    text = document.read_text(encoding="utf-8")
+    for language, code in re.findall(r"```(\w+)\n(.*?)```", text, re.DOTALL):
+        if language == "python":
+            ast.parse(code)
+        elif language in ("json", "jsonc"):
+            jsonc.parse(code)
+        elif language == "toml":
+            tomllib.loads(code)
 
 
 def test_both_readmes_have_the_same_sections_and_the_same_code() -> None:

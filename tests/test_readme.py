@@ -51,19 +51,17 @@ def test_the_first_example_s_commands_and_python_run(
     assert list(Path("logs").iterdir())
 
 
-def test_the_component_can_be_built_as_shown() -> None:
-    component, _plugin = blocks("Bring your own component", "python")
-    code = component + (
-        "\nimport torch\nfrom dlk.config import make\n"
-        "built = register.build(make('encoder', 'mine', {'input_size': 4}))\n"
-        "print(built({'embedding': torch.zeros(2, 3, 4)})['embedding'].shape)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.stdout == "torch.Size([2, 3, 4])\n", done.stderr
+def test_the_component_passes_the_kit_as_shown(tmp_path: Path) -> None:
+    component, _plugin, test = blocks("Bring your own component", "python")
+    (tmp_path / "test_mine.py").write_text(f"{component}\n\n{test}", encoding="utf-8")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_mine.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    assert int(re.findall(r"(\d+) passed", done.stdout)[0]) >= 10
 
 
 def test_the_plugin_table_is_one() -> None:
-    _component, plugin = blocks("Bring your own component", "python")
+    _component, plugin, _test = blocks("Bring your own component", "python")
     names: dict[str, object] = {}
     exec(compile(plugin, "README.md", "exec"), names)
     (row,) = names["dlk_components"]()  # type: ignore[operator]  # a function of the block
