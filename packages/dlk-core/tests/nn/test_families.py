@@ -6,6 +6,7 @@ from importlib import import_module
 
 import pytest
 import torch
+from torch import nn
 
 from dlk.components import dlk_components
 from dlk.config import make
@@ -117,3 +118,64 @@ def test_a_model_of_all_parts_learns_one_batch():
     logits = model.eval()(batch)["logits"]
     assert logits.argmax(-1).tolist() == [0, 1, 2, 0, 1, 2]
     assert out.terms["loss"] < 0.2
+
+
+@pytest.mark.parametrize(
+    ("name", "target"),
+    [
+        ("cross_entropy", torch.tensor([0, 2])),
+        ("focal", torch.tensor([0, 2])),
+        ("bce", torch.tensor([[1.0, 0.0, 1.0], [0.0, 0.0, 1.0]])),
+        ("mse", torch.tensor([[1.0, 0.0, 1.0], [0.0, 0.0, 1.0]])),
+    ],
+)
+def test_a_loss_is_computed_in_single_precision_under_autocast(name, target):
+    torch.manual_seed(0)
+    loss = register.build(make("loss", name, pred_truth_pair={"logits": "target"}))
+    model, rows = nn.Linear(4, 3), torch.randn(2, 4)
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = model(rows)
+        out = loss.compute({"logits": logits, "target": target}, Context(training=True))
+    assert logits.dtype == torch.bfloat16
+    assert out.total.dtype == torch.float32
+    plain = loss.compute({"logits": logits.detach().float(), "target": target}, Context())
+    torch.testing.assert_close(out.total, plain.total, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("names", "values", "weights"),
+    [
+        (("embedding", "random"), {"vocab_size": 5, "embedding_dim": 4}, {"embedding.weight"}),
+        (
+            ("encoder", "linear"),
+            {"input_size": 4, "output_size": 4},
+            {"linear.weight", "linear.bias"},
+        ),
+        (
+            ("encoder", "lstm"),
+            {"input_size": 4, "output_size": 4, "bidirectional": False},
+            {f"lstm.lstm.{kind}_{part}_l0" for kind in ("weight", "bias") for part in ("ih", "hh")},
+        ),
+        (
+            ("decoder", "linear"),
+            {"input_size": 4, "output_size": 4},
+            {"linear.weight", "linear.bias"},
+        ),
+        (
+            ("model", "basic"),
+            {
+                "@embedding@random": {"vocab_size": 5, "embedding_dim": 4},
+                "@decoder@linear": {"input_size": 4, "output_size": 4},
+            },
+            {"embedding.embedding.weight", "decoder.linear.weight", "decoder.linear.bias"},
+        ),
+        (
+            ("loss", "cross_entropy"),
+            {"pred_truth_pair": {"logits": "label_ids"}, "weight": [1.0, 2.0]},
+            set(),
+        ),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, tuple) else "",
+)
+def test_weights_keep_their_names_for_the_sake_of_checkpoints(names, values, weights):
+    assert set(register.build(make(*names, values), Setup.empty()).state_dict()) == weights

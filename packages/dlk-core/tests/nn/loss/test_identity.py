@@ -50,3 +50,10 @@ def test_a_missing_loss_is_reported_with_what_there_is():
 def test_a_matrix_is_no_loss():
     with pytest.raises(ValueError, match=r"got \(2, 2\)"):
         loss().compute({"loss": torch.zeros(2, 2)}, Context())
+
+
+def test_a_loss_in_half_precision_is_averaged_in_single():
+    out = {"loss": torch.full((300,), 1.01, dtype=torch.bfloat16)}
+    total = register.build(make("loss", "identity")).compute(out, Context()).total
+    assert total.dtype == torch.float32
+    assert float(total) == float(out["loss"][0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
 from dlk.errors import DlkError, did_you_mean
@@ -32,7 +33,7 @@ class IdentityLoss(Loss):
             ctx: where the run is.
 
         Returns:
-            The loss; its weight is the number of rows.
+            The loss, in float32 at least; its weight is the number of rows.
 
         Raises:
             DlkError: the model wrote no such loss.
@@ -48,6 +49,8 @@ class IdentityLoss(Loss):
             raise ValueError(
                 f'the loss "{self.name}" must be () or (B,), got {tuple(written.shape)}'
             )
+        if written.dtype in (torch.float16, torch.bfloat16):
+            written = written.float()
         loss = written.mean()
         terms = {self.log_name: loss.detach()}
         return LossOut(loss * self.factor(ctx), terms, _rows(out, written))
