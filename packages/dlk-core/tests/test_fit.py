@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
@@ -43,6 +44,15 @@ def test_folders_are_relative_to_the_config(toy, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     fit = load_fit(toy.fit_config).one().root("fit")
     assert (fit.processed_data_dir, fit.log_dir) == (str(toy.processed), str(toy.logs))
+
+
+def test_runs_go_to_logs_where_nothing_is_said(toy):
+    config = json.loads(toy.fit_config.read_text())
+    del config["@fit"]["log_dir"], config["@fit"]["seed"]
+    toy.fit_config.write_text(json.dumps(config))
+    fit = load_fit(toy.fit_config).one().root("fit")
+    assert Path(fit.log_dir) == toy.folder / "logs"
+    assert (fit.seed, fit.hp_metrics, dict(fit.specific)) == (1, None, {})
 
 
 def test_the_data_can_be_chosen_by_an_override(toy, raw_toy):

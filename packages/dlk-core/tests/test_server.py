@@ -171,6 +171,19 @@ def test_wrong_arguments_are_refused(trained, tmp_path):
         Server(trained.bundle, batch_size=0)
 
 
+def test_serving_makes_no_loader(trained, monkeypatch):
+    from torch.utils.data import DataLoader
+
+    server = Server(trained.bundle)
+
+    def refuse(self, *args, **kwargs):
+        raise AssertionError("a loader was made")
+
+    monkeypatch.setattr(DataLoader, "__init__", refuse)
+    assert server.fit({"sentence": "the cat"})["label"] == "animal"
+    assert len(server.fit([{"sentence": "the cat"}] * 20)) == 20
+
+
 def test_serving_loads_no_lightning_no_datasets_and_no_pandas(trained, parts):
     code = (
         "import sys\n"

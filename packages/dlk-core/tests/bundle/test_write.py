@@ -226,3 +226,17 @@ def test_tied_weights_are_loaded_tied_in_value(toy, monkeypatch):
     done = toy.train("trainer.max_steps=2")
     state = Bundle(done.bundle).engine().model.state_dict()
     assert torch.equal(state["decoder.twin.weight"], state["decoder.linear.weight"])
+
+
+def test_a_tokenizer_from_a_remote_place_is_kept_inside(raw_toy):
+    import fsspec
+
+    file = raw_toy.folder / "tokenizer.json"
+    fsspec.filesystem("memory").pipe("/tokenizer.json", file.read_bytes())
+    file.unlink()
+    address = "memory://tokenizer.json"
+    raw_toy.process(overrides=[f"subprocessor@fast_tokenizer.tokenizer_path={address}"])
+    bundle = Path(raw_toy.train("trainer.max_steps=2").bundle)
+    fsspec.filesystem("memory").rm("/tokenizer.json")
+    assert address not in (bundle / "process.json").read_text()
+    assert Bundle(bundle).engine().predict({"sentence": ["the cat"]})[0]["label"]

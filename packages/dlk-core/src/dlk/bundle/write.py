@@ -17,7 +17,7 @@ from dlk.bundle import schema
 from dlk.bundle.weights import save_state
 from dlk.config import assets, node_of, to_dict
 from dlk.errors import BundleError, PluginError
-from dlk.io import atomic_dir, sha256_of
+from dlk.io import atomic_dir, is_remote, sha256_of
 from dlk.postprocessor import plain
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def _portable(config: Any, folder: Path, taken: set[str]) -> dict[str, Any]:
                 )
             else:
                 replacement = _copy_hub(value, folder, taken)
-        elif os.path.isabs(value):
+        elif os.path.isabs(value) or is_remote(value):
             replacement = os.path.basename(value.rstrip("/")) or "."
         _replace(resolved, config, owner, name, replacement)
     return resolved

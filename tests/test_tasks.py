@@ -1,0 +1,199 @@
+"""Tasks beside classification of one text, each from rows to a bundle that serves elsewhere."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dlk.predict import Predict
+from dlk.preprocess import Process
+from dlk.server import Server
+from dlk.train import RunResult, Train
+
+if TYPE_CHECKING:
+    from tests.conftest import Task
+
+Config = dict[str, Any]
+Rows = list[dict[str, Any]]
+LABELS = ("ABBR", "DESC", "ENTY", "HUM", "LOC", "NUM")
+GATHER = {
+    "@subprocessor@token_gather": {
+        "gather_columns": ["labels"],
+        "token_vocab": "label_vocab.json",
+        "pad": None,
+        "unk": None,
+    }
+}
+LABEL_IDS: Config = {"@subprocessor@token2id-label": {}}
+
+
+def questions(task: Task, split: str) -> Rows:
+    lines = Path(task.data(split)).read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def train(
+    task: Task,
+    *,
+    steps: Config,
+    data: Any,
+    columns: dict[str, str],
+    imodel: Config,
+    epochs: int = 12,
+) -> tuple[Path, RunResult]:
+    """Process and train; return the result, and its bundle moved away from all that made it."""
+    padded = {name: 0 for name, kind in columns.items() if name in ("input_ids", "type_ids")}
+    process = {"processed_data_dir": "processed", **steps}
+    fit = {
+        "processed_data_dir": "processed",
+        "log_dir": "logs",
+        "seed": 3,
+        "@trainer@lightning": {"accelerator": "cpu", "max_epochs": epochs},
+        "@datamodule@default": {
+            "train_batch_size": 8,
+            "predict_batch_size": 5,
+            "@dataset@default": {"key_type_pairs": columns},
+            "@data_collate@default": {
+                "key_padding_pairs": padded,
+                "gen_mask": {"input_ids": "attention_mask"},
+            },
+        },
+        "@imodel@default": {"@optimizer@adamw": {"lr": 1e-2}, **imodel},
+    }
+    task.process.write_text(json.dumps({"@processor@default": process}))
+    task.fit.write_text(json.dumps({"@fit": fit}))
+    Process(task.process).run(data)
+    done: RunResult = Train(task.fit).run().runs[0]
+    moved = task.folder.parent / "elsewhere"
+    shutil.move(done.bundle, moved)
+    shutil.rmtree(task.folder)
+    return moved, done
+
+
+def model(output_size: Any, embedding: Config | None = None) -> Config:
+    table = {"vocab_size": "@lambda @_G.meta.tokenizer.size", "embedding_dim": 16}
+    return {
+        **(embedding or {"@embedding@random": table}),
+        "@decoder@linear": {"input_size": 16, "output_size": output_size, "pool": "mean"},
+    }
+
+
+def tokenizer(**options: Any) -> Config:
+    return {"@subprocessor@fast_tokenizer": {"tokenizer_path": "tokenizer.json", **options}}
+
+
+def test_a_number_per_text_from_a_frame(task: Task) -> None:
+    rows = [
+        {"sentence": row["sentence"], "values": LABELS.index(row["labels"]) / 2}
+        for row in questions(task, "train")
+    ]
+    bundle, done = train(
+        task,
+        steps=tokenizer(),
+        data={"train": pd.DataFrame(rows), "valid": rows, "test": rows},
+        columns={"input_ids": "long", "values": "float"},
+        imodel={
+            "@model@basic": model(1),
+            "@loss@mse": {"pred_truth_pair": {"logits": "values"}},
+            "@postprocessor@txt_reg": {},
+        },
+    )
+    assert done.metrics["test_pearson"] > 0.8
+    assert done.metrics["test_mse"] == pytest.approx(done.metrics["test_loss"], rel=1e-5)
+    server = Server(bundle)
+    assert server.inputs == ["sentence"]
+    answers = server.fit(pd.DataFrame(rows))
+    found = Predict(bundle).evaluate(rows).metrics
+    errors = [answer["value"] - row["values"] for answer, row in zip(answers, rows, strict=True)]
+    assert found["mse"] == pytest.approx(np.mean(np.square(errors)), rel=1e-5)
+    assert found["mse"] == pytest.approx(done.metrics["test_mse"], rel=1e-5)
+
+
+def test_a_label_per_pair_of_texts(task: Task) -> None:
+    one = questions(task, "train")
+    rows = [
+        {
+            "sentence_a": a["sentence"],
+            "sentence_b": b["sentence"],
+            "labels": "same" if a["labels"] == b["labels"] else "other",
+        }
+        for a, b in zip(one, [*one[1:], one[0]], strict=True)
+    ]
+    bundle, done = train(
+        task,
+        steps={**tokenizer(input_type="pair"), **GATHER, **LABEL_IDS},
+        data={"train": rows, "valid": rows},
+        columns={"input_ids": "long", "type_ids": "long", "label_ids": "long"},
+        imodel={
+            "@model@basic": model("@lambda @_G.meta.label_vocab.size"),
+            "@loss@cross_entropy": {"pred_truth_pair": {"logits": "label_ids"}},
+            "@postprocessor@txt_cls": {"label_vocab": "label_vocab.json", "data_type": "pair"},
+        },
+    )
+    server = Server(bundle)
+    assert server.inputs == ["sentence_a", "sentence_b"]
+    answers = server.fit([{key: row[key] for key in server.inputs} for row in rows])
+    right = [answer["label"] == row["labels"] for answer, row in zip(answers, rows, strict=True)]
+    assert np.mean(right) == pytest.approx(done.metrics["val_acc"])
+    assert np.mean(right) > np.mean([row["labels"] == "other" for row in rows]) > 0.5
+    assert [answer["sentence_b"] for answer in answers] == [row["sentence_b"] for row in rows]
+
+
+def test_any_number_of_labels_per_text(task: Task) -> None:
+    rows = [
+        {**row, "hot": [float(row["labels"] == label) for label in LABELS]}
+        for row in questions(task, "train")
+    ]
+    # The vocabulary's order is by count, so the truth has to be in that order too.
+    counts = pd.Series([row["labels"] for row in rows]).value_counts()
+    order = sorted(LABELS, key=lambda label: (-counts[label], label))
+    rows = [{**row, "hot": [row["hot"][LABELS.index(label)] for label in order]} for row in rows]
+    bundle, done = train(
+        task,
+        steps={**tokenizer(), **GATHER},
+        data={"train": rows, "valid": rows},
+        columns={"input_ids": "long", "hot": "float"},
+        epochs=40,
+        imodel={
+            "@model@basic": model("@lambda @_G.meta.label_vocab.size"),
+            "@loss@bce": {"pred_truth_pair": {"logits": "hot"}},
+            "@postprocessor@txt_cls": {
+                "label_vocab": "label_vocab.json",
+                "multi_label": True,
+                "input_map": {"label_ids": "hot"},
+            },
+        },
+    )
+    server = Server(bundle)
+    assert server.inputs == ["sentence"]
+    answers = server.fit([{"sentence": row["sentence"]} for row in rows])
+    right = [answer["labels"] == [row["labels"]] for answer, row in zip(answers, rows, strict=True)]
+    assert np.mean(right) == pytest.approx(done.metrics["val_acc"])
+    assert np.mean(right) > 0.8
+
+
+def test_a_table_of_vectors_is_in_the_bundle(task: Task) -> None:
+    size = 300
+    np.save(task.folder / "vectors.npy", np.random.default_rng(0).normal(size=(size, 16)))
+    static = {"embedding_file": "vectors.npy", "embedding_dim": 16, "vocab_size": size}
+    rows = questions(task, "train")
+    bundle, done = train(
+        task,
+        steps={**tokenizer(), **GATHER, **LABEL_IDS},
+        data={"train": rows, "valid": rows},
+        columns={"input_ids": "long", "label_ids": "long"},
+        imodel={
+            "@model@basic": model(
+                "@lambda @_G.meta.label_vocab.size", {"@embedding@static": static}
+            ),
+            "@loss@cross_entropy": {"pred_truth_pair": {"logits": "label_ids"}},
+            "@postprocessor@txt_cls": {"label_vocab": "label_vocab.json"},
+        },
+    )
+    assert Predict(bundle).evaluate(rows).metrics["acc"] == pytest.approx(done.metrics["val_acc"])
