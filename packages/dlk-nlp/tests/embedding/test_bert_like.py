@@ -178,3 +178,11 @@ def test_checking_a_config_needs_neither_torch_nor_transformers(pretrained):
         "assert not {'torch', 'transformers', 'numpy'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_types_that_are_asked_for_and_not_there_are_named_with_both_ways_out(pretrained):
+    single = {name: tensor for name, tensor in BATCH.items() if name != "type_ids"}
+    path = pretrained("bert")
+    with pytest.raises(DlkError, match=r'key_type_pairs.*"input_map": \{"type_ids": ""\}'):
+        embedding(path)(single)
+    embedding(path, input_map={"type_ids": ""})(single)

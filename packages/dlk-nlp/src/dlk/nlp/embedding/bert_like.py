@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from dlk import hf
-from dlk.errors import ConfigError
+from dlk.errors import ConfigError, DlkError
 from dlk.nn.base import Batch
 from dlk.nn.layer.embedding.base import Embedding
 from dlk.registry import register
@@ -68,12 +68,21 @@ class BertLikeEmbedding(Embedding):
         """
         ids = self.read(x, "input_ids")
         mask = self.read(x, "attention_mask").bool()
-        types = self.read(x, "type_ids") if self.input_map["type_ids"] else None
+        types = self._types(x)
         states = hf.encode(self.bert, ids, mask, types)  # (B, T, D)
         if self.input_map["gather_index"]:
             states, mask = gather(states, mask, self.read(x, "gather_index"))  # (B, W, D)
         states = torch.where(mask.unsqueeze(-1), states, 0.0)
         return self.write(embedding=self.dropout(states), embedding_mask=mask)
+
+    def _types(self, x: Batch) -> Tensor | None:
+        name = self.input_map["type_ids"]
+        if name and name not in x:
+            raise DlkError(
+                f'bert_like reads "{name}", which is not in the batch. For pairs of texts list it in '
+                'key_type_pairs of the dataset; for single texts say "input_map": {"type_ids": ""}.'
+            )
+        return x[name] if name else None
 
 
 def gather(states: Tensor, mask: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
