@@ -79,8 +79,9 @@ class BertLikeEmbedding(Embedding):
         name = self.input_map["type_ids"]
         if name and name not in x:
             raise DlkError(
-                f'bert_like reads "{name}", which is not in the batch. For pairs of texts list it in '
-                'key_type_pairs of the dataset; for single texts say "input_map": {"type_ids": ""}.'
+                f'bert_like reads "{name}", which is not in the batch. For pairs of texts list it '
+                'in key_type_pairs of the dataset; for single texts say "input_map": '
+                '{"type_ids": ""}.'
             )
         return x[name] if name else None
 
