@@ -74,6 +74,20 @@ def test_every_dependency_is_pinned_for_checks_and_tests() -> None:
     assert wanted - pinned == {package.name for package in PACKAGES if package.name == "dlk-core"}
 
 
+def test_make_check_runs_every_check_and_ci_runs_checks_and_tests() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    (recipe,) = re.findall(r"^check:.*\n((?:\t.*\n)+)", makefile, re.MULTILINE)
+    commands = [line.removeprefix("\t$(BIN)/") for line in recipe.splitlines()]
+    assert commands == ["ruff format --check .", "ruff check .", "mypy", "lint-imports"]
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        tools = tomllib.load(file)["tool"]
+    assert tools["mypy"]["strict"] is True
+    sources = {f"packages/{package.name}/src/dlk" for package in PACKAGES}
+    assert sources <= set(tools["mypy"]["files"])
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+    assert [line for line in script if line.startswith("make ")] == ["make check", "make test"]
+
+
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
 def test_an_example_is_complete(example: Path) -> None:
     for name in ("process.jsonc", "fit.jsonc", "README.md", ".intc.json"):
