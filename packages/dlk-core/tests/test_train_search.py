@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from dlk.errors import ConfigError, RunError
+from dlk.preprocess import Process
 from dlk.train import Train
 
 SHORT = {"@trainer@lightning/max_steps": 2, "@trainer@lightning/@callback@checkpoint": None}
@@ -150,6 +151,26 @@ def test_a_folder_of_another_config_stops_the_search_before_it_starts(grid):
     with pytest.raises(RunError, match="holds a run already"):
         run(grid, "trainer.max_steps=3")
     assert not (grid.logs / "lr=0.3").exists()
+
+
+def test_data_that_was_processed_again_to_the_same_is_the_same(grid):
+    run(grid)
+    grid.process()
+    assert [r.skipped for r in run(grid).runs] == [True, True]
+
+
+def test_runs_on_other_data_do_not_stand_for_those_on_these(grid):
+    first = run(grid)
+    rows = grid.rows("train")
+    rows[0]["sentence"] = "cow " + rows[0]["sentence"]
+    data = {"train": rows, "valid": grid.rows("valid"), "test": grid.rows("test")}
+    Process(grid.process_config).run(data)
+    with pytest.raises(RunError, match=r"lr=0\.1 holds a run on other data"):
+        run(grid)
+    assert Path(first.runs[0].bundle).is_dir()
+    again = run(grid, overwrite=True)
+    assert [r.skipped for r in again.runs] == [False, False]
+    assert [r.skipped for r in run(grid).runs] == [True, True]
 
 
 def test_everything_is_made_again_on_demand(grid):

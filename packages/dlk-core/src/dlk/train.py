@@ -15,6 +15,7 @@ A config with ``_search`` spans a grid; its runs go in turn, each in its own fol
 from __future__ import annotations
 
 import gc
+import hashlib
 import json
 import os
 import re
@@ -33,7 +34,7 @@ from dlk.config.keys import locate
 from dlk.config.reading import Source
 from dlk.errors import ConfigError, DlkError, Problem, RunError, did_you_mean
 from dlk.fit import load_fit, load_meta
-from dlk.io import atomic_write, open_file
+from dlk.io import atomic_write, open_file, sha256_of
 from dlk.postprocessor import plain
 from dlk.registry import register
 
@@ -206,6 +207,12 @@ class Train:
                 f"{run.dir} holds a run already. Give it another name (specific, log_dir), "
                 "remove it, or say overwrite (--overwrite)."
             )
+        data = _digest_of_data(run.point.root("fit").processed_data_dir)
+        if not self.overwrite and _data_of(run) not in ("", data):
+            raise RunError(
+                f"{run.dir} holds a run on other data: it was processed anew since. Give the runs "
+                "another log_dir, or say overwrite (--overwrite)."
+            )
 
     def _one(self, run: _Run, *, is_search: bool) -> RunResult:
         self._check_folder(run, is_search=is_search)  # a run before may have taken hours
@@ -247,7 +254,10 @@ class Train:
         """Write what tells later what was run, and on what."""
         fit = point.root("fit")
         _dump(os.path.join(run_dir, "config.json"), point.resolved)
-        _dump(os.path.join(run_dir, "environment.json"), environment(fit.seed))
+        _dump(
+            os.path.join(run_dir, "environment.json"),
+            {**environment(fit.seed), "data": _digest_of_data(fit.processed_data_dir)},
+        )
         source = os.path.join(run_dir, "source")
         if self.loaded.document.file:
             _copy(self.loaded.document.file, source)
@@ -420,10 +430,28 @@ def _is_same(run: _Run) -> bool:
     return bool(config == json.loads(json.dumps(run.point.resolved)))
 
 
+def _digest_of_data(folder: str) -> str:
+    """Return the SHA-256 of what was learnt, and of what tells the content of every split."""
+    digest = hashlib.sha256()
+    for pattern in ("meta/*", "*/split.json"):
+        for file in sorted(Path(folder).glob(pattern)):
+            digest.update(f"{file.relative_to(folder).as_posix()} {sha256_of(file)}\n".encode())
+    return digest.hexdigest()
+
+
+def _data_of(run: _Run) -> str:
+    """Return the digest of the data of an earlier call; empty where it was killed before."""
+    try:
+        with open(os.path.join(run.dir, "environment.json"), encoding="utf-8") as handle:
+            return str(json.load(handle)["data"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
 def _finished(run: _Run) -> RunResult | None:
     """Return the result of a run that an earlier call ended well, None where it did not.
 
-    That its config was this one is known: another's folder was refused.
+    That its config and data were these is known: another's folder was refused.
     """
     try:
         with open(os.path.join(run.dir, "result.json"), encoding="utf-8") as handle:

@@ -25,6 +25,7 @@ from pyarrow import ipc
 
 from dlk.data.ragged import Pieces, Ragged
 from dlk.errors import DataError, did_you_mean
+from dlk.io import sha256_of
 
 __all__ = ["Split", "SplitWriter", "is_split", "open_split"]
 
@@ -116,6 +117,7 @@ class SplitWriter:
             "schema": _SCHEMA,
             "records": self.records,
             "files": [path.name for path, _ in self._files],
+            "sha256": {path.name: sha256_of(path) for path, _ in self._files},
             "columns": {field.name: str(field.type) for field in schema},
             **self.info,
         }
