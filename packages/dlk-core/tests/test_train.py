@@ -15,6 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from dlk.bundle import Bundle
 from dlk.checkpoint import read_checkpoint, read_weights
 from dlk.errors import ConfigError, DataError, DlkError, RunError
 from dlk.server import Server
@@ -309,6 +310,15 @@ def test_a_folder_in_use_is_refused_and_replaced_only_on_demand(toy):
     assert toy.train("trainer.max_steps=2", overwrite=True).weights.startswith(
         "best val_acc: step 2"
     )
+    assert Bundle(toy.logs / "seed=1.old" / "bundle").metrics == first.metrics, "nothing is lost"
+
+
+def test_a_run_that_failed_before_it_had_weights_does_not_hold_its_name(toy):
+    toy.edit({"specific": {"seed": "seed"}})
+    with pytest.raises(ConfigError, match="val_accuracy"):
+        toy.train("trainer.callback.monitor=val_accuracy")
+    assert toy.train("trainer.max_steps=1").state == "done"
+    assert not (toy.logs / "seed=1.old").exists()
 
 
 def test_a_folder_that_holds_no_run_is_never_removed(toy):

@@ -10,7 +10,7 @@ import socket
 from dlk.errors import RunError
 from dlk.io import is_alive
 
-__all__ = ["OWNER", "claim_number", "refuse_busy", "release", "take"]
+__all__ = ["OWNER", "claim_number", "left_weights", "refuse_busy", "release", "take"]
 
 OWNER = "running"
 """File in the folder of a run that goes on: host and process that write there."""
@@ -42,12 +42,17 @@ def claim_number(log_dir: str) -> str:
 def take(folder: str) -> None:
     """Make a run's folder, in the place of an older run's.
 
+    An older run that left weights is kept beside it as ``NAME.old``, until the next one is.
+
     Raises:
         RunError: another process writes there, or the folder cannot be made.
     """
     refuse_busy(folder)
     try:
-        if os.path.exists(folder):
+        if left_weights(folder):
+            shutil.rmtree(f"{folder}.old", ignore_errors=True)
+            os.replace(folder, f"{folder}.old")
+        elif os.path.exists(folder):
             shutil.rmtree(folder)
         os.makedirs(os.path.dirname(folder), exist_ok=True)
         try:
@@ -57,6 +62,14 @@ def take(folder: str) -> None:
     except OSError as error:
         raise RunError(f"cannot write a run to {folder}: {error.strerror or error}") from error
     _sign(folder)
+
+
+def left_weights(folder: str) -> bool:
+    """Return whether a run's folder holds a bundle or a checkpoint."""
+    if os.path.isdir(os.path.join(folder, "bundle")):
+        return True
+    checkpoints = os.path.join(folder, "checkpoint")
+    return any(name.endswith(".ckpt") for _, _, names in os.walk(checkpoints) for name in names)
 
 
 def refuse_busy(folder: str) -> None:

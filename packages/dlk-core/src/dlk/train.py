@@ -28,7 +28,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from dlk._run_folder import OWNER, claim_number, refuse_busy, release, take
+from dlk._run_folder import OWNER, claim_number, left_weights, refuse_busy, release, take
 from dlk.config import Point, child, node_of, thaw
 from dlk.config.keys import locate
 from dlk.config.reading import Source
@@ -120,7 +120,7 @@ class Train:
         overrides: ``"imodel.optimizer.lr=1e-4"`` texts, or a mapping of path to value.
         checkpoint: weights to start from, or to test where there is no training data: a run's
             ``.ckpt`` or a ``.safetensors``.
-        overwrite: replace a run's folder that is there already.
+        overwrite: take the name of a run that is there already, which becomes ``NAME.old``.
 
     Raises:
         ConfigError: the config is wrong; all mistakes that can be seen are named.
@@ -202,6 +202,8 @@ class Train:
                 f"{run.dir} would be replaced, and holds the checkpoint to start from: "
                 "give the run another name"
             )
+        if _came_to_nothing(run.dir):
+            return
         if not self.overwrite and not (is_search and _is_same(run)):
             raise RunError(
                 f"{run.dir} holds a run already. Give it another name (specific, log_dir), "
@@ -418,6 +420,16 @@ def _begun(run: _Run) -> _Run:
 
 def _name(parameters: Mapping[str, Any]) -> str:
     return "/".join(f"{short}={_safe(value)}" for short, value in parameters.items())
+
+
+def _came_to_nothing(folder: str) -> bool:
+    """Return whether a run failed before it had any weights: there is nothing to lose."""
+    try:
+        with open(os.path.join(folder, "result.json"), encoding="utf-8") as handle:
+            state = json.load(handle)["state"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return state == "failed" and not left_weights(folder)
 
 
 def _is_same(run: _Run) -> bool:

@@ -24,7 +24,9 @@ class LightningTrainerConfig(Base):
 
     accelerator = StrField("auto", help="cpu, gpu, mps, tpu or auto")
     strategy = StrField("auto", help="how several devices work together, such as ddp")
-    devices: Any = AnyField("auto", help="how many devices, or which: a number, a list, or auto")
+    devices: Any = AnyField(
+        1, help="which device: 1, a list of one number, or auto where there is one"
+    )
     num_nodes = IntField(value=1, minimum=1, help="machines that train together")
     precision: Any = AnyField(
         "32-true", help="number format, such as 32-true, bf16-mixed, 16-mixed"

@@ -94,6 +94,12 @@ class LightningTrainer:
                 enable_model_summary=config.enable_model_summary and interactive,
                 use_distributed_sampler=False,
             )
+        if self.trainer.world_size > 1:
+            message = (
+                f"one device trains a run so far, these options ask for {self.trainer.world_size}: "
+                "set devices to 1 and num_nodes to 1"
+            )
+            raise ConfigError([Problem(f"{node_of(config).path}.devices", message)])
 
     @staticmethod
     def _options(config: LightningTrainerConfig) -> dict[str, Any]:
