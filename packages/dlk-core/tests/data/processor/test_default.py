@@ -376,6 +376,19 @@ def test_a_bad_row_stops_the_run_with_split_row_column_and_value(tmp_path, how):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("size", [1, 100])
+def test_a_value_that_cannot_be_learnt_from_is_a_bad_row_like_any_other(tmp_path, size):
+    steps = {"token_gather": {"gather_columns": ["labels"], "pad": None, "unk": None}}
+    data = {"train": {"labels": ["a", {"x": 1}, "b", ["c", {"y": 2}]]}}
+    with pytest.raises(DataError, match=r"train: row 1, column 'labels': .*got \{'x': 1\}"):
+        processor(steps, chunk_size=size).fit_transform(data, tmp_path / "out")
+    data["train"]["labels"][1] = {"x": 1}
+    made = processor(steps, chunk_size=size, bad_rows="reject")
+    report = made.fit_transform(data, tmp_path / "out")
+    assert (report.records, report.rejects) == ({"train": 2}, {"train": 2})
+    assert Meta.load(tmp_path / "out").vocabulary("token_vocab.json").words == ("a", "b")
+
+
 def test_a_row_split_into_records_takes_its_columns_along(tmp_path):
     data = {"sentence": ["a b", "", "c"], "label": [1, 2, 3]}
     report = processor({"test_split": {}}).fit_transform({"train": data}, tmp_path / "out")

@@ -233,6 +233,7 @@ class DefaultProcessor(Processor):
             bad: dict[int, RowError] = {}
             rows = len(columns["_row"])
             made = self._run(plan, columns, "train", "train", bad)
+            made = self._screen(step, made, bad)
             self._stop_at(bad, "train")
             yield {name: made[name] for name in step.run.reads}
             advance(rows)
@@ -320,6 +321,13 @@ class DefaultProcessor(Processor):
 
     # Both ----------------------------------------------------------------------------------------
 
+    def _screen(self, step: Step, columns: Columns, bad: dict[int, RowError]) -> Columns:
+        """Return the rows that a step can learn from; the others go into `bad`."""
+        ctx = TransformContext("train", "train", columns["_row"], seed=self.seed)
+        step.run.screen({name: columns[name] for name in (*step.run.reads, "_row")}, ctx)
+        bad.update(ctx.bad)
+        return _without(columns, ctx.bad) if ctx.bad else columns
+
     def _run(
         self,
         plan: Sequence[tuple[Step, frozenset[str]]],
@@ -330,6 +338,8 @@ class DefaultProcessor(Processor):
     ) -> Columns:
         """Run the steps over a chunk with `_row`; bad rows go into `bad`, out of the result."""
         for step, wanted in plan:
+            if step.run.learns and split == "train":
+                columns = self._screen(step, columns, bad)
             while True:
                 ctx = TransformContext(stage, split, columns["_row"], wanted, self.seed)
                 given = {name: columns[name] for name in step.run.reads}

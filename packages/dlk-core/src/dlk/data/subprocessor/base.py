@@ -104,6 +104,16 @@ class Subprocessor(ABC):
         """
         raise TypeError(f"{type(self).__name__} says it learns, and has no fit")
 
+    def screen(self, columns: Columns, ctx: TransformContext) -> None:  # noqa: B027 - may be empty
+        """Report rows that `fit` cannot learn from, by `ctx.bad_row`; they reach neither.
+
+        Called where `learns` is true, on the training split.
+
+        Args:
+            columns: as `transform` is given them.
+            ctx: where the bad rows go.
+        """
+
     def store(self, meta: Meta) -> None:
         """Put the files that serving needs into `meta`, before any chunk.
 

@@ -71,6 +71,16 @@ class TokenGather(Subprocessor):
         vocabulary.add(counts, min_freq=self.min_freq, most_common=self.most_common)
         meta.put_vocabulary(self.file, vocabulary)
 
+    def screen(self, columns: Columns, ctx: TransformContext) -> None:
+        """Report values that are no words, or in which a trace leads nowhere."""
+        for column, trace in self.sources:
+            for position, value in enumerate(columns[column]):
+                try:
+                    for _ in _words(value, trace):
+                        pass
+                except (TypeError, LookupError) as error:
+                    ctx.bad_row(position, column, value, str(error))
+
     def transform(self, columns: Columns, ctx: TransformContext) -> Columns:
         """Return nothing: the step learns, and writes no column."""
         return {}
