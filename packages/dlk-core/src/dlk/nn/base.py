@@ -44,11 +44,17 @@ class Module(nn.Module):
         """The names that `output_map` declares: only these may replace a name already there."""
         return frozenset(name for name in self.output_map.values() if name)
 
-    def read(self, x: Batch, name: str) -> Tensor:
+    def read(self, x: Batch, name: str, *, width: int | None = None) -> Tensor:
         """Return the tensor that the module calls `name`, whatever the batch calls it.
 
+        Args:
+            x: the batch.
+            name: the module's own name for it.
+            width: what its last size must be; None: any.
+
         Raises:
-            DlkError: the batch has no such name; the message lists the names it has.
+            DlkError: the batch has no such name (the message lists those it has), or it is of
+                another width.
         """
         actual = self.input_map.get(name, name)
         if actual not in x:
@@ -56,7 +62,13 @@ class Module(nn.Module):
                 f'{type(self).__name__} reads "{actual}"{_as_mapped(name, actual)}, '
                 f"which is not in the batch. {did_you_mean(actual, x)}"
             )
-        return x[actual]
+        tensor = x[actual]
+        if width is not None and tensor.shape[-1:] != (width,):
+            raise DlkError(
+                f'{type(self).__name__} is made for "{actual}" of width {width} (its input_size), '
+                f"and is given {tuple(tensor.shape)}"
+            )
+        return tensor
 
     def optional(self, x: Batch, name: str) -> Tensor | None:
         """Return the tensor called `name`, or None where the map gives "" or the batch has none."""

@@ -35,7 +35,7 @@ class LinearDecoder(Decoder):
         Returns:
             `logits` (B, output_size) with a pool, (B, T, output_size) without.
         """
-        vectors = self.read(x, "embedding")
+        vectors = self.read(x, "embedding", width=self.linear.in_features)
         if self.pool is not None:
             vectors = self.pool(vectors, self.read(x, "embedding_mask").bool())  # (B, D)
         return self.write(logits=self.linear(self.dropout(vectors)))

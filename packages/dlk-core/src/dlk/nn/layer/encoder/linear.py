@@ -25,4 +25,5 @@ class LinearEncoder(Encoder):
 
     def forward(self, x: Batch) -> dict[str, Tensor]:
         """Map `embedding` (..., input_size) to `embedding` (..., output_size)."""
-        return self.write(embedding=self.linear(self.dropout(self.read(x, "embedding"))))
+        vectors = self.read(x, "embedding", width=self.linear.in_features)
+        return self.write(embedding=self.linear(self.dropout(vectors)))

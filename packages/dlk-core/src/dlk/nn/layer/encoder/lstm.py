@@ -40,5 +40,6 @@ class LSTMEncoder(Encoder):
         Returns:
             `embedding` (B, T, output_size), zero where not kept.
         """
-        vectors, mask = self.read(x, "embedding"), self.read(x, "embedding_mask").bool()
+        vectors = self.read(x, "embedding", width=self.lstm.lstm.input_size)
+        mask = self.read(x, "embedding_mask").bool()
         return self.write(embedding=self.dropout(self.lstm(vectors, mask)))
