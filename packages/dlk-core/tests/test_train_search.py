@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file
 
 from dlk.errors import ConfigError, RunError
 from dlk.preprocess import Process
@@ -42,6 +43,29 @@ def test_the_table_has_a_row_for_each_run(grid):
     assert {"val_acc", "test_acc", "seconds"} <= first.keys()
     with pytest.raises(RunError, match="2 runs"):
         _ = result.bundle
+
+
+def test_whole_components_are_searched_with_their_own_sizes(toy):
+    encoder = {"_base": "lstm", "input_size": 8, "output_size": "@lambda @$.input_size"}
+    toy.edit(
+        {
+            **SHORT,
+            "@imodel@default/_search": {"@model.@encoder": ["identity", encoder]},
+            "specific": {"imodel.model.encoder": "encoder"},
+        }
+    )
+    runs = run(toy).runs
+    assert [r.name for r in runs] == ["encoder=identity", "encoder=lstm"]
+    assert [r.state for r in runs] == ["done", "done"]
+    weights = [set(load_file(Path(r.bundle, "model.safetensors"))) for r in runs]
+    assert not any("lstm" in name for name in weights[0])
+    assert any("lstm" in name for name in weights[1])
+    configs = [json.loads(Path(r.dir, "config.json").read_text()) for r in runs]
+    models = [c["@fit"]["@imodel@default"]["@model@basic"] for c in configs]
+    assert [[k for k in m if k.startswith("@encoder")] for m in models] == [
+        ["@encoder@identity"],
+        ["@encoder@lstm"],
+    ]
 
 
 def test_several_names_make_nested_folders(toy):
