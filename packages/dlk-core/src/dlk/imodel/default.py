@@ -9,7 +9,6 @@ import math
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor, nn
 
 from dlk.context import Context, Setup
@@ -195,8 +194,6 @@ class DefaultIModel(IModel):
 
     def _finish(self, prefix: str) -> None:
         assert self._metrics is not None
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            self._gather()
         values = {**self._evaluation.take(), **self._metrics.compute()}
         named = {f"{prefix}_{name}": float(value) for name, value in values.items()}
         if self.trainer.sanity_checking:
@@ -206,28 +203,6 @@ class DefaultIModel(IModel):
         self._write(named, step)
         self.history.append({"step": step, "epoch": self.trainer.current_epoch, **named})
         self.table = self._metrics.table()
-
-    def _gather(self) -> None:
-        """Add what the other ranks counted: sums, not rows."""
-        assert self._metrics is not None
-        mean = self._evaluation
-        own = (
-            self._metrics.state(),
-            {k: float(v) for k, v in mean.total.items()},
-            {k: float(v) for k, v in mean.weight.items()},
-        )
-        ranks: list[Any] = [None] * torch.distributed.get_world_size()
-        torch.distributed.all_gather_object(ranks, own)
-        self._metrics, self._evaluation = self.postprocessor.new_metrics(), _Mean()
-        for state, totals, weights in ranks:
-            self._metrics.merge(state)
-            for name, total in totals.items():
-                self._evaluation.total[name] = (
-                    self._evaluation.total.get(name, torch.zeros(())) + total
-                )
-                self._evaluation.weight[name] = (
-                    self._evaluation.weight.get(name, 0.0) + weights[name]
-                )
 
     # Optimisation ---------------------------------------------------------------------------------
 
