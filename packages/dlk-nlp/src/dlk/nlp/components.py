@@ -10,7 +10,35 @@ API = 1
 @hookimpl
 def dlk_components() -> list[Component]:
     """Return the rows of all families in dlk-nlp."""
-    return [*_embeddings(), *_postprocessors()]
+    return [
+        *_subprocessors(),
+        *_data_collates(),
+        *_embeddings(),
+        *_decoders(),
+        *_models(),
+        *_postprocessors(),
+        *_displays(),
+    ]
+
+
+def _subprocessors() -> list[Component]:
+    return []
+
+
+def _data_collates() -> list[Component]:
+    return []
+
+
+def _decoders() -> list[Component]:
+    return []
+
+
+def _models() -> list[Component]:
+    return []
+
+
+def _displays() -> list[Component]:
+    return []
 
 
 def _embeddings() -> list[Component]:

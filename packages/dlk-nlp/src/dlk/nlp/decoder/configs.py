@@ -1,0 +1,3 @@
+"""The options of dlk-nlp's decoders."""
+
+from __future__ import annotations

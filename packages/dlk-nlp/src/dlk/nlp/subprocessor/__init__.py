@@ -1,0 +1,1 @@
+"""Steps that prepare text and its annotations."""

@@ -1,0 +1,3 @@
+"""The options of dlk-nlp's subprocessors."""
+
+from __future__ import annotations
