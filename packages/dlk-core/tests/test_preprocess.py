@@ -13,7 +13,7 @@ from dlk.config import make
 from dlk.context import Setup
 from dlk.data.store import open_split
 from dlk.errors import ConfigError, DataError
-from dlk.preprocess import Process
+from dlk.preprocess import Process, Processed
 from dlk.registry import register
 from dlk.testing.data import tiny_tokenizer
 
@@ -75,6 +75,19 @@ def test_the_result_tells_rows_rejects_and_numbers(config):
     assert "train            4 rows -> 3" not in text
     assert "1 rejected (train/rejects.jsonl)" in text
     assert "meta.label_vocab: size 2" in text
+
+
+def test_the_result_shows_what_steps_counted_as_a_table_of_splits():
+    counts = {"train": {"tag: entities cut": 1234, "tag: lost": 1}, "valid": {"tag: lost": 2}}
+    rows = {"train": 5, "valid": 5}
+    made = Processed("out", rows, rows, {"train": 0, "valid": 0}, counts, {})
+    assert str(made).splitlines()[3:] == [
+        "                           train      valid",
+        "    tag: entities cut      1,234          0",
+        "    tag: lost                  1          2",
+    ]
+    nothing = Processed("out", {"train": 1}, {"train": 1}, {"train": 0}, {"train": {}}, {})
+    assert len(str(nothing).splitlines()) == 2
 
 
 def test_data_to_predict_needs_no_labels_no_tokenizer_file_and_leaves_the_rest(config, tmp_path):

@@ -35,6 +35,7 @@ class Processed:
         rows: input rows read, by split.
         records: records written, by split; more than the rows where long ones became several.
         rejects: rows left out, by split.
+        counts: what steps counted, as ``"step: name"``, by split.
         meta: the numbers learnt, by entry.
     """
 
@@ -42,6 +43,7 @@ class Processed:
     rows: dict[str, int]
     records: dict[str, int]
     rejects: dict[str, int]
+    counts: dict[str, dict[str, int]]
     meta: dict[str, dict[str, int | float | bool]]
 
     def __str__(self) -> str:
@@ -53,6 +55,7 @@ class Processed:
             if self.rejects[split]:
                 line += f", {self.rejects[split]:,} rejected ({split}/rejects.jsonl)"
             lines.append(line)
+        lines += _table(self.counts)
         for name, numbers in self.meta.items():
             shown = ", ".join(f"{key} {value}" for key, value in numbers.items())
             lines.append(f"  meta.{name}: {shown}")
@@ -116,7 +119,9 @@ class Process:
             meta = Meta.load(self.dir)
         else:
             report = processor.transform(splits, self.dir, stage=self.stage)
-        return Processed(self.dir, report.rows, report.records, report.rejects, meta.numbers())
+        return Processed(
+            self.dir, report.rows, report.records, report.rejects, report.counts, meta.numbers()
+        )
 
     def _splits(self, data: Any) -> Mapping[str, Any]:
         if self.stage == "predict":
@@ -150,3 +155,15 @@ class Process:
             for name, values in chunk.items():
                 columns[name] += values
         return processor.online(columns)
+
+
+def _table(counts: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """Return the lines of a table of what steps counted: a line per name, a column per split."""
+    names = sorted({name for numbers in counts.values() for name in numbers})
+    if not names:
+        return []
+    width = max(len(name) for name in names)
+    rows = [["", *counts]] + [
+        [name, *(f"{numbers.get(name, 0):,}" for numbers in counts.values())] for name in names
+    ]
+    return [f"    {row[0]:<{width}}" + "".join(f" {cell:>10}" for cell in row[1:]) for row in rows]

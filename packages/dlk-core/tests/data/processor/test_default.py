@@ -82,6 +82,26 @@ class TestConformance(ProcessorConformance):
         }
 
 
+@cregister("subprocessor", "test_tally")
+class TallyConfig(SubprocessorConfig):
+    """Counts texts that hold a question mark."""
+
+    def signature(self):
+        return Signature(reads=("sentence",))
+
+
+@register("subprocessor", "test_tally")
+class Tally(Subprocessor):
+    """Counts nothing but marks; a text of "!" alone is refused by raising."""
+
+    def transform(self, columns, ctx):
+        ctx.count("texts with a question", sum("?" in text for text in columns["sentence"]))
+        for row, text in zip(columns["_row"], columns["sentence"], strict=True):
+            if text == "!":
+                raise RowError(row, "sentence", text, "is no text")
+        return {}
+
+
 @cregister("subprocessor", "test_split")
 class SplitConfig(SubprocessorConfig):
     """One record per word."""
@@ -582,3 +602,33 @@ def test_a_bar_is_shown_on_a_terminal_only(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     processor({"test_length": {}}).fit_transform({"train": SENTENCES}, tmp_path / "out")
     assert "processing train" in capsys.readouterr().err
+
+
+def test_what_steps_count_is_summed_per_split_and_step(tmp_path):
+    data = {
+        "train": {"sentence": ["a?", "b", "!", "c?", "d?"]},
+        "valid": {"sentence": ["a", "b?"]},
+        "test": {"sentence": ["a"]},
+    }
+    values = {
+        "chunk_size": 2,  # several chunks, one of which is transformed again without its bad row
+        "bad_rows": "reject",
+        "@subprocessor@test_tally": {},
+        "@subprocessor@test_tally#second": {"train_data_set": ["train"]},
+    }
+    processor = register.build(make("processor", "default", **values), Setup(Meta.empty()))
+    report = processor.fit_transform(data, tmp_path / "out")
+    expected = {
+        "train": {"second: texts with a question": 3, "test_tally: texts with a question": 3},
+        "valid": {"test_tally: texts with a question": 1},
+        "test": {},
+    }
+    assert report.counts == expected
+    for split, counts in expected.items():
+        written = json.loads((tmp_path / "out" / split / "split.json").read_text())
+        assert written["counts"] == counts
+    later = {"predict": {"sentence": ["?", "?"]}}
+    fresh = register.build(make("processor", "default", **values), Setup(Meta(tmp_path / "out")))
+    assert fresh.transform(later, tmp_path / "out", stage="predict").counts == {
+        "predict": {"second: texts with a question": 2, "test_tally: texts with a question": 2}
+    }

@@ -39,11 +39,14 @@ class Report:
         rows: input rows read, by split.
         records: records written, by split.
         rejects: rows left out, by split.
+        counts: what steps counted (`TransformContext.count`), as ``"step: name"``, by split; a
+            split of which nothing was counted has an empty dict.
     """
 
     rows: dict[str, int] = field(default_factory=dict)
     records: dict[str, int] = field(default_factory=dict)
     rejects: dict[str, int] = field(default_factory=dict)
+    counts: dict[str, dict[str, int]] = field(default_factory=dict)
 
 
 class Processor(ABC):

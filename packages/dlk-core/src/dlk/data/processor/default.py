@@ -145,7 +145,7 @@ class DefaultProcessor(Processor):
         for split, source in sources.items():
             with atomic_dir(Path(out_dir) / split) as aside:
                 part = self._write({split: source}, aside, stage, flat=True)
-            for name in ("rows", "records", "rejects"):
+            for name in ("rows", "records", "rejects", "counts"):
                 getattr(total, name).update(getattr(part, name))
         return total
 
@@ -232,7 +232,7 @@ class DefaultProcessor(Processor):
         for columns in _numbered(source, self.chunk_size):
             bad: dict[int, RowError] = {}
             rows = len(columns["_row"])
-            made = self._run(plan, columns, "train", "train", bad)
+            made = self._run(plan, columns, "train", "train", bad, {})
             made = self._screen(step, made, bad)
             self._stop_at(bad, "train")
             yield {name: made[name] for name in step.run.reads}
@@ -250,26 +250,42 @@ class DefaultProcessor(Processor):
                 _progress(f"processing {split}", source.num_rows) as advance,
                 SplitWriter(target) as writer,
             ):
-                rows, rejects, first = self._write_split(source, writer, stage, split, advance)
-                writer.info.update({"split": split, "rows": rows, "rejects": rejects})
+                counts: dict[str, int] = {}
+                rows, rejects, first = self._write_split(
+                    source, writer, stage, split, advance, counts
+                )
+                counts = dict(sorted(counts.items()))
+                writer.info.update(
+                    {"split": split, "rows": rows, "rejects": rejects, "counts": counts}
+                )
             records = writer.records
             if rows and rows == rejects:
                 raise DataError(f"{split}: all {rows} rows are bad; the first: {first}") from first
             report.rows[split] = rows
             report.records[split] = records
             report.rejects[split] = rejects
+            report.counts[split] = counts
         return report
 
     def _write_split(
-        self, source: Source, writer: SplitWriter, stage: str, split: str, advance: Any
+        self,
+        source: Source,
+        writer: SplitWriter,
+        stage: str,
+        split: str,
+        advance: Any,
+        counts: dict[str, int],
     ) -> tuple[int, int, RowError | None]:
-        """Return how many rows there were and were rejected, and the first of these."""
+        """Return how many rows there were and were rejected, and the first of these.
+
+        What the steps count is added to `counts`.
+        """
         rows = rejects = 0
         first: RowError | None = None
         for columns in _numbered(source, self.chunk_size):
             bad: dict[int, RowError] = {}
             size = len(columns["_row"])
-            made = self._run(self._plans[stage, split], columns, stage, split, bad)
+            made = self._run(self._plans[stage, split], columns, stage, split, bad, counts)
             self._stop_at(bad, split)
             if bad:
                 first = first or bad[min(bad)]
@@ -316,7 +332,7 @@ class DefaultProcessor(Processor):
         bad: dict[int, RowError] = {}
         rows = next(iter(lengths.values()), 0)
         given: Columns = {name: list(values) for name, values in columns.items()}
-        made = self._run(plan, {**given, "_row": list(range(rows))}, "online", "online", bad)
+        made = self._run(plan, {**given, "_row": list(range(rows))}, "online", "online", bad, {})
         return Online(made, dict(sorted(bad.items())))
 
     # Both ----------------------------------------------------------------------------------------
@@ -335,8 +351,12 @@ class DefaultProcessor(Processor):
         stage: str,
         split: str,
         bad: dict[int, RowError],
+        counts: dict[str, int],
     ) -> Columns:
-        """Run the steps over a chunk with `_row`; bad rows go into `bad`, out of the result."""
+        """Run the steps over a chunk with `_row`; bad rows go into `bad`, out of the result.
+
+        What the steps count is added to `counts`.
+        """
         for step, wanted in plan:
             if step.run.learns and split == "train":
                 columns = self._screen(step, columns, bad)
@@ -355,6 +375,9 @@ class DefaultProcessor(Processor):
                     columns = _without(columns, ctx.bad)
                     continue  # the others of the chunk once more
                 break
+            for name, number in ctx.counts.items():
+                key = f"{step.name}: {name}"
+                counts[key] = counts.get(key, 0) + number
             columns = _merged(columns, new, step)
             if ctx.bad:
                 bad.update(ctx.bad)

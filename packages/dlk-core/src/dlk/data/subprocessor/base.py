@@ -34,6 +34,7 @@ class TransformContext:
         wanted: columns that somebody reads; a transform may leave out others that it could write.
         seed: the processor's seed.
         bad: the bad rows found, by input row.
+        counts: what `count` was told, by name.
     """
 
     stage: str
@@ -42,6 +43,7 @@ class TransformContext:
     wanted: frozenset[str] = frozenset()
     seed: int = 0
     bad: dict[int, RowError] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
 
     @property
     def training(self) -> bool:
@@ -59,6 +61,19 @@ class TransformContext:
         """
         row = self.rows[position]
         self.bad.setdefault(row, RowError(row, column, value, reason))
+
+    def count(self, name: str, n: int = 1) -> None:
+        """Count something that the run should tell, such as ``"entities cut by truncation"``.
+
+        The driver sums each name per split and step; see `Report.counts`. For what is no mistake of
+        a row, which is kept, and yet should not pass in silence.
+
+        Args:
+            name: what is counted, in the words that a reader of the report sees.
+            n: how many there are more; nothing is noted where it is 0.
+        """
+        if n:
+            self.counts[name] = self.counts.get(name, 0) + n
 
     def rng(self, position: int) -> random.Random:
         """Return the random numbers of a record.
