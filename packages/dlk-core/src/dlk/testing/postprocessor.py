@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 import torch
 from torch import Tensor
@@ -51,6 +51,11 @@ class Watched(Mapping[str, V]):
 
 class PostProcessorConformance(Conformance, ABC):
     """What every registered postprocessor keeps; a subclass names it and makes its batches."""
+
+    truth_columns: ClassVar[tuple[str, ...]] = ()
+    """Raw columns that only the metrics read: the truth, where it is no output of the model."""
+    needed_columns: ClassVar[tuple[str, ...]] = ()
+    """Raw columns without which nothing can be decoded; others are only copied."""
 
     def meta(self, folder: Path) -> Meta:
         """Return the meta it is built with, written into an empty folder; by default none."""
@@ -182,8 +187,9 @@ class PostProcessorConformance(Conformance, ABC):
             f"decode reads {sorted(watched_out.asked)}"
         )
         asked = {name for row in watched_rows for name in row.asked} - {"_row", "_part"}
-        assert asked == set(signature.columns), (
-            f"{self._name}: signature().columns says {sorted(signature.columns)}, "
+        declared = set(signature.columns) - set(self.truth_columns)
+        assert asked == declared, (
+            f"{self._name}: signature().columns says {sorted(declared)}, "
             f"decode reads {sorted(asked)}"
         )
 
@@ -191,7 +197,8 @@ class PostProcessorConformance(Conformance, ABC):
         """A request may lack columns that are only copied."""
         component: PostProcessor = self.build()
         out, rows = self.records(2)
-        bare = [{"_row": row["_row"], "_part": row["_part"]} for row in rows]
+        kept = {"_row", "_part", *self.needed_columns}
+        bare = [{name: value for name, value in row.items() if name in kept} for row in rows]
         assert len(component.decode(out, bare)) == 2
 
     def test_metrics_read_the_declared_targets(self) -> None:
@@ -200,7 +207,11 @@ class PostProcessorConformance(Conformance, ABC):
         signature = self.make().signature()
         out, rows = self.records(4)
         watched = Watched(out)
-        component.new_metrics().update(watched, rows, component.decode(out, rows))
+        watched_rows = [Watched(row) for row in rows]
+        component.new_metrics().update(watched, watched_rows, component.decode(out, rows))
+        asked = {name for row in watched_rows for name in row.asked}
+        idle = set(self.truth_columns) - asked
+        assert not idle, f"{self._name}: the metrics do not read the column {sorted(idle)}"
         unused = set(signature.targets) - watched.asked
         assert not unused, f"{self._name}: signature().targets names {sorted(unused)} for nothing"
         extra = watched.asked - set(signature.targets) - set(signature.reads)
@@ -226,6 +237,9 @@ class PostProcessorConformance(Conformance, ABC):
         component: PostProcessor = self.build()
         out, rows = self.records(4)
         blind = {name: out[name] for name in self.make().signature().reads}
+        for row in rows:
+            for column in self.truth_columns:
+                del row[column]
         metrics = component.new_metrics()
         metrics.update(blind, rows, component.decode(blind, rows))
         assert metrics.compute() == {}, f"{self._name}: without targets compute() must give {{}}"
