@@ -46,7 +46,8 @@ def test_passes_its_own_tests_with_only_its_own_dependencies(
     imported = environment.run("python", "-I", "-c", IMPORT_ALL)  # before any test tool is there
     assert imported.returncode == 0, imported.stderr
 
-    environment.install("pytest", "pytest-xdist", "hypothesis", "scikit-learn", wheels={})
+    peers = ("pytorch-crf", "scikit-learn", "seqeval")  # what the tests compare with
+    environment.install("pytest", "pytest-xdist", "hypothesis", *peers, wheels={})
     tests = shutil.copytree(DISTRIBUTIONS[package] / "tests", tmp_path / "tests")
     settings = shutil.copy(ROOT / "pyproject.toml", tmp_path)
     command = ["python", "-m", "pytest", "-q", "-n", str(os.cpu_count()), "-c", settings, tests]

@@ -1,12 +1,12 @@
 """Tag schemes: labelled spans of positions as one tag per position, and back.
 
 BIO (also IOB2) begins a span with ``B-x`` and goes on with ``I-x``; BIOES ends it with ``E-x`` and
-writes a span of one position as ``S-x``; IO has ``I-x`` alone, so neighbours of one label become one
-span. ``O`` stands outside of any span.
+writes a span of one position as ``S-x``; IO has ``I-x`` alone, so neighbours of one label become
+one span. ``O`` stands outside of any span.
 
 Sources: Ramshaw and Marcus 1995, "Text Chunking using Transformation-Based Learning", §4 (BIO);
-Ratinov and Roth 2009, "Design Challenges and Misconceptions in Named Entity Recognition", §5 (BILOU,
-which is BIOES in other letters).
+Ratinov and Roth 2009, "Design Challenges and Misconceptions in Named Entity Recognition", §5
+(BILOU, which is BIOES in other letters).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class TagSpan:
 
 @dataclass(frozen=True)
 class Transitions:
-    """What a scheme allows: `allowed[i][j]` for tag i then tag j, and what may stand first and last."""
+    """What a scheme allows: `allowed[i][j]` for tag i then j; what may stand first, and last."""
 
     allowed: list[list[bool]]
     start: list[bool]
@@ -55,8 +55,8 @@ def encode(spans: Iterable[TagSpan], length: int, scheme: str) -> list[str]:
     back from `decode`.
 
     Raises:
-        ValueError: two spans overlap, one is empty, leaves the sequence or has no label, or there is
-            no such scheme.
+        ValueError: two spans overlap, one is empty, leaves the sequence or has no label, or there
+            is no such scheme.
     """
     letters = _letters(scheme)
     tags = [OUTSIDE] * length
@@ -86,10 +86,10 @@ def decode(tags: Sequence[str], scheme: str, *, strict: bool = False) -> list[Ta
     """Return the spans that `tags` say, in their order.
 
     Not strict: any sequence of tags with the prefixes B, I, E, S is read in good will, whatever the
-    scheme, as conlleval and seqeval do by default: ``I-x`` after ``O`` or after another label begins
-    a span. Strict: only what the scheme itself would have written is a span, as in seqeval's strict
-    mode (IOB2, IOBES): ``I-x`` without its ``B-x`` says nothing, nor does a ``B-x`` in BIOES that
-    never reaches its ``E-x``. IO has one reading.
+    scheme, as conlleval and seqeval do by default: ``I-x`` after ``O`` or after another label
+    begins a span. Strict: only what the scheme itself would have written is a span, as in seqeval's
+    strict mode (IOB2, IOBES): ``I-x`` without its ``B-x`` says nothing, nor does a ``B-x`` in BIOES
+    that never reaches its ``E-x``. IO has one reading.
 
     Raises:
         ValueError: a word is no tag (strict: no tag of the scheme).
