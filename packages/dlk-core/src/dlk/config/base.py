@@ -72,7 +72,9 @@ class Signature:
     Attributes:
         reads: batch names (for a subprocessor: columns) that must be there.
         writes: batch names (for a subprocessor: columns) it adds.
-        targets: batch names read only where the truth is known: training and evaluation.
+        targets: batch names read only where the truth is known: training and evaluation. For a
+            subprocessor, columns of the truth: those that it reads beside `reads` in the stage
+            train, and is not given in the stages predict and online.
         metrics: names a callback may monitor, without the stage's prefix.
         meta: files of the meta folder that it reads or writes.
         columns: raw columns of the processed data that a postprocessor needs.

@@ -101,7 +101,8 @@ class SubprocessorConformance(_WithFolder):
         if step.stores:
             step.store(step.setup.meta)
         if step.learns:
-            step.fit([{name: list(self.columns[name]) for name in step.reads}], step.setup.meta)
+            names = (*step.reads, *step.targets)
+            step.fit([{name: list(self.columns[name]) for name in names}], step.setup.meta)
 
     def exercise(self, component: Subprocessor) -> None:
         """Learn, and transform the example."""
@@ -111,16 +112,18 @@ class SubprocessorConformance(_WithFolder):
     def given(
         self, step: Subprocessor, rows: Mapping[str, Sequence[Any]], first: int = 0
     ) -> Columns:
-        """Return the columns that the step reads, and `_row`, counted from `first`."""
-        columns = {name: list(copy.deepcopy(rows[name])) for name in step.reads}
+        """Return the columns that the step reads (the truth too), and `_row` from `first`."""
+        columns = {name: list(copy.deepcopy(rows[name])) for name in (*step.reads, *step.targets)}
         size = len(next(iter(rows.values())))
         return {**columns, "_row": list(range(first, first + size))}
 
-    def context(self, step: Subprocessor, columns: Columns) -> TransformContext:
+    def context(
+        self, step: Subprocessor, columns: Columns, *, stage: str = "train"
+    ) -> TransformContext:
         """Return a context in which every column is wanted."""
         return TransformContext(
-            "train",
-            "train",
+            stage,
+            stage,
             columns["_row"],
             frozenset((*step.writes, *step.output_map.values())),
             seed=7,
@@ -135,7 +138,7 @@ class SubprocessorConformance(_WithFolder):
 
     def test_reads_and_writes_what_its_signature_says(self, step: Subprocessor) -> None:
         """The columns of the signature are enough, and are what comes back, of one length."""
-        assert set(step.reads) <= set(self.columns), (
+        assert {*step.reads, *step.targets} <= set(self.columns), (
             "give the example every column that the step reads"
         )
         columns = self.given(step, self.columns)
@@ -170,6 +173,34 @@ class SubprocessorConformance(_WithFolder):
         rows = columns["_row"]
         assert _by_row(self.run(step, turned), rows[::-1]) == _by_row(self.run(step, columns), rows)
 
+    def test_without_the_truth_it_makes_the_same_but_what_is_made_of_it(
+        self, step: Subprocessor
+    ) -> None:
+        """In the stages predict and online no target is there, and nothing else changes."""
+        columns = self.given(step, self.columns)
+        made = self.run(step, columns)
+        blind = {name: values for name, values in columns.items() if name not in step.targets}
+        for stage in ("predict", "online") if step.targets else ():
+            ctx = self.context(step, blind, stage=stage)
+            found = step.transform(blind, ctx)
+            assert not ctx.bad, f"good rows were refused: {ctx.bad}"
+            assert found == {name: made[name] for name in found}
+            assert set(found) < set(made), "nothing is made of the targets"
+
+    def test_what_it_counts_does_not_depend_on_neighbours(self, step: Subprocessor) -> None:
+        """The counts of rows one by one add up to those of all rows together."""
+        columns = self.given(step, self.columns)
+        together = self.context(step, columns)
+        step.transform(columns, together)
+        alone: dict[str, int] = {}
+        for position in range(len(columns["_row"])):
+            one = {name: [values[position]] for name, values in columns.items()}
+            ctx = self.context(step, one)
+            step.transform(one, ctx)
+            for name, number in ctx.counts.items():
+                alone[name] = alone.get(name, 0) + number
+        assert alone == together.counts
+
     def test_many_threads_get_what_one_gets(self, step: Subprocessor) -> None:
         """The step can be used from several threads at once."""
         columns = self.given(step, self.columns)
@@ -188,7 +219,8 @@ class SubprocessorConformance(_WithFolder):
         from dlk.errors import RowError
 
         for position in range(len(next(iter(self.bad.values()), []))):
-            rows = {name: [self.columns[name][0], self.bad[name][position]] for name in step.reads}
+            names = (*step.reads, *step.targets)
+            rows = {name: [self.columns[name][0], self.bad[name][position]] for name in names}
             columns = self.given(step, rows, first=100)
             ctx = self.context(step, columns)
             try:
@@ -196,7 +228,7 @@ class SubprocessorConformance(_WithFolder):
             except RowError as error:
                 ctx.bad[error.row] = error
             assert list(ctx.bad) == [101]
-            assert ctx.bad[101].column in step.reads
+            assert ctx.bad[101].column in names
 
 
 def _by_row(made: Columns, rows: Sequence[int]) -> dict[int, list[dict[str, Any]]]:

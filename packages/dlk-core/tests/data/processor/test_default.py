@@ -23,7 +23,7 @@ from dlk.data.subprocessor.configs import SubprocessorConfig
 from dlk.errors import ConfigError, DataError, RowError
 from dlk.registry import register
 from dlk.testing import ProcessorConformance
-from dlk.testing.data import tiny_tokenizer
+from dlk.testing.data import SubprocessorConformance, tiny_tokenizer
 
 
 @cregister("subprocessor", "test_length")
@@ -100,6 +100,35 @@ class Tally(Subprocessor):
             if text == "!":
                 raise RowError(row, "sentence", text, "is no text")
         return {}
+
+
+@cregister("subprocessor", "test_truth")
+class TruthConfig(SubprocessorConfig):
+    """Length of a text, and that of its label where the truth is known."""
+
+    def signature(self):
+        return Signature(
+            reads=("sentence",), targets=("labels",), writes=("length", "label_length")
+        )
+
+
+@register("subprocessor", "test_truth")
+class Truth(Subprocessor):
+    """Measures what it is given, and says in `given` which columns that were."""
+
+    given: ClassVar[list[tuple[str, list[str]]]] = []
+
+    def transform(self, columns, ctx):
+        self.given.append((ctx.stage, sorted(columns)))
+        made = {"length": [len(text) for text in columns["sentence"]]}
+        if "labels" in columns:
+            made["label_length"] = [len(label) for label in columns["labels"]]
+        return made
+
+
+class TestTruth(SubprocessorConformance):
+    component = ("subprocessor", "test_truth")
+    columns: ClassVar = {"sentence": ["a b", "c"], "labels": ["x", "why"]}
 
 
 @cregister("subprocessor", "test_split")
@@ -632,3 +661,55 @@ def test_what_steps_count_is_summed_per_split_and_step(tmp_path):
     assert fresh.transform(later, tmp_path / "out", stage="predict").counts == {
         "predict": {"second: texts with a question": 2, "test_tally: texts with a question": 2}
     }
+
+
+def truth_processor(tmp_path, **more):
+    config = make("processor", "default", **{"@subprocessor@test_truth": {}, **more})
+    return register.build(config, Setup(Meta(tmp_path / "out")))
+
+
+def test_the_truth_is_read_in_training_and_never_given_afterwards(tmp_path):
+    data = {"sentence": ["a b", "c"], "labels": ["x", "why"]}
+    processor = truth_processor(tmp_path)
+    Truth.given.clear()
+    processor.fit_transform({"train": data, "valid": data}, tmp_path / "out")
+    stored = open_split(tmp_path / "out" / "valid").rows(range(2), ["length", "label_length"])
+    assert stored == [{"length": 3, "label_length": 1}, {"length": 1, "label_length": 3}]
+    processor.transform({"predict": data}, tmp_path / "out", stage="predict")
+    processor.transform({"predict": {"sentence": ["a"]}}, tmp_path / "out", stage="predict")
+    assert processor.online({"sentence": ["a"]}).columns["length"] == [1]
+    both = processor.online(data).columns
+    assert both["labels"] == ["x", "why"]  # kept for whoever reads the raw columns
+    assert "label_length" not in both
+    training = ["_row", "labels", "sentence"]
+    assert [given for stage, given in Truth.given if stage == "train"] == [training, training]
+    assert {tuple(given) for stage, given in Truth.given if stage != "train"} == {
+        ("_row", "sentence")
+    }
+
+
+def test_the_truth_must_be_there_in_training(tmp_path):
+    data = {"train": {"sentence": ["a"], "labels": ["x"]}, "valid": {"sentence": ["a"]}}
+    with pytest.raises(ConfigError, match=r'reads the column "labels", which neither.*"valid"'):
+        truth_processor(tmp_path).fit_transform(data, tmp_path / "out")
+
+
+def test_a_step_that_needs_what_is_made_of_the_truth_is_named_where_there_is_none(tmp_path):
+    reader = {"input_map": {"text": "label_length"}, "output_map": {"length": "n", "extra": "e"}}
+    processor = truth_processor(tmp_path, **{"@subprocessor@test_length": reader})
+    with pytest.raises(ConfigError, match=r"test_length.*'label_length'.*the stage online"):
+        processor.online({"sentence": ["a"]})
+
+
+def test_a_learning_step_gets_what_an_earlier_one_makes_of_the_truth(tmp_path):
+    learner = {"@subprocessor@test_learn": {"column": "label_length"}}
+    data = {"train": {"sentence": ["a", "b"], "labels": ["x", "why"]}}
+    truth_processor(tmp_path, **learner).fit_transform(data, tmp_path / "out")
+    assert Meta.load(tmp_path / "out").numbers()["sum"] == {"total": 4}
+
+
+def test_the_signature_of_the_processor_tells_the_truth_apart():
+    steps = {"@subprocessor@test_truth": {}, "@subprocessor@fast_tokenizer": {}}
+    steps["@subprocessor@fast_tokenizer"]["tokenizer_path"] = "none.json"
+    signature = make("processor", "default", **steps).signature()
+    assert (signature.reads, signature.targets) == (("sentence",), ("labels",))

@@ -48,9 +48,13 @@ class DefaultProcessorConfig(Base):
         return tuple(self.feed_order) or tuple(children(self, "subprocessor"))
 
     def signature(self) -> Signature:
-        """Reads what its steps need from outside; writes what they all write."""
+        """Reads what its steps need from outside; writes what they all write.
+
+        Its targets are what they need beside that where the truth is known.
+        """
         steps = children(self, "subprocessor")
         reads: dict[str, None] = {}
+        targets: dict[str, None] = {}
         writes: dict[str, None] = {}
         meta: dict[str, None] = {}
         for name in self.order():
@@ -58,9 +62,17 @@ class DefaultProcessorConfig(Base):
             reads.update(
                 dict.fromkeys(column for column in signature.reads if column not in writes)
             )
+            targets.update(
+                dict.fromkeys(column for column in signature.targets if column not in writes)
+            )
             writes.update(dict.fromkeys(signature.writes))
             meta.update(dict.fromkeys(signature.meta))
-        return Signature(reads=tuple(reads), writes=tuple(writes), meta=tuple(meta))
+        return Signature(
+            reads=tuple(reads),
+            writes=tuple(writes),
+            targets=tuple(column for column in targets if column not in reads),
+            meta=tuple(meta),
+        )
 
     def rules(self) -> Iterable[tuple[str, str]]:
         """Yield what does not fit between `feed_order` and the subprocessors."""

@@ -46,6 +46,12 @@ class Step:
         """Return whether the step runs on a split."""
         return split in self.splits[stage]
 
+    def reads(self, stage: str) -> tuple[str, ...]:
+        """Return the columns that the step is given: those of the truth in the stage train only."""
+        return tuple(
+            dict.fromkeys((*self.run.reads, *(self.run.targets if stage == "train" else ())))
+        )
+
 
 @register("processor", "default")
 class DefaultProcessor(Processor):
@@ -92,7 +98,7 @@ class DefaultProcessor(Processor):
         wanted = set(self.keep)
         for step in reversed([step for step in steps if step.is_on(stage, split)]):
             plan.append((step, frozenset(wanted)))
-            wanted.update(step.run.reads)
+            wanted.update(step.reads(stage))
         return tuple(reversed(plan))
 
     # Offline -------------------------------------------------------------------------------------
@@ -174,7 +180,7 @@ class DefaultProcessor(Processor):
             plan = self._plans[stage, split]
             available = set(source.column_names)
             for step, _ in plan:
-                for column in step.run.reads:
+                for column in step.reads(stage):
                     if column not in available:
                         hint = did_you_mean(column, available)
                         message = (
@@ -235,7 +241,7 @@ class DefaultProcessor(Processor):
             made = self._run(plan, columns, "train", "train", bad, {})
             made = self._screen(step, made, bad)
             self._stop_at(bad, "train")
-            yield {name: made[name] for name in step.run.reads}
+            yield {name: made[name] for name in step.reads("train")}
             advance(rows)
 
     def _write(
@@ -322,7 +328,7 @@ class DefaultProcessor(Processor):
         plan = self._plans["online", "online"]
         available = set(columns)
         for step, _ in plan:
-            for column in step.run.reads:
+            for column in step.reads("online"):
                 if column not in available:
                     raise DataError(
                         f'the request lacks the column "{column}", which {step.name} reads. '
@@ -340,7 +346,7 @@ class DefaultProcessor(Processor):
     def _screen(self, step: Step, columns: Columns, bad: dict[int, RowError]) -> Columns:
         """Return the rows that a step can learn from; the others go into `bad`."""
         ctx = TransformContext("train", "train", columns["_row"], seed=self.seed)
-        step.run.screen({name: columns[name] for name in (*step.run.reads, "_row")}, ctx)
+        step.run.screen({name: columns[name] for name in (*step.reads("train"), "_row")}, ctx)
         bad.update(ctx.bad)
         return _without(columns, ctx.bad) if ctx.bad else columns
 
@@ -362,7 +368,7 @@ class DefaultProcessor(Processor):
                 columns = self._screen(step, columns, bad)
             while True:
                 ctx = TransformContext(stage, split, columns["_row"], wanted, self.seed)
-                given = {name: columns[name] for name in step.run.reads}
+                given = _given(step, stage, columns)
                 try:
                     new = step.run.transform({**given, "_row": columns["_row"]}, ctx)
                 except RowError as error:
@@ -444,13 +450,25 @@ def _open(data: Mapping[str, Any], stage: str) -> dict[str, Source]:
 
 def _needed(before: Sequence[Step], step: Step) -> list[Step]:
     """Return the steps that make what a step reads, directly or through each other, in order."""
-    wanted = set(step.run.reads)
+    wanted = set(step.reads("train"))
     found: list[Step] = []
     for each in reversed([other for other in before if other.is_on("train", "train")]):
         if wanted.intersection(each.run.writes):
             found.append(each)
-            wanted.update(each.run.reads)
+            wanted.update(each.reads("train"))
     return found[::-1]
+
+
+def _given(step: Step, stage: str, columns: Columns) -> Columns:
+    """Return the columns that a step reads."""
+    try:
+        return {name: columns[name] for name in step.reads(stage)}
+    except KeyError as error:
+        message = (
+            f"reads the column {error}, which the step that writes it makes of the truth: it is "
+            f"not there in the stage {stage}. Switch this step off there ({stage}_data_set)"
+        )
+        raise ConfigError([Problem(step.path, message)]) from error
 
 
 def _numbered(source: Source, size: int) -> Iterator[Columns]:

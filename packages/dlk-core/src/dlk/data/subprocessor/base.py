@@ -88,6 +88,8 @@ class Subprocessor(ABC):
 
     The config's signature says which columns are read and written, with `_part` among the written
     ones where a row may become several records; a step is given the columns it reads, and `_row`.
+    Columns of the truth stand among the signature's `targets`: they must be there in the stage
+    train, and are not given in predict and online, where the step leaves out what it makes of them.
     Objects are used from many threads at once: after `fit`, nothing changes them.
     """
 
@@ -104,6 +106,7 @@ class Subprocessor(ABC):
         self.setup = setup
         signature: Signature = config.signature()
         self.reads: tuple[str, ...] = signature.reads
+        self.targets: tuple[str, ...] = signature.targets
         self.writes: tuple[str, ...] = signature.writes
         self.input_map: dict[str, str] = dict(getattr(config, "input_map", {}))
         self.output_map: dict[str, str] = dict(getattr(config, "output_map", {}))
@@ -114,7 +117,7 @@ class Subprocessor(ABC):
         Called where `learns` is true.
 
         Args:
-            chunks: the columns that the step reads, chunk by chunk.
+            chunks: the columns that the step reads, its targets included, chunk by chunk.
             meta: the meta folder being made.
         """
         raise TypeError(f"{type(self).__name__} says it learns, and has no fit")
