@@ -244,9 +244,11 @@ class DataCollateConformance(Conformance):
 
     Attributes:
         columns: at least three rows of numbers, or of lists of them, by column.
+        made: names of what it makes beside them that is no mask.
     """
 
     columns: ClassVar[Mapping[str, Sequence[Any]]]
+    made: ClassVar[frozenset[str]] = frozenset()
 
     @pytest.fixture
     def collate(self) -> Any:
@@ -311,9 +313,9 @@ class DataCollateConformance(Conformance):
                 assert torch.equal(corner, alone[0]), name
 
     def test_masks_are_bool(self, collate: Any) -> None:
-        """What the config's signature writes beyond its columns is a bool mask."""
+        """What the config's signature writes beyond its columns, and `made`, is a bool mask."""
         import torch
 
         batch = self.join(collate, range(self.size()))
-        for name in set(batch) - set(self.columns) - {"_index"}:
+        for name in set(batch) - set(self.columns) - {"_index"} - self.made:
             assert batch[name].dtype == torch.bool

@@ -26,7 +26,16 @@ def _subprocessors() -> list[Component]:
 
 
 def _data_collates() -> list[Component]:
-    return []
+    return [
+        Component(
+            "data_collate",
+            "span",
+            config="dlk.nlp.data_collate.configs:SpanDataCollateConfig",
+            cls="dlk.nlp.data_collate.span:SpanDataCollate",
+            help="as default, and dense matrices of targets from sparse cells",
+            needs=("torch",),
+        ),
+    ]
 
 
 def _decoders() -> list[Component]:
