@@ -1,0 +1,1 @@
+"""Streaming metrics of text tasks. Importing this package loads nothing heavy."""
