@@ -116,3 +116,21 @@ def test_a_damaged_file_is_a_data_error(tmp_path, text):
 def test_a_folder_without_meta_says_what_to_do(tmp_path):
     with pytest.raises(DataError, match="process the training data first"):
         Meta.load(tmp_path)
+
+
+def test_start_values_are_kept_with_their_numbers_and_known_as_such(meta, tmp_path):
+    meta.put_vocabulary("v.json", labels("a"))
+    meta.put_start("table.npy", {"size": 3}, lambda handle: handle.write(b"\x00\x01"))
+    loaded = Meta.load(tmp_path)
+    assert loaded.start_files == ("table.npy",)
+    assert loaded.numbers()["table"] == {"size": 3}
+    with open(loaded.path("table.npy"), "rb") as handle:
+        assert handle.read() == b"\x00\x01"
+
+
+def test_start_values_that_cannot_be_put_leave_nothing(meta, tmp_path):
+    with pytest.raises(DataError, match="no name for a meta file"):
+        meta.put_start("../out.npy", {}, lambda handle: handle.write(b""))
+    with pytest.raises(ValueError, match="numbers and booleans"):
+        meta.put_start("x.npy", {"dtype": "float32"}, lambda handle: handle.write(b""))
+    assert [path.name for path in (tmp_path / "meta").iterdir()] == ["meta.json"]

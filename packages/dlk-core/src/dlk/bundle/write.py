@@ -56,7 +56,11 @@ def write_bundle(
     parts = Parts.of(process, fit)
     names = raw_inputs(process, fit)
     with atomic_dir(path) as folder:
-        shutil.copytree(os.path.join(processed_data_dir, schema.META), folder / schema.META)
+        shutil.copytree(
+            os.path.join(processed_data_dir, schema.META),
+            folder / schema.META,
+            ignore=shutil.ignore_patterns(*map(glob.escape, _start_files(processed_data_dir))),
+        )
         taken: set[str] = set()
         _dump(folder / schema.PROCESS, _portable(process, folder, taken))
         _dump(folder / schema.FIT, _portable(fit, folder, taken))
@@ -82,6 +86,13 @@ def write_bundle(
                     handle.write(json.dumps(line, ensure_ascii=False) + "\n")
         manifest["prediction"] = _shape_of(predictions)
         _seal(folder, manifest)
+
+
+def _start_files(processed_data_dir: str) -> tuple[str, ...]:
+    """Return the files of start values, in whose place the bundle has the trained weights."""
+    from dlk.data.meta import Meta
+
+    return Meta.load(processed_data_dir).start_files
 
 
 def _seal(folder: Path, manifest: dict[str, Any]) -> None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from dlk.data.vocabulary import Vocabulary
 from dlk.errors import DataError, did_you_mean
@@ -20,6 +20,7 @@ __all__ = ["Meta", "entry_name"]
 
 _SCHEMA = "dlk.meta/1"
 FILE = "meta.json"
+_START = "start values"
 
 
 def entry_name(file: str) -> str:
@@ -132,6 +133,39 @@ class Meta:
         Raises:
             DataError: the name leads out of the folder, or another file has the same entry.
         """
+        entry = self._entry(file, numbers)
+        with atomic_write(os.path.join(self.dir, file)) as handle:
+            handle.write(text)
+        self._keep(file, entry)
+
+    def put_start(
+        self, file: str, numbers: Mapping[str, Any], write: Callable[[IO[bytes]], object]
+    ) -> None:
+        """Write start values of weights, such as a table of vectors, and an entry with its numbers.
+
+        A trained model no longer needs them, so bundles leave the file out (`start_files`).
+
+        Args:
+            file: name of the file.
+            numbers: what configs may refer to.
+            write: is given the file, open for writing bytes.
+
+        Raises:
+            DataError: as `put`.
+        """
+        entry = self._entry(file, numbers)
+        with atomic_write(os.path.join(self.dir, file), "wb") as handle:
+            write(handle)
+        self._keep(file, {**entry, "holds": _START})
+
+    @property
+    def start_files(self) -> tuple[str, ...]:
+        """Names of the files of start values, sorted."""
+        entries = self._entries.values()
+        return tuple(sorted(each["file"] for each in entries if each.get("holds") == _START))
+
+    def _entry(self, file: str, numbers: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the entry of a file that is to be written, or say why it cannot be."""
         name = entry_name(file)
         if not name or not _is_plain(file):
             raise DataError(
@@ -147,9 +181,10 @@ class Meta:
             raise ValueError(f"entries hold numbers and booleans, not {', '.join(wrong)}")
         if not self.dir:
             raise ValueError("the empty meta has no folder to write to")
-        with atomic_write(os.path.join(self.dir, file)) as handle:
-            handle.write(text)
-        self._entries[name] = {"file": file, **numbers}
+        return {"file": file, **numbers}
+
+    def _keep(self, file: str, entry: dict[str, Any]) -> None:
+        self._entries[entry_name(file)] = entry
         self._vocabularies.pop(file, None)
         self.save()
 

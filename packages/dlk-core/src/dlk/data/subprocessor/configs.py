@@ -22,6 +22,7 @@ from dlk.config import (
 
 __all__ = [
     "FastTokenizerConfig",
+    "GatherConfig",
     "SubprocessorConfig",
     "Token2IdConfig",
     "Token2IdLabelConfig",
@@ -229,9 +230,9 @@ def parts_of(value: Any) -> list[tuple[Any, Any]]:
     return found
 
 
-@cregister("subprocessor", "token_gather")
-class TokenGatherConfig(SubprocessorConfig):
-    """Learns a vocabulary from columns of the training split."""
+@cregister()
+class GatherConfig(SubprocessorConfig):
+    """What the steps share that learn a vocabulary from columns of the training split."""
 
     train_data_set = ListField(["train"], help="the split it learns from; [] switches it off")
     predict_data_set = ListField([], help="nothing is learnt there")
@@ -240,7 +241,6 @@ class TokenGatherConfig(SubprocessorConfig):
         MISSING,  # type: ignore[arg-type]  # stands for a required field of any kind
         help='columns of words, or {"column": "entities", "trace": "labels"} for words in dicts',
     )
-    token_vocab = StrField("token_vocab.json", help="name of the vocabulary in the meta folder")
     pad = StrField("[PAD]", additions=[None], help="word for padding, id 0; null: none")
     unk = StrField(
         "[UNK]", additions=[None], help="word for unknown ones; null: none, as for labels"
@@ -259,6 +259,11 @@ class TokenGatherConfig(SubprocessorConfig):
         -1, minimum=-1, help="at most so many words beside the special ones; -1: all"
     )
 
+    @property
+    def file(self) -> str:
+        """Name of the vocabulary in the meta folder, whatever the step calls it."""
+        raise TypeError(f"{type(self).__name__} must say which file it writes")
+
     def sources(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
         """Return (column, keys to follow inside its dicts) for each gathered column."""
         found: list[tuple[str, tuple[str, ...]]] = []
@@ -274,7 +279,7 @@ class TokenGatherConfig(SubprocessorConfig):
         """Reads the gathered columns; writes no column but a vocabulary."""
         return Signature(
             reads=tuple(dict.fromkeys(column for column, _ in self.sources())),
-            meta=(self.token_vocab,),
+            meta=(self.file,),
         )
 
     def rules(self) -> Iterable[tuple[str, str]]:
@@ -299,6 +304,18 @@ class TokenGatherConfig(SubprocessorConfig):
                     "gather_columns",
                     f'expected a column or {{"column": …, "trace": …}}, got {each!r}',
                 )
+
+
+@cregister("subprocessor", "token_gather")
+class TokenGatherConfig(GatherConfig):
+    """Learns a vocabulary of words from columns of the training split."""
+
+    token_vocab = StrField("token_vocab.json", help="name of the vocabulary in the meta folder")
+
+    @property
+    def file(self) -> str:
+        """The vocabulary's file."""
+        return str(self.token_vocab)
 
 
 @cregister("subprocessor", "token2id")

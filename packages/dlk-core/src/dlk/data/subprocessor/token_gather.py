@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from dlk.data.subprocessor.base import Columns, Subprocessor, TransformContext
-from dlk.data.subprocessor.configs import TokenGatherConfig
+from dlk.data.subprocessor.configs import GatherConfig
 from dlk.data.vocabulary import Vocabulary, text_of
 from dlk.errors import DataError
 from dlk.registry import register
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from dlk.context import Setup
     from dlk.data.meta import Meta
 
-__all__ = ["TokenGather"]
+__all__ = ["TokenGather", "words_of"]
 
 
 @register("subprocessor", "token_gather")
@@ -28,10 +28,10 @@ class TokenGather(Subprocessor):
 
     learns = True
 
-    def __init__(self, config: TokenGatherConfig, setup: Setup) -> None:
+    def __init__(self, config: GatherConfig, setup: Setup) -> None:
         super().__init__(config, setup)
         self.sources = config.sources()
-        self.file: str = config.token_vocab
+        self.file: str = config.file
         self.specials: dict[str, str | None] = {
             "pad": config.pad,
             "unk": config.unk,
@@ -53,7 +53,7 @@ class TokenGather(Subprocessor):
             for column, trace in self.sources:
                 for value in columns[column]:
                     try:
-                        counts.update(_words(value, trace))
+                        counts.update(self.words(value, trace))
                     except (TypeError, LookupError) as error:
                         raise DataError(
                             f'cannot gather words from column "{column}": {error}'
@@ -76,7 +76,7 @@ class TokenGather(Subprocessor):
         for column, trace in self.sources:
             for position, value in enumerate(columns[column]):
                 try:
-                    for _ in _words(value, trace):
+                    for _ in self.words(value, trace):
                         pass
                 except (TypeError, LookupError) as error:
                     ctx.bad_row(position, column, value, str(error))
@@ -85,8 +85,17 @@ class TokenGather(Subprocessor):
         """Return nothing: the step learns, and writes no column."""
         return {}
 
+    def words(self, value: Any, trace: tuple[str, ...]) -> Iterable[str]:
+        """Return what is counted of a value: its words.
 
-def _words(value: Any, trace: tuple[str, ...]) -> Iterator[str]:
+        Raises:
+            TypeError: it is no word, nor lists of words, nor dicts that a trace leads into.
+            LookupError: the trace leads nowhere.
+        """
+        return words_of(value, trace)
+
+
+def words_of(value: Any, trace: tuple[str, ...]) -> Iterator[str]:
     """Yield the words inside a value.
 
     Lists and sets are gone through, dicts followed by the trace.
@@ -95,12 +104,12 @@ def _words(value: Any, trace: tuple[str, ...]) -> Iterator[str]:
         return
     if isinstance(value, list | tuple | set | frozenset):
         for item in value:
-            yield from _words(item, trace)
+            yield from words_of(item, trace)
     elif trace:
         if not isinstance(value, Mapping):
             raise TypeError(f'the trace "{".".join(trace)}" needs dicts, found {value!r}')
         if trace[0] not in value:
             raise LookupError(f'the trace finds no "{trace[0]}" among {sorted(map(str, value))}')
-        yield from _words(value[trace[0]], trace[1:])
+        yield from words_of(value[trace[0]], trace[1:])
     else:
         yield text_of(value)

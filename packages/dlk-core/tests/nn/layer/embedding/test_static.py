@@ -5,7 +5,8 @@ from safetensors.torch import save_file
 
 from dlk.config import make
 from dlk.context import Setup
-from dlk.errors import DataError
+from dlk.data.meta import Meta
+from dlk.errors import ConfigError, DataError
 from dlk.nn.layer.embedding.static import StaticEmbedding
 from dlk.registry import register
 from dlk.testing import EmbeddingConformance
@@ -32,6 +33,19 @@ class TestConformance(EmbeddingConformance):
     @pytest.fixture(autouse=True)
     def values(self, file):
         self.config = {"vocab_size": 6, "embedding_dim": 4, "embedding_file": str(file)}
+
+
+class TestConformanceFromMeta(EmbeddingConformance):
+    component = ("embedding", "static")
+    config = {"vocab_size": 6, "embedding_dim": 4, "embedding_meta": "vectors.npy"}
+
+    def setup(self, *, pretrained: bool = True, seed: int = 0) -> Setup:
+        return Setup(self.meta, pretrained=pretrained, seed=seed)
+
+    @pytest.fixture(autouse=True)
+    def learnt(self, tmp_path):
+        self.meta = Meta(tmp_path / "meta")
+        self.meta.put_start("vectors.npy", {}, lambda handle: np.save(handle, MATRIX))
 
 
 class TestConformanceFrozen(EmbeddingConformance):
@@ -75,6 +89,29 @@ def test_frozen_vectors_do_not_learn_and_others_do(file):
     layer = embedding(file)
     layer(BATCH)["embedding"].sum().backward()
     assert layer.embedding.weight.grad[3].all()
+
+
+def test_a_file_of_the_meta_folder_is_read_and_named_in_the_signature(tmp_path):
+    meta = Meta(tmp_path / "meta")
+    meta.put_start("vectors.npy", {}, lambda handle: np.save(handle, MATRIX))
+    values = {"vocab_size": 6, "embedding_dim": 4, "embedding_meta": "vectors.npy"}
+    config = make("embedding", "static", values)
+    assert config.signature().meta == ("vectors.npy",)
+    weight = register.build(config, Setup(meta)).embedding.weight
+    assert torch.equal(weight[1:], torch.from_numpy(MATRIX[1:]))
+    with pytest.raises(DataError, match=r'Did you mean "vectors.npy"'):
+        register.build(
+            make("embedding", "static", {**values, "embedding_meta": "vector.npy"}), Setup(meta)
+        )
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [({}, "neither"), ({"embedding_file": "a.npy", "embedding_meta": "b.npy"}, "both")],
+)
+def test_the_vectors_have_one_source(given, found):
+    with pytest.raises(ConfigError, match=f"embedding_file or embedding_meta, got {found}"):
+        make("embedding", "static", {"vocab_size": 6, "embedding_dim": 4, **given})
 
 
 def test_what_is_built_from_a_checkpoint_needs_no_file(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from dlk.config import (
     MISSING,
@@ -13,6 +14,7 @@ from dlk.config import (
     IntField,
     MapField,
     Signature,
+    StrField,
     cregister,
 )
 
@@ -58,12 +60,38 @@ class RandomEmbeddingConfig(TableConfig):
 class StaticEmbeddingConfig(TableConfig):
     """A table of vectors read from a file, learnt further or kept as it is."""
 
-    embedding_file = AssetField(
-        MISSING,
+    embedding_file: str | None = AssetField(
+        None,
+        additions=[None],
         help="the vectors (vocab_size, embedding_dim): .npy, or .safetensors that holds one tensor",
         bundle=False,
     )
+    embedding_meta: str | None = StrField(
+        None,
+        additions=[None],
+        help="in place of embedding_file: name of such a file of the meta folder, "
+        "as token_embedding writes it",
+    )
     freeze = BoolField(value=False, help="keep the vectors as they are in the file")
+
+    def signature(self) -> Signature:
+        """What the maps name, and the file of the meta folder."""
+        return with_meta(TableConfig.signature(self), self.embedding_meta)
+
+    def rules(self) -> Iterable[tuple[str, str]]:
+        """Yield a problem unless there is one place to read the vectors from."""
+        yield from TableConfig.rules(self)
+        if (self.embedding_file is None) == (self.embedding_meta is None):
+            yield (
+                "embedding_file",
+                "expected embedding_file or embedding_meta, "
+                + ("got both" if self.embedding_file else "got neither"),
+            )
+
+
+def with_meta(signature: Signature, file: str | None) -> Signature:
+    """Return the signature with a file of the meta folder, if one is named."""
+    return replace(signature, meta=(file,)) if file else signature
 
 
 @cregister("embedding", "identity")

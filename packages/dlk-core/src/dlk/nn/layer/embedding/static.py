@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 @register("embedding", "static")
 class StaticEmbedding(TableEmbedding):
-    """Vectors by id, read from `embedding_file`; with `freeze` they stay as they are in the file.
+    """Vectors by id, read from a file; with `freeze` they stay as they are there.
+
+    `embedding_file` names the file, or `embedding_meta` one that Process wrote beside the
+    vocabulary.
 
     The row of `padding_idx` becomes zero, whatever the file holds there. Where the weights come
     from a checkpoint, the file is not needed.
@@ -33,7 +36,11 @@ class StaticEmbedding(TableEmbedding):
         super().__init__(config)
         self.embedding.weight.requires_grad_(not config.freeze)
         if setup.pretrained:
-            fill_table(self.embedding.weight, config.embedding_file)
+            path = config.embedding_file
+            if config.embedding_meta is not None:
+                path = setup.meta.path(config.embedding_meta)
+            assert path is not None  # by the config's rules
+            fill_table(self.embedding.weight, path)
             with torch.no_grad():
                 if self.padding_idx is not None:
                     self.embedding.weight[self.padding_idx] = 0.0
