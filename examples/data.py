@@ -315,10 +315,10 @@ def turkish(split: int = 0) -> Splits:
 
     Two treebanks of the web and of Wikipedia (Apache-2.0). Every word is an entity, its number the
     ``entity_id``; every dependency is a relation from the dependent to its head (52,420 of 41
-    kinds, without the root's and those of punctuation). A word of several inflectional groups (deprel
-    ``ig``) is one word with the last group's part of speech. Rows are ``{"uuid", "sentence",
-    "entities_info", "relations_info", "pretokenized_words", "pretokenized_word_offsets"}``.
-    500 sentences for the test, 350 for validation.
+    kinds, without the root's and those of punctuation). A word of several inflectional groups
+    (deprel ``ig``) is one word with the last group's part of speech. Rows are ``{"uuid",
+    "sentence", "entities_info", "relations_info", "pretokenized_words",
+    "pretokenized_word_offsets"}``. 500 sentences for the test, 350 for validation.
     """
     with zipfile.ZipFile(fetch(TURKISH)) as archive:
         parts = [archive.read(f"data/{part}.conllu").decode() for part in ("web", "wiki")]
