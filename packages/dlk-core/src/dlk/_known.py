@@ -6,6 +6,7 @@ __all__ = ["KNOWN"]
 
 KNOWN: dict[tuple[str, str], str] = {
     ("data_collate", "span"): "dlk-nlp",
+    ("decoder", "biaffine"): "dlk-nlp",
     ("embedding", "bert_like"): "dlk-nlp",
     ("postprocessor", "txt_cls"): "dlk-nlp",
     ("postprocessor", "txt_reg"): "dlk-nlp",

@@ -39,7 +39,16 @@ def _data_collates() -> list[Component]:
 
 
 def _decoders() -> list[Component]:
-    return []
+    return [
+        Component(
+            "decoder",
+            "biaffine",
+            config="dlk.nlp.decoder.configs:BiaffineDecoderConfig",
+            cls="dlk.nlp.decoder.biaffine:BiaffineDecoder",
+            help="scores of all spans or pairs",
+            needs=("torch",),
+        ),
+    ]
 
 
 def _models() -> list[Component]:
