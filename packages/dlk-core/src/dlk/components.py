@@ -196,6 +196,14 @@ def _nn() -> list[Component]:
             needs=("torch",),
         ),
         Component(
+            "decoder",
+            "multi_decoder",
+            config="dlk.nn.layer.decoder.configs:MultiDecoderConfig",
+            cls="dlk.nn.layer.decoder.multi_decoder:MultiDecoder",
+            help="several decoders on the same vectors",
+            needs=("torch",),
+        ),
+        Component(
             "model",
             "basic",
             config="dlk.nn.model.configs:BasicModelConfig",

@@ -87,6 +87,18 @@ class Signature:
     meta: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
 
+    @classmethod
+    def chain(cls, parts: Iterable[Signature]) -> Signature:
+        """Return what parts that run one after the other read from outside, and all they write."""
+        reads: dict[str, None] = {}
+        writes: dict[str, None] = {}
+        targets: dict[str, None] = {}
+        for part in parts:
+            reads.update(dict.fromkeys(name for name in part.reads if name not in writes))
+            targets.update(dict.fromkeys(name for name in part.targets if name not in writes))
+            writes.update(dict.fromkeys(part.writes))
+        return cls(reads=tuple(reads), writes=tuple(writes), targets=tuple(targets))
+
 
 class Base(IntcBase):
     """Base of config classes: fields as class attributes, children by type, signature, rules.

@@ -18,12 +18,5 @@ class BasicModelConfig(Base):
 
     def signature(self) -> Signature:
         """What the parts read that no earlier part wrote, and all that they write."""
-        reads: dict[str, None] = {}
-        writes: dict[str, None] = {}
-        targets: dict[str, None] = {}
-        for family in ("embedding", "encoder", "decoder"):
-            part = child(self, family).signature()
-            reads.update(dict.fromkeys(name for name in part.reads if name not in writes))
-            targets.update(dict.fromkeys(name for name in part.targets if name not in writes))
-            writes.update(dict.fromkeys(part.writes))
-        return Signature(reads=tuple(reads), writes=tuple(writes), targets=tuple(targets))
+        families = ("embedding", "encoder", "decoder")
+        return Signature.chain(child(self, family).signature() for family in families)

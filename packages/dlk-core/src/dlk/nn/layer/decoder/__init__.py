@@ -10,8 +10,9 @@ if TYPE_CHECKING:
     from dlk.nn.layer.decoder.base import Decoder
     from dlk.nn.layer.decoder.identity import IdentityDecoder
     from dlk.nn.layer.decoder.linear import LinearDecoder
+    from dlk.nn.layer.decoder.multi_decoder import MultiDecoder
 
-__all__ = ["Decoder", "IdentityDecoder", "LinearDecoder"]
+__all__ = ["Decoder", "IdentityDecoder", "LinearDecoder", "MultiDecoder"]
 
 __getattr__ = lazy(
     __name__,
@@ -19,5 +20,6 @@ __getattr__ = lazy(
         "dlk.nn.layer.decoder.base": ("Decoder",),
         "dlk.nn.layer.decoder.identity": ("IdentityDecoder",),
         "dlk.nn.layer.decoder.linear": ("LinearDecoder",),
+        "dlk.nn.layer.decoder.multi_decoder": ("MultiDecoder",),
     },
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from dlk.config import (
     MISSING,
     Base,
@@ -11,7 +13,9 @@ from dlk.config import (
     MapField,
     Signature,
     StrField,
+    children,
     cregister,
+    many,
 )
 
 
@@ -55,3 +59,26 @@ class LinearDecoderConfig(Base):
             reads=tuple(self.input_map[name] for name in names),
             writes=(self.output_map["logits"],),
         )
+
+
+@cregister("decoder", "multi_decoder")
+class MultiDecoderConfig(Base):
+    """Several decoders on the same vectors, one after the other; each needs outputs of its own."""
+
+    children = {"decoder": many(minimum=1)}  # a class attribute of a config is its declaration
+
+    def rules(self) -> Iterable[tuple[str, str]]:
+        writers: dict[str, str] = {}
+        for label, part in children(self, "decoder").items():
+            for name in part.signature().writes:
+                if name in writers:
+                    yield (
+                        "",
+                        f'the decoders "{writers[name]}" and "{label}" both write "{name}": give '
+                        "it another name in the output_map of one of them.",
+                    )
+                writers.setdefault(name, label)
+
+    def signature(self) -> Signature:
+        """What the decoders read that no earlier one wrote, and all that they write."""
+        return Signature.chain(part.signature() for part in children(self, "decoder").values())
