@@ -1,0 +1,348 @@
+"""Characters of a text to the units of a model, and back.
+
+A *unit* is a position that can carry a tag: a piece of the tokenizer, or a word. All offsets are
+code points of the original text, end exclusive, whatever the normaliser made of it. A unit whose
+offsets are empty (special tokens, pieces of white space) carries nothing.
+
+The laws, which hold for every tokenizer:
+
+- **Trimming.** A unit does not hold the white space at its ends: byte-level pieces (``Ġworld``) and
+  those of Unigram (``▁world``) begin at the word, and a piece of white space alone is empty.
+- **Marks.** A combining mark that no unit holds, because the normaliser took it away or composed
+  it with its letter, belongs to the unit before it.
+- **Sharing.** Several units may hold one character (the bytes of an emoji, the letters of a
+  ligature). A span takes all units that touch it, so that it comes back whole.
+- **Cover.** A span of characters becomes the smallest run of units that holds each of its
+  characters that any unit holds. Where the run's own characters are those of the span, it is
+  `EXACT`. Otherwise it is `SNAPPED`: the run begins or ends inside of a word that the span cuts, or
+  the span's ends hold characters that no unit does (white space, what the normaliser removed).
+- **Cuts.** A span that goes on beyond the first or last unit of its record, in characters that are
+  not *silent* (white space, marks, control and format characters), is `CUT`: the text was cut.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from itertools import accumulate
+from typing import NamedTuple
+
+__all__ = [
+    "Aligner",
+    "Fit",
+    "Placed",
+    "Words",
+    "merge_windows",
+    "piece_units",
+    "place_in_windows",
+    "trim",
+    "word_units",
+]
+
+Offsets = Sequence[Sequence[int]]
+"""Per piece or unit: start and end in characters."""
+
+
+class Fit(IntEnum):
+    """How well a span of characters is said by units; a larger number is better."""
+
+    NOWHERE = 0
+    """No unit of the record touches it: it lies outside, or holds nothing that has a unit."""
+    CUT = 1
+    """It goes on beyond the record's first or last unit."""
+    PARTIAL = 2
+    """Strict alignment only: no run of units holds its characters and no others."""
+    SNAPPED = 3
+    """The run of units holds more characters, or fewer at its ends; see the module's laws."""
+    EXACT = 4
+    """The run of units holds exactly its characters."""
+
+
+class Placed(NamedTuple):
+    """A span as a run of units, `start` to `end` (exclusive); both 0 where no unit touches it."""
+
+    start: int
+    end: int
+    fit: Fit
+
+    @property
+    def kept(self) -> bool:
+        """Whether the run says the span."""
+        return self.fit >= Fit.SNAPPED
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """Words as units.
+
+    Attributes:
+        offsets: start and end of each word, trimmed.
+        gather_index: position of each word's first piece.
+        word_index: per piece, the number of its word; -1 for none.
+    """
+
+    offsets: list[list[int]]
+    gather_index: list[int]
+    word_index: list[int]
+
+
+def trim(text: str, start: int, end: int) -> tuple[int, int]:
+    """Return the span without white space at its ends; empty where there is nothing else."""
+    while start < end and text[start].isspace():
+        start += 1
+    while end > start and text[end - 1].isspace():
+        end -= 1
+    return start, end
+
+
+def piece_units(
+    text: str,
+    offsets: Offsets,
+    *,
+    sequence_ids: Sequence[int | None] | None = None,
+    sequence: int | None = None,
+) -> list[list[int]]:
+    """Return the offsets of each piece as a unit: trimmed, with marks that no piece holds.
+
+    Args:
+        text: the text that the offsets count in.
+        offsets: of each piece of a record, as a tokenizer gives them; empty for special tokens.
+        sequence_ids: of each piece, which text of a pair it is of; None for special tokens.
+        sequence: the text of the pair that `text` is; the pieces of the other are empty units.
+            None: there is one text.
+    """
+    units = _of_sequence(offsets, sequence_ids, sequence)
+    size = len(text)
+    for unit in units:
+        start, end = unit
+        if end > size:  # never from a tokenizer given this text
+            end = size
+        if start < end and (text[start].isspace() or text[end - 1].isspace()):
+            start, end = trim(text, start, end)
+        if start >= end:
+            unit[0] = unit[1] = max(0, min(start, size))
+        else:
+            unit[0], unit[1] = start, end
+    if not text.isascii():
+        _take_marks(text, units)
+    return units
+
+
+def word_units(
+    text: str,
+    offsets: Offsets,
+    word_ids: Sequence[int | None],
+    *,
+    sequence_ids: Sequence[int | None] | None = None,
+    sequence: int | None = None,
+) -> Words:
+    """Return the words of a record as units.
+
+    Neighbouring pieces of one word id (and one text of a pair) are a word; a piece that has
+    characters but no word id is a word by itself. Words of white space alone are none.
+
+    Args:
+        text: the text that the offsets count in.
+        offsets: of each piece.
+        word_ids: of each piece, the number of its word; None for special tokens.
+        sequence_ids: as for `piece_units`.
+        sequence: as for `piece_units`.
+    """
+    pieces = piece_units(text, offsets, sequence_ids=sequence_ids, sequence=sequence)
+    words: list[list[int]] = []
+    gather_index: list[int] = []
+    word_index: list[int] = []
+    before: tuple[int | None, int | None] | None = None  # (text, word) of the piece before
+    first = -1  # position of the first piece of the word that is open
+    is_open = False  # whether the word has characters yet, and so a number
+    for position, ((start, end), word) in enumerate(zip(pieces, word_ids, strict=True)):
+        text_number = None if sequence_ids is None else sequence_ids[position]
+        key = (text_number, word)
+        if word is None or key != before:
+            first, is_open = position, False
+        before = key
+        if start == end:
+            # the empty piece of a word ("Ġ", or "▁" alone) goes with it, unless the word is empty
+            word_index.append(len(words) - 1 if is_open else -1)
+            continue
+        if is_open:
+            last = words[-1]
+            last[0], last[1] = min(last[0], start), max(last[1], end)
+        else:
+            words.append([start, end])
+            gather_index.append(first)
+            for earlier in range(first, position):
+                word_index[earlier] = len(words) - 1
+            is_open = True
+        word_index.append(len(words) - 1)
+    return Words(words, gather_index, word_index)
+
+
+class Aligner:
+    """Places spans of characters on the units of one record, and reads runs of units as spans.
+
+    Args:
+        text: the whole text, also where the record is a window of it.
+        units: start and end of each unit in the text; those that are empty carry nothing.
+    """
+
+    def __init__(self, text: str, units: Offsets) -> None:
+        self.text = text
+        self.kept = [place for place, (start, end) in enumerate(units) if start < end]
+        """Positions of the units that can carry a tag, in order."""
+        self._starts = [units[place][0] for place in self.kept]
+        self._ends = [units[place][1] for place in self.kept]
+        # normalisers may reorder marks: bounds that rise are what a bisection needs
+        self._reached = list(accumulate(self._ends, max))
+        self._ahead = list(accumulate(reversed(self._starts), min))[::-1]
+        self.start = self._ahead[0] if self.kept else 0
+        """Where the first character that a unit holds begins."""
+        self.end = self._reached[-1] if self.kept else 0
+        """Where the last one ends."""
+
+    def place(self, start: int, end: int, *, strict: bool = False) -> Placed:
+        """Return the run of `kept` units (places in that list) that says a span of characters.
+
+        Args:
+            start: first character.
+            end: after the last one.
+            strict: a run that holds characters beside the span's own is `PARTIAL`, not `SNAPPED`;
+                so a span may still lack the characters at its ends that no unit holds.
+        """
+        first = bisect_right(self._reached, start)
+        last = bisect_left(self._ahead, end) - 1
+        while first <= last and self._starts[first] >= end:
+            first += 1
+        while first <= last and self._ends[last] <= start:
+            last -= 1
+        if first > last:
+            return Placed(0, 0, Fit.NOWHERE)
+        run = first, last + 1
+        if (start < self.start and not _is_silent(self.text[start : self.start])) or (
+            end > self.end and not _is_silent(self.text[self.end : end])
+        ):
+            return Placed(*run, Fit.CUT)
+        low, high = self.characters(*run)
+        if (low, high) == (start, end):
+            return Placed(*run, Fit.EXACT)
+        if strict and (low < start or high > end):
+            return Placed(*run, Fit.PARTIAL)
+        return Placed(*run, Fit.SNAPPED)
+
+    def characters(self, start: int, end: int) -> tuple[int, int]:
+        """Return the characters from the first to the last that a run of `kept` units holds."""
+        if not 0 <= start < end <= len(self.kept):
+            raise ValueError(f"no run of {len(self.kept)} units goes from {start} to {end}")
+        return min(self._starts[start:end]), max(self._ends[start:end])
+
+
+def place_in_windows(
+    aligners: Sequence[Aligner], start: int, end: int, *, strict: bool = False
+) -> tuple[list[Placed], Fit, bool]:
+    """Return how a span is placed in each window of a text, and how well it is said by the best.
+
+    Args:
+        aligners: of the records of one row.
+        start: first character.
+        end: after the last one.
+        strict: as in `Aligner.place`.
+
+    Returns:
+        The run in each record; the best fit; and whether the text was cut before or inside of the
+        span, where no record says it.
+    """
+    runs = [aligner.place(start, end, strict=strict) for aligner in aligners]
+    best = max((run.fit for run in runs), default=Fit.NOWHERE)
+    if best is not Fit.NOWHERE:
+        return runs, best, best is Fit.CUT
+    filled = [aligner for aligner in aligners if aligner.kept]
+    if not filled:
+        return runs, best, False
+    text, first = filled[0].text, min(aligner.start for aligner in filled)
+    last = max(aligner.end for aligner in filled)
+    outside = text[start : min(end, first)], text[max(start, last) : end]
+    return runs, best, not all(_is_silent(part) for part in outside)
+
+
+def merge_windows(windows: Sequence[Offsets]) -> list[tuple[int, int]]:
+    """Return which window decides on each unit of a text, in the order of the text.
+
+    Neighbouring windows share units (`truncation.stride`), of which each window knows the context
+    on one side only. What two windows share is divided in its middle, so each unit is decided where
+    it lies furthest from an edge. Windows may come in any order (those cut from the left do not
+    come in that of the text), and one window gives its own units.
+
+    Args:
+        windows: for each record of one row, `unit_offsets` in characters of the whole text.
+
+    Returns:
+        (window, unit) for each unit that is not empty: `windows[window][unit]` are its offsets. No
+        unit comes twice, none is missing, and starts never fall beyond what a normaliser reorders.
+    """
+    filled = []
+    for number, units in enumerate(windows):
+        kept = [(place, unit[0]) for place, unit in enumerate(units) if unit[0] < unit[1]]
+        if kept:
+            filled.append((min(start for _, start in kept), number, kept))
+    filled.sort(key=lambda window: window[:2])
+    borders: list[float] = []  # where the part of each window begins
+    for position, (first, _, kept) in enumerate(filled):
+        if not position:
+            borders.append(float("-inf"))
+            continue
+        last = max(start for _, start in filled[position - 1][2])
+        shared = [start for _, start in kept if start <= last]
+        border = shared[len(shared) // 2] if shared else first
+        borders.append(max(border, borders[-1]))
+    borders.append(float("inf"))
+    return [
+        (number, place)
+        for (_, number, kept), low, high in zip(filled, borders, borders[1:], strict=False)
+        for place, start in kept
+        if low <= start < high
+    ]
+
+
+def _of_sequence(
+    offsets: Offsets, sequence_ids: Sequence[int | None] | None, sequence: int | None
+) -> list[list[int]]:
+    if sequence is None or sequence_ids is None:
+        return [[start, end] for start, end in offsets]
+    return [
+        [start, end] if number == sequence else [0, 0]
+        for (start, end), number in zip(offsets, sequence_ids, strict=True)
+    ]
+
+
+def _take_marks(text: str, units: list[list[int]]) -> None:
+    """Let units reach over the combining marks after them that no unit holds."""
+    size = len(text)
+    before_marks = [
+        unit
+        for unit in units
+        if unit[0] < unit[1] < size and unicodedata.category(text[unit[1]])[0] == "M"
+    ]
+    if not before_marks:
+        return
+    held = sorted((start, end) for start, end in units if start < end)
+    starts = [start for start, _ in held]
+    reached = list(accumulate((end for _, end in held), max))
+    for unit in before_marks:
+        end = stop = unit[1]
+        while stop < size and unicodedata.category(text[stop])[0] == "M":
+            if reached[bisect_right(starts, stop) - 1] > stop:  # a unit holds it
+                break
+            stop += 1
+        # after the record's last unit the text may have been cut, and the mark with it
+        if end < reached[-1] or _is_silent(text[end:]):
+            unit[1] = stop
+
+
+def _is_silent(text: Iterable[str]) -> bool:
+    """Return whether tokenizers may leave all characters out: white space, marks, controls."""
+    return all(
+        char.isspace() or char == "\ufffd" or unicodedata.category(char)[0] in "MC" for char in text
+    )
