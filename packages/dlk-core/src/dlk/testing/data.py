@@ -101,8 +101,8 @@ class SubprocessorConformance(_WithFolder):
         if step.stores:
             step.store(step.setup.meta)
         if step.learns:
-            names = (*step.reads, *step.targets)
-            step.fit([{name: list(self.columns[name]) for name in names}], step.setup.meta)
+            columns = {name: list(self.columns[name]) for name in step.learns_from}
+            step.fit([columns], step.setup.meta)
 
     def exercise(self, component: Subprocessor) -> None:
         """Learn, and transform the example."""

@@ -180,6 +180,36 @@ class Learn(Subprocessor):
         return {}
 
 
+@cregister("subprocessor", "test_teach")
+class TeachConfig(SubprocessorConfig):
+    """Reads the made length, and learns from the raw text alone."""
+
+    def signature(self):
+        return Signature(reads=("length", "sentence"), meta=("sum.json",))
+
+
+@register("subprocessor", "test_teach")
+class Teach(Subprocessor):
+    """Says in `seen` which columns `fit` and `screen` were given."""
+
+    learns = True
+    seen: ClassVar[list[list[str]]] = []
+
+    def __init__(self, config, setup):
+        super().__init__(config, setup)
+        self.learns_from = ("sentence",)
+
+    def screen(self, columns, ctx):
+        self.seen.append(sorted(columns))
+
+    def fit(self, chunks, meta):
+        self.seen.extend(sorted(columns) for columns in chunks)
+        meta.put("sum.json", {"total": 0}, text="{}")
+
+    def transform(self, columns, ctx):
+        return {}
+
+
 @cregister("subprocessor", "test_draw")
 class DrawConfig(SubprocessorConfig):
     """A random number per row, or a broken output."""
@@ -713,3 +743,25 @@ def test_the_signature_of_the_processor_tells_the_truth_apart():
     steps["@subprocessor@fast_tokenizer"]["tokenizer_path"] = "none.json"
     signature = make("processor", "default", **steps).signature()
     assert (signature.reads, signature.targets) == (("sentence",), ("labels",))
+
+
+def test_learning_runs_no_step_whose_columns_it_does_not_need(tmp_path):
+    config = make("processor", "default", **{
+        "@subprocessor@test_length": {}, "@subprocessor@test_teach": {},
+    })  # fmt: skip
+    Length.calls.clear()
+    Teach.seen.clear()
+    processor = register.build(config, Setup(Meta.empty()))
+    processor.fit_transform({"train": {"sentence": ["a", "b"]}}, tmp_path / "out")
+    assert Length.calls == [("train", 2)]  # once, to write
+    assert Teach.seen == [["_row", "sentence"], ["sentence"], ["_row", "sentence"]]
+
+
+def test_two_steps_that_learn_one_file_are_a_config_error(tmp_path):
+    config = make("processor", "default", **{
+        "@subprocessor@test_length": {}, "@subprocessor@test_teach": {},
+        "@subprocessor@test_learn": {},
+    })  # fmt: skip
+    processor = register.build(config, Setup(Meta.empty()))
+    with pytest.raises(ConfigError, match=r"test_learn.*learns sum\.json, and so does test_teach"):
+        processor.fit_transform({"train": {"sentence": ["a"]}}, tmp_path / "out")

@@ -205,12 +205,19 @@ class DefaultProcessor(Processor):
         """Refuse steps that need a file of the meta folder which nobody makes."""
         learns = {file: step.name for step in self.steps if step.run.learns for file in step.meta}
         made = {file for step in self.steps if step.run.stores for file in step.meta}
-        if learning:
-            learners = [step for step, _ in self._plans["train", "train"] if step.run.learns]
-            made.update(file for step in learners for file in step.meta)
-        else:
+        plan = self._plans["train", "train"] if learning else ()
+        learners = [step for step, _ in plan if step.run.learns]
+        made.update(file for step in learners for file in step.meta)
+        if not learning:
             made.update(self.setup.meta.files)
         problems: dict[Problem, None] = {}
+        teachers: dict[str, str] = {}
+        for step in learners:
+            for file in step.meta:
+                other = teachers.setdefault(file, step.name)
+                if other != step.name:
+                    message = f"learns {file}, and so does {other}: one would replace the other's"
+                    problems[Problem(step.path, message)] = None
         steps = [step for split in sources for step, _ in self._plans[stage, split]]
         for step in steps:
             for file in step.meta:
@@ -241,7 +248,7 @@ class DefaultProcessor(Processor):
             made = self._run(plan, columns, "train", "train", bad, {})
             made = self._screen(step, made, bad)
             self._stop_at(bad, "train")
-            yield {name: made[name] for name in step.reads("train")}
+            yield {name: made[name] for name in step.run.learns_from}
             advance(rows)
 
     def _write(
@@ -346,7 +353,7 @@ class DefaultProcessor(Processor):
     def _screen(self, step: Step, columns: Columns, bad: dict[int, RowError]) -> Columns:
         """Return the rows that a step can learn from; the others go into `bad`."""
         ctx = TransformContext("train", "train", columns["_row"], seed=self.seed)
-        step.run.screen({name: columns[name] for name in (*step.reads("train"), "_row")}, ctx)
+        step.run.screen({name: columns[name] for name in (*step.run.learns_from, "_row")}, ctx)
         bad.update(ctx.bad)
         return _without(columns, ctx.bad) if ctx.bad else columns
 
@@ -449,8 +456,8 @@ def _open(data: Mapping[str, Any], stage: str) -> dict[str, Source]:
 
 
 def _needed(before: Sequence[Step], step: Step) -> list[Step]:
-    """Return the steps that make what a step reads, directly or through each other, in order."""
-    wanted = set(step.reads("train"))
+    """Return the steps that make what a step learns from, directly or through others, in order."""
+    wanted = set(step.run.learns_from)
     found: list[Step] = []
     for each in reversed([other for other in before if other.is_on("train", "train")]):
         if wanted.intersection(each.run.writes):

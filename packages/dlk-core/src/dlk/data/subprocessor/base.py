@@ -107,6 +107,9 @@ class Subprocessor(ABC):
         signature: Signature = config.signature()
         self.reads: tuple[str, ...] = signature.reads
         self.targets: tuple[str, ...] = signature.targets
+        self.learns_from: tuple[str, ...] = tuple(dict.fromkeys((*self.reads, *self.targets)))
+        """Columns that `fit` and `screen` are given; fewer where not all are needed to learn, so
+        that the steps which make the others are not run twice."""
         self.writes: tuple[str, ...] = signature.writes
         self.input_map: dict[str, str] = dict(getattr(config, "input_map", {}))
         self.output_map: dict[str, str] = dict(getattr(config, "output_map", {}))
@@ -117,7 +120,7 @@ class Subprocessor(ABC):
         Called where `learns` is true.
 
         Args:
-            chunks: the columns that the step reads, its targets included, chunk by chunk.
+            chunks: the columns of `learns_from`, chunk by chunk.
             meta: the meta folder being made.
         """
         raise TypeError(f"{type(self).__name__} says it learns, and has no fit")
@@ -128,7 +131,7 @@ class Subprocessor(ABC):
         Called where `learns` is true, on the training split.
 
         Args:
-            columns: as `transform` is given them.
+            columns: those of `learns_from`, and `_row`.
             ctx: where the bad rows go.
         """
 
