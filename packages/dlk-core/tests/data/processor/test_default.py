@@ -759,9 +759,10 @@ def test_learning_runs_no_step_whose_columns_it_does_not_need(tmp_path):
 
 def test_two_steps_that_learn_one_file_are_a_config_error(tmp_path):
     config = make("processor", "default", **{
-        "@subprocessor@test_length": {}, "@subprocessor@test_teach": {},
-        "@subprocessor@test_learn": {},
+        "@subprocessor@token_gather": {"gather_columns": ["sentence"]},
+        "@subprocessor@token_gather#more": {"gather_columns": ["labels"]},
     })  # fmt: skip
     processor = register.build(config, Setup(Meta.empty()))
-    with pytest.raises(ConfigError, match=r"test_learn.*learns sum\.json, and so does test_teach"):
-        processor.fit_transform({"train": {"sentence": ["a"]}}, tmp_path / "out")
+    with pytest.raises(ConfigError, match=r"#more: learns token_vocab\.json, and so does token_g"):
+        data = {"train": {"sentence": ["a"], "labels": ["b"]}}
+        processor.fit_transform(data, tmp_path / "out")

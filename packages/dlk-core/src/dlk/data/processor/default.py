@@ -213,7 +213,7 @@ class DefaultProcessor(Processor):
         problems: dict[Problem, None] = {}
         teachers: dict[str, str] = {}
         for step in learners:
-            for file in step.meta:
+            for file in step.run.makes:
                 other = teachers.setdefault(file, step.name)
                 if other != step.name:
                     message = f"learns {file}, and so does {other}: one would replace the other's"

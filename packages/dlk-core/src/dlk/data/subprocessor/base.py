@@ -110,6 +110,9 @@ class Subprocessor(ABC):
         self.learns_from: tuple[str, ...] = tuple(dict.fromkeys((*self.reads, *self.targets)))
         """Columns that `fit` and `screen` are given; fewer where not all are needed to learn, so
         that the steps which make the others are not run twice."""
+        self.makes: tuple[str, ...] = ()
+        """Files of the meta folder that `fit` makes anew: no other step of the processor may make
+        them. What `fit` adds to, such as another step's vocabulary, is not among them."""
         self.writes: tuple[str, ...] = signature.writes
         self.input_map: dict[str, str] = dict(getattr(config, "input_map", {}))
         self.output_map: dict[str, str] = dict(getattr(config, "output_map", {}))

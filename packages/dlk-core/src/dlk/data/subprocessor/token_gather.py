@@ -32,6 +32,7 @@ class TokenGather(Subprocessor):
         super().__init__(config, setup)
         self.sources = config.sources()
         self.file: str = config.file
+        self.makes = (self.file,)
         self.specials: dict[str, str | None] = {
             "pad": config.pad,
             "unk": config.unk,
