@@ -5,9 +5,21 @@ from __future__ import annotations
 __all__ = ["KNOWN"]
 
 KNOWN: dict[tuple[str, str], str] = {
+    ("display", "seq_lab"): "dlk-nlp",
+    ("display", "span_cls"): "dlk-nlp",
+    ("display", "span_relation"): "dlk-nlp",
+    ("display", "txt_cls"): "dlk-nlp",
+    ("display", "txt_match"): "dlk-nlp",
+    ("display", "txt_reg"): "dlk-nlp",
     ("data_collate", "span"): "dlk-nlp",
     ("decoder", "biaffine"): "dlk-nlp",
     ("embedding", "bert_like"): "dlk-nlp",
+    ("postprocessor", "seq_lab"): "dlk-nlp",
     ("postprocessor", "txt_cls"): "dlk-nlp",
     ("postprocessor", "txt_reg"): "dlk-nlp",
+    ("subprocessor", "char_gather"): "dlk-nlp",
+    ("subprocessor", "pre_tokenize"): "dlk-nlp",
+    ("subprocessor", "token2charid"): "dlk-nlp",
+    ("subprocessor", "token_embedding"): "dlk-nlp",
+    ("subprocessor", "token_norm"): "dlk-nlp",
 }

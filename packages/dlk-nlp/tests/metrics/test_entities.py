@@ -170,5 +170,5 @@ def test_a_truth_that_is_no_entity_names_row_and_column(wrong):
 
 
 def test_texts_that_are_compared_must_be_there():
-    with pytest.raises(DataError, match='row 0: .* "sentence" holds none'):
+    with pytest.raises(DataError, match=r'row 0: .* "sentence" holds none'):
         counted([entity(0, 3, "x")], [], sentence=None, ignore_position=True)

@@ -12,6 +12,7 @@ def dlk_components() -> list[Component]:
     """Return the rows of all families in dlk-nlp."""
     return [
         *_subprocessors(),
+        *_word_subprocessors(),
         *_data_collates(),
         *_embeddings(),
         *_decoders(),
@@ -23,6 +24,48 @@ def dlk_components() -> list[Component]:
 
 def _subprocessors() -> list[Component]:
     return []
+
+
+def _word_subprocessors() -> list[Component]:
+    """Return the rows of steps over words and characters."""
+    configs = "dlk.nlp.subprocessor.configs"
+    return [
+        Component(
+            "subprocessor",
+            "pre_tokenize",
+            config=f"{configs}:PreTokenizeConfig",
+            cls="dlk.nlp.subprocessor.pre_tokenize:PreTokenize",
+            help="texts to words with their places, without a tokenizer file",
+        ),
+        Component(
+            "subprocessor",
+            "token_norm",
+            config=f"{configs}:TokenNormConfig",
+            cls="dlk.nlp.subprocessor.token_norm:TokenNorm",
+            help="unknown words to their lower case or with digits as 0, where that is known",
+        ),
+        Component(
+            "subprocessor",
+            "char_gather",
+            config=f"{configs}:CharGatherConfig",
+            cls="dlk.nlp.subprocessor.char_gather:CharGather",
+            help="learns a vocabulary of characters",
+        ),
+        Component(
+            "subprocessor",
+            "token2charid",
+            config=f"{configs}:Token2CharIdConfig",
+            cls="dlk.nlp.subprocessor.token2charid:Token2CharId",
+            help="the characters of each word to ids",
+        ),
+        Component(
+            "subprocessor",
+            "token_embedding",
+            config=f"{configs}:TokenEmbeddingConfig",
+            cls="dlk.nlp.subprocessor.token_embedding:TokenEmbedding",
+            help="the rows of GloVe, word2vec or fastText that a vocabulary needs",
+        ),
+    ]
 
 
 def _data_collates() -> list[Component]:
@@ -56,7 +99,53 @@ def _models() -> list[Component]:
 
 
 def _displays() -> list[Component]:
-    return []
+    package = "dlk.nlp.display"
+    configs = f"{package}.configs"
+    return [
+        Component(
+            "display",
+            "seq_lab",
+            config=f"{configs}:SeqLabDisplayConfig",
+            cls=f"{package}.seq_lab:SeqLabDisplay",
+            help="entities highlighted in their text",
+        ),
+        Component(
+            "display",
+            "span_cls",
+            config=f"{configs}:SpanClsDisplayConfig",
+            cls=f"{package}.span_cls:SpanClsDisplay",
+            help="entities highlighted in their text, those inside of others too",
+        ),
+        Component(
+            "display",
+            "span_relation",
+            config=f"{configs}:SpanRelationDisplayConfig",
+            cls=f"{package}.span_relation:SpanRelationDisplay",
+            help="relations as arrows over their text",
+        ),
+        Component(
+            "display",
+            "txt_cls",
+            config=f"{configs}:TxtClsDisplayConfig",
+            cls=f"{package}.txt_cls:TxtClsDisplay",
+            help="probabilities of a text's labels as bars",
+        ),
+        Component(
+            "display",
+            "txt_match",
+            config=f"{configs}:TxtMatchDisplayConfig",
+            cls=f"{package}.txt_match:TxtMatchDisplay",
+            help="two texts, and how well they match",
+            aliases=("txt_match_reg",),
+        ),
+        Component(
+            "display",
+            "txt_reg",
+            config=f"{configs}:TxtRegDisplayConfig",
+            cls=f"{package}.txt_reg:TxtRegDisplay",
+            help="the value of a text on a scale",
+        ),
+    ]
 
 
 def _embeddings() -> list[Component]:
@@ -81,6 +170,14 @@ def _postprocessors() -> list[Component]:
             config=f"{configs}:TxtClsConfig",
             cls="dlk.nlp.postprocessor.txt_cls:TxtCls",
             help="labels of texts with their probabilities; accuracy and F1",
+            needs=("torch",),
+        ),
+        Component(
+            "postprocessor",
+            "seq_lab",
+            config=f"{configs}:SeqLabConfig",
+            cls="dlk.nlp.postprocessor.seq_lab:SeqLab",
+            help="entities from tags, with their probabilities; precision, recall, F1",
             needs=("torch",),
         ),
         Component(

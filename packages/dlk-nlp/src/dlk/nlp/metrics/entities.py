@@ -1,8 +1,8 @@
 """Precision, recall and F1 of labelled things found in texts: entities, spans, relations.
 
 A thing found counts once for one thing that is true, so that copies of one right answer are one hit
-and further misses. The scores are those of conlleval (Tjong Kim Sang and De Meulder 2003, "Introduction
-to the CoNLL-2003 Shared Task", §2.4) and of seqeval, in 0..1.
+and further misses. The scores are those of conlleval (Tjong Kim Sang and De Meulder 2003,
+"Introduction to the CoNLL-2003 Shared Task", §2.4) and of seqeval, in 0..1.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class ThingCounts:
         return scores
 
     def table(self) -> list[dict[str, object]]:
-        """Return a row per type, sorted: precision, recall, f1 in 0..1, how many are true, found."""
+        """Return a row per type, sorted: precision, recall, f1, how many are true and found."""
         rows: list[dict[str, object]] = []
         for kind, (hits, predicted, true) in sorted(self._counts.items()):
             precision, recall, f1 = _scores(hits, predicted, true)
@@ -98,7 +98,7 @@ class EntityMetrics(Metrics):
         sentence: raw column of the text; read with `ignore_char` or `ignore_position`.
         key: the key of a prediction that holds its entities; null there is no entity.
         ignore_labels: types that do not count.
-        ignore_position: compare types and texts; where in its text an entity stands does not matter.
+        ignore_position: compare types and texts; where an entity stands does not matter.
         ignore_char: characters that do not count at both ends of an entity.
     """
 

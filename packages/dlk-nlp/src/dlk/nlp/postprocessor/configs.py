@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from dlk.config import (
     MISSING,
+    AnyField,
     Base,
     BoolField,
     DictField,
@@ -19,7 +20,20 @@ from dlk.config import (
 )
 
 CLASSIFICATION_METRICS = ("acc", "f1_macro", "f1_micro", "f1_weighted")
+THRESHOLD_METRICS = (
+    "threshold_best",
+    "f1_micro_best",
+    "threshold_best_macro",
+    "f1_macro_best",
+    "f1_macro_best_each",
+)
 REGRESSION_METRICS = ("mse", "mae", "pearson", "spearman")
+ENTITY_METRICS = ("precision", "recall", "f1", "precision_macro", "recall_macro", "f1_macro")
+RELATION_METRICS = tuple(
+    f"{what}_{name}"
+    for what in ("ent", "rel", "rel_boundary", "rel_given")
+    for name in ENTITY_METRICS
+)
 
 
 @cregister()
@@ -91,12 +105,22 @@ class TxtClsConfig(TextConfig):
     multi_label = BoolField(
         value=False, help="any number of labels per row: sigmoid of each logit instead of softmax"
     )
-    threshold = FloatField(
+    threshold = AnyField(
         value=0.5,
-        minimum=0.0,
-        maximum=1.0,
-        help="multi_label: probability from which a label is given",
+        help="multi_label: probability from which a label is given: one number, or one for each "
+        "label that is named (0.5 for the others); the metrics say which would have been best",
     )
+
+    def rules(self) -> Iterable[tuple[str, str]]:
+        yield from TextConfig.rules(self)
+        given = self.threshold
+        named = given if isinstance(given, Mapping) else {"": given}
+        for name, number in named.items():
+            if isinstance(number, bool) or not (
+                isinstance(number, (int, float)) and 0.0 <= number <= 1.0
+            ):
+                label = f' of "{name}"' if name else ""
+                yield "threshold", f"expected a number in [0, 1]{label}, got {number!r}"
 
     def own_keys(self) -> tuple[str, ...]:
         return ("labels", "predicts") if self.multi_label else ("label", "score", "predicts")
@@ -105,7 +129,7 @@ class TxtClsConfig(TextConfig):
         return Signature(
             reads=tuple(dict.fromkeys((self.input_map["logits"], *self._extended()))),
             targets=(self.input_map["label_ids"],),
-            metrics=CLASSIFICATION_METRICS,
+            metrics=CLASSIFICATION_METRICS + (THRESHOLD_METRICS if self.multi_label else ()),
             meta=(self.label_vocab,),
             columns=tuple(dict.fromkeys(self.copied_columns().values())),
         )
@@ -145,4 +169,255 @@ class TxtRegConfig(TextConfig):
             targets=(self.input_map["value"],),
             metrics=REGRESSION_METRICS,
             columns=tuple(dict.fromkeys(self.copied_columns().values())),
+        )
+
+
+@cregister()
+class EntitiesConfig(TextConfig):
+    """What predictions of entities share: columns read, and which entities count as equal."""
+
+    data_type = StrField(value="single", options=["single"], help="entities stand in one text")
+    label_vocab = StrField(
+        value=MISSING, help='vocabulary of the labels in the meta folder, as "label_vocab.json"'
+    )
+    origin_input_map = MapField(
+        {
+            "uuid": "",
+            "sentence": "sentence",
+            "unit_offsets": "unit_offsets",
+            "entities_info": "entities_info",
+        },
+        help="raw columns: uuid and sentence are copied into predictions, unit_offsets say where "
+        'units stand, entities_info is the truth of the metrics; "" for uuid or sentence: none',
+    )
+    ignore_labels = ListField(value=[], help="types of entities that are not predicted or counted")
+    ignore_position = BoolField(
+        value=False, help="metrics compare types and texts, wherever in its text an entity stands"
+    )
+    ignore_char = ListField(
+        value=[], help="characters that do not count for the metrics at both ends of an entity"
+    )
+
+    def own_keys(self) -> tuple[str, ...]:
+        return ("entities_info",)
+
+    def entity_columns(self) -> tuple[str, ...]:
+        """Raw columns that are read: those copied, and those that say where entities stand."""
+        origin = self.origin_input_map
+        named = (*self.copied_columns().values(), origin["unit_offsets"], origin["entities_info"])
+        return tuple(dict.fromkeys(named))
+
+    def rules(self) -> Iterable[tuple[str, str]]:
+        yield from TextConfig.rules(self)
+        if not all(isinstance(c, str) and c for c in self.ignore_char):
+            yield "ignore_char", f"expected characters, got {list(self.ignore_char)}"
+        if (self.ignore_char or self.ignore_position) and not self.origin_input_map["sentence"]:
+            yield "origin_input_map", "metrics that compare texts need the column of the sentence"
+
+
+@cregister("postprocessor", "seq_lab")
+class SeqLabConfig(EntitiesConfig):
+    """Entities that tags of pieces or words say, with probabilities; precision, recall, F1."""
+
+    use_crf = BoolField(
+        value=False, help="read the tags that linear_crf decoded, instead of logits (B, U, C)"
+    )
+    scheme = StrField(
+        value="BIO", options=["BIO", "BIOES", "IO"], help="scheme of the tags in label_vocab"
+    )
+    strict = BoolField(
+        value=False,
+        help="only what the scheme would have written is an entity, as in seqeval's strict mode; "
+        "false: I-x after O or another label begins one, as in conlleval",
+    )
+    aggregation_strategy = StrField(
+        value="none",
+        options=["none", "first", "average", "max"],
+        help="one tag for the pieces of a word, by word_ids: that of the first, of the mean, or of "
+        "the surest piece; none: each unit has its own",
+    )
+    input_map = MapField(
+        {
+            "logits": "logits",
+            "predict_seq_label": "predict_seq_label",
+            "predict_seq_marginal": "predict_seq_marginal",
+            "predict_seq_conditional": "predict_seq_conditional",
+        },
+        help="batch names read: logits (B, U, C), or with use_crf the three of linear_crf, (B, U)",
+    )
+    origin_input_map = MapField(
+        {
+            "uuid": "",
+            "sentence": "sentence",
+            "unit_offsets": "unit_offsets",
+            "word_ids": "word_ids",
+            "entities_info": "entities_info",
+        },
+        help="raw columns: uuid and sentence are copied into predictions, unit_offsets say where "
+        "units stand, word_ids is read by aggregation_strategy, entities_info by the metrics; "
+        '"" for uuid or sentence: none',
+    )
+
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the model's outputs that are decoded."""
+        keys = ("predict_seq_label", "predict_seq_marginal", "predict_seq_conditional")
+        return tuple(self.input_map[key] for key in (keys if self.use_crf else ("logits",)))
+
+    def signature(self) -> Signature:
+        words = () if self.aggregation_strategy == "none" else (self.origin_input_map["word_ids"],)
+        return Signature(
+            reads=tuple(dict.fromkeys((*self.outputs(), *self._extended()))),
+            metrics=ENTITY_METRICS,
+            meta=(self.label_vocab,),
+            columns=tuple(dict.fromkeys((*self.entity_columns(), *words))),
+        )
+
+    def rules(self) -> Iterable[tuple[str, str]]:
+        yield from EntitiesConfig.rules(self)
+        if self.use_crf and self.aggregation_strategy != "none":
+            yield (
+                "aggregation_strategy",
+                "a CRF has decided on one sequence of tags, so there is nothing to vote on: "
+                'expected "none", or tags of words instead of pieces',
+            )
+
+
+@cregister()
+class SpansConfig(EntitiesConfig):
+    """What predictions from scores of all spans share."""
+
+    data_type = StrField(
+        value="single",
+        options=["single", "pair"],
+        help="whether a row has one text, or two, and entities in the second (mask_first_sent)",
+    )
+    origin_input_map = MapField(
+        {
+            "uuid": "",
+            "sentence": "sentence",
+            "sentence_a": "sentence_a",
+            "sentence_b": "sentence_b",
+            "unit_offsets": "unit_offsets",
+            "entities_info": "entities_info",
+        },
+        help="raw columns: uuid and the texts are copied into predictions, unit_offsets say where "
+        'units stand, entities_info is the truth of the metrics; "" for uuid or a text: none',
+    )
+    overlap = StrField(
+        value="any",
+        options=["any", "nested", "flat"],
+        help="entities that may stand together, the most probable first: any; nested: none that "
+        "cross; flat: none that share a character",
+    )
+    max_entities_per_unit = IntField(
+        value=4,
+        minimum=1,
+        help="a row has at most so many entities per unit, the most probable; bounds what a model "
+        "costs that calls every span an entity",
+    )
+
+    def text_column(self) -> str:
+        """The raw column of the text that entities stand in; empty: none is read."""
+        origin = self.origin_input_map
+        return str(origin["sentence" if self.data_type == "single" else "sentence_b"])
+
+    def own_keys(self) -> tuple[str, ...]:
+        return ("entities_info", "left_out")
+
+    def rules(self) -> Iterable[tuple[str, str]]:
+        yield from EntitiesConfig.rules(self)
+        if (self.ignore_char or self.ignore_position) and not self.text_column():
+            yield "origin_input_map", "metrics that compare texts need the column of the text"
+
+
+@cregister("postprocessor", "span_cls")
+class SpanClsConfig(SpansConfig):
+    """Entities from scores of all spans, nested ones too; precision, recall and F1."""
+
+    input_map = MapField(
+        {"logits": "logits"}, help="batch name of the scores of spans, (B, L, L, C)"
+    )
+
+    def signature(self) -> Signature:
+        return Signature(
+            reads=tuple(dict.fromkeys((self.input_map["logits"], *self._extended()))),
+            metrics=ENTITY_METRICS,
+            meta=(self.label_vocab,),
+            columns=self.entity_columns(),
+        )
+
+
+@cregister("postprocessor", "span_relation")
+class SpanRelationConfig(SpansConfig):
+    """Entities and relations between them; precision, recall and F1 of both."""
+
+    label_vocab = StrField(
+        value="entity_vocab.json", help="vocabulary of the entities' types in the meta folder"
+    )
+    relation_label_vocab = StrField(
+        value="relation_vocab.json", help="vocabulary of the relations' types in the meta folder"
+    )
+    input_map = MapField(
+        {"entity_logits": "entity_logits", "relation_logits": "relation_logits"},
+        help="batch names of the scores: of spans, (B, L, L, E), and of pairs of units, "
+        "(B, 2, L, L, R), or with G relation_groups (B, 2G, L, L, 2)",
+    )
+    origin_input_map = MapField(
+        {
+            "uuid": "",
+            "sentence": "sentence",
+            "sentence_a": "sentence_a",
+            "sentence_b": "sentence_b",
+            "unit_offsets": "unit_offsets",
+            "entities_info": "entities_info",
+            "relations_info": "relations_info",
+        },
+        help="raw columns: uuid and the texts are copied into predictions, unit_offsets say where "
+        "units stand, entities_info and relations_info are the truth of the metrics; "
+        '"" for uuid or a text: none',
+    )
+    entities = StrField(
+        value="predicted",
+        options=["predicted", "given"],
+        help="relations are looked for among the entities that the model finds, or among those of "
+        "the row (entities_info), which must then be there",
+    )
+    sym = BoolField(
+        value=False,
+        help="relations have no direction, as sym of span_relation_relabel trains them",
+    )
+    relation_groups = IntField(
+        value=1,
+        minimum=1,
+        help="pairs of matrices: 1: one, whose labels are the types; else one for each type (label"
+        "_seperate of span_relation_relabel): the number of types",
+    )
+    unrelated_entity = BoolField(
+        value=True, help="predictions hold entities that are in no relation too"
+    )
+    ignore_relations = ListField(
+        value=[], help="types of relations that are not predicted or counted"
+    )
+    max_relations_per_unit = IntField(
+        value=32,
+        minimum=1,
+        help="a row has at most so many relations per unit, the most probable",
+    )
+
+    def own_keys(self) -> tuple[str, ...]:
+        return ("entities_info", "relations_info", "left_out")
+
+    def signature(self) -> Signature:
+        names = ["relation_logits"]
+        if self.entities == "predicted":
+            names.insert(0, "entity_logits")
+        return Signature(
+            reads=tuple(
+                dict.fromkeys((*(self.input_map[name] for name in names), *self._extended()))
+            ),
+            metrics=RELATION_METRICS,
+            meta=tuple(dict.fromkeys((self.label_vocab, self.relation_label_vocab))),
+            columns=tuple(
+                dict.fromkeys((*self.entity_columns(), self.origin_input_map["relations_info"]))
+            ),
         )
