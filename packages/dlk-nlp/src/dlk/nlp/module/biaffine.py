@@ -44,7 +44,8 @@ class Biaffine(nn.Module):
     """Scores ``s_i' U_n e_j + u_n's_i + v_n'e_j + b_n`` of all pairs (i, j) of a row.
 
     s and e are two views of a vector, as a start and as an end: each its own linear map, then the
-    activation, then dropout.
+    activation, then dropout. Of low rank the scores are ``(A_n s_i + a_n)'(B_n e_j + b_n)``. Rotary
+    positions turn both sides of that product; of the full form, ``U_n's_i + v_n`` and ``e_j``.
     """
 
     nothing: Tensor
@@ -74,7 +75,7 @@ class Biaffine(nn.Module):
             matrices: score matrices M, each with classes of its own.
             active: activation of the views, one of `ACTIVATIONS`.
             dropout: share of the views that training drops.
-            bias: add the terms that are linear in one view (u, v), and b.
+            bias: add what is linear in one view, and a constant (u, v, b; of low rank a, b).
             rank: of each class's U, as a product of two thinner matrices; 0: full.
             use_rotary: turn both sides of the bilinear product by their positions, so that it knows
                 their distance and direction. Positions are counted among the kept ones.
@@ -152,12 +153,9 @@ class Biaffine(nn.Module):
                 right = _with_one(right)
             return right.unsqueeze(1)  # (B, 1, L, K)
         right = torch.einsum("blh,hnr->bnlr", ends, form["right"])  # (B, N, L, R)
-        right = self._turned(right, place.unsqueeze(1))
-        if "bias" in form:
-            right = _with_one(right)
-            linear = (ends @ form["end_bias"]).transpose(1, 2)  # (B, N, L)
-            right = torch.cat((right, linear.unsqueeze(-1)), dim=-1)  # (B, N, L, R + 2)
-        return right
+        if "right_bias" in form:
+            right = right + form["right_bias"].unsqueeze(1)
+        return self._turned(right, place.unsqueeze(1))
 
     def _left(self, starts: Tensor, place: Tensor, form: Mapping[str, Tensor]) -> _Left:
         """Return the left side (B, G, P, K) of some rows I, and their width scores (B, I, N, W).
@@ -176,12 +174,10 @@ class Biaffine(nn.Module):
                 turned = self._turned(left[..., :hidden], place.unsqueeze(-1))
                 left = torch.cat((turned, left[..., hidden:]), dim=-1)
             return _Left(left.flatten(1, 2).unsqueeze(1), table)  # (B, 1, I * N, K)
-        left = torch.einsum("bih,hnr->bnir", starts, form["left"])
-        left = self._turned(left, place.unsqueeze(1))
-        if "bias" in form:
-            linear = (starts @ form["start_bias"] + form["bias"]).transpose(1, 2)  # (B, N, I)
-            left = _with_one(torch.cat((left, linear.unsqueeze(-1)), dim=-1))  # (B, N, I, R + 2)
-        return _Left(left, table)
+        left = torch.einsum("bih,hnr->bnir", starts, form["left"])  # (B, N, I, R)
+        if "left_bias" in form:
+            left = left + form["left_bias"].unsqueeze(1)
+        return _Left(self._turned(left, place.unsqueeze(1)), table)
 
     def _turned(self, vectors: Tensor, place: Tensor) -> Tensor:
         if not self.use_rotary:
@@ -227,7 +223,7 @@ class Biaffine(nn.Module):
         mask: Tensor,
         place: Tensor,
     ) -> Tensor:
-        names = [name for name in form if name not in ("right", "end_bias")]  # what `_left` reads
+        names = [name for name in form if name not in ("right", "right_bias")]  # what `_left` reads
         weights = [form[name] for name in names]
         scores: Tensor = _Chunks.apply(  # type: ignore[no-untyped-call]  # torch types it not
             self, names, mask, place, starts, right, *weights
@@ -320,14 +316,12 @@ def _full_form(hidden: int, scores: int, *, bias: bool) -> nn.ParameterDict:
 
 
 def _low_rank_form(hidden: int, scores: int, *, rank: int, bias: bool) -> nn.ParameterDict:
-    """Draw the two factors (H, N, R) of each U_n, and u, v and b with `bias`; sizes as above."""
+    """Draw A_n and B_n, (H, N, R) each, and a_n and b_n, (N, R), with `bias`; sizes as above."""
     form = nn.ParameterDict()
     for side in ("left", "right"):
         form[side] = _drawn(hidden, scores, rank) * rank**-0.25
-    if bias:
-        form["start_bias"] = _drawn(hidden, scores)
-        form["end_bias"] = _drawn(hidden, scores)
-        form["bias"] = torch.zeros(scores)
+        if bias:
+            form[f"{side}_bias"] = torch.zeros(scores, rank)
     return form
 
 
