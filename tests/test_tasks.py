@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from dlk.errors import DataError
 from dlk.predict import Predict
 from dlk.preprocess import Process
 from dlk.server import Server
@@ -46,6 +47,7 @@ def train(
     columns: dict[str, str],
     imodel: Config,
     epochs: int = 12,
+    collate: Config | None = None,
 ) -> tuple[Path, RunResult]:
     """Process and train; return the result, and its bundle moved away from all that made it."""
     padded = {name: 0 for name, kind in columns.items() if name in ("input_ids", "type_ids")}
@@ -62,6 +64,7 @@ def train(
             "@data_collate@default": {
                 "key_padding_pairs": padded,
                 "gen_mask": {"input_ids": "attention_mask"},
+                **(collate or {}),
             },
         },
         "@imodel@default": {"@optimizer@adamw": {"lr": 1e-2}, **imodel},
@@ -146,36 +149,61 @@ def test_a_label_per_pair_of_texts(task: Task) -> None:
 
 
 def test_any_number_of_labels_per_text(task: Task) -> None:
+    # A second label wherever a question has a long word; a few questions have none at all.
     rows = [
-        {**row, "hot": [float(row["labels"] == label) for label in LABELS]}
-        for row in questions(task, "train")
+        {
+            "sentence": row["sentence"],
+            "labels": [row["labels"]] * (number % 7 > 0) + ["LONG"] * (len(row["sentence"]) > 45),
+        }
+        for number, row in enumerate(questions(task, "train"))
     ]
-    # The vocabulary's order is by count, so the truth has to be in that order too.
-    counts = pd.Series([row["labels"] for row in rows]).value_counts()
-    order = sorted(LABELS, key=lambda label: (-counts[label], label))
-    rows = [{**row, "hot": [row["hot"][LABELS.index(label)] for label in order]} for row in rows]
     bundle, done = train(
         task,
-        steps={**tokenizer(), **GATHER},
+        steps={**tokenizer(), **GATHER, **LABEL_IDS},
         data={"train": rows, "valid": rows},
-        columns={"input_ids": "long", "hot": "float"},
-        epochs=40,
+        columns={"input_ids": "long", "label_ids": "long"},
+        collate={"key_multi_hot": {"label_ids": "@lambda @_G.meta.label_vocab.size"}},
+        epochs=60,
         imodel={
             "@model@basic": model("@lambda @_G.meta.label_vocab.size"),
-            "@loss@bce": {"pred_truth_pair": {"logits": "hot"}},
-            "@postprocessor@txt_cls": {
-                "label_vocab": "label_vocab.json",
-                "multi_label": True,
-                "input_map": {"label_ids": "hot"},
-            },
+            "@loss@bce": {"pred_truth_pair": {"logits": "label_ids"}},
+            "@postprocessor@txt_cls": {"label_vocab": "label_vocab.json", "multi_label": True},
         },
     )
     server = Server(bundle)
     assert server.inputs == ["sentence"]
     answers = server.fit([{"sentence": row["sentence"]} for row in rows])
-    right = [answer["labels"] == [row["labels"]] for answer, row in zip(answers, rows, strict=True)]
+    right = [
+        set(answer["labels"]) == set(row["labels"])
+        for answer, row in zip(answers, rows, strict=True)
+    ]
     assert np.mean(right) == pytest.approx(done.metrics["val_acc"])
-    assert np.mean(right) > 0.8
+    assert np.mean(right) > 0.6
+    assert done.metrics["val_f1_micro"] <= done.metrics["val_f1_micro_best"]
+    found = Predict(bundle).evaluate(rows).metrics
+    assert found["f1_micro_best"] == pytest.approx(done.metrics["val_f1_micro_best"])
+
+
+@pytest.mark.parametrize("bad_rows", ["stop", "reject"])
+def test_a_label_that_training_never_saw_is_a_bad_row_with_the_nearest_names(
+    task: Task, bad_rows: str
+) -> None:
+    rows = questions(task, "train")
+    later = [*rows[:3], {"sentence": "Who ?", "labels": "HUMM"}]
+    steps = {**tokenizer(), **GATHER, **LABEL_IDS}
+    config = {"processed_data_dir": "processed", "bad_rows": bad_rows, **steps}
+    task.process.write_text(json.dumps({"@processor@default": config}))
+    process = Process(task.process)
+    says = "'HUMM' is not in the vocabulary. Did you mean \"HUM\"?"
+    if bad_rows == "stop":
+        with pytest.raises(DataError, match=r"valid.*3") as caught:
+            process.run({"train": rows, "valid": later})
+        assert says in str(caught.value)
+    else:
+        done = process.run({"train": rows, "valid": later})
+        assert done.rejects == {"train": 0, "valid": 1}
+        (line,) = (Path(done.dir) / "valid" / "rejects.jsonl").read_text("utf-8").splitlines()
+        assert says in json.dumps(json.loads(line), ensure_ascii=False).replace('\\"', '"')
 
 
 def test_a_table_of_vectors_is_in_the_bundle(task: Task) -> None:

@@ -167,6 +167,61 @@ def test_multi_label_gives_the_labels_from_the_threshold_on(build):
     assert second["labels"] == []
 
 
+def test_a_threshold_may_be_given_for_each_label_by_its_name(build):
+    component = build(multi_label=True, threshold={"loc": 0.9, "abbr": 0.01}, top_k=1)
+    logits = torch.tensor([[2.0, 1.0, -1.0, -3.0]])  # sigmoid: 0.88, 0.73, 0.27, 0.05
+    assert component.decode({"logits": logits}, rows(0))[0]["labels"] == ["num", "abbr"]
+    with pytest.raises(DlkError, match=r'"lok", which "label_vocab.json" does not hold.*"loc"'):
+        build(multi_label=True, threshold={"lok": 0.9})
+
+
+def test_the_threshold_that_the_metrics_name_gives_the_score_that_they_name(build):
+    generator = torch.Generator().manual_seed(4)
+    logits = torch.randn(80, 4, generator=generator)
+    target = (logits + torch.randn(80, 4, generator=generator) > 1.0).float()
+    out, some = {"logits": logits, "label_ids": target}, rows(*range(80))
+
+    def scores(threshold):
+        component = build(multi_label=True, threshold=threshold)
+        metrics = component.new_metrics()
+        metrics.update(out, some, component.decode(out, some))
+        return metrics.compute(), metrics.table()
+
+    found, table = scores(0.99)
+    assert found["f1_micro_best"] > found["f1_micro"] + 0.1
+    at, _ = scores(found["threshold_best"])
+    assert at["f1_micro"] == pytest.approx(found["f1_micro_best"], abs=1e-12)
+    at, _ = scores(found["threshold_best_macro"])
+    assert at["f1_macro"] == pytest.approx(found["f1_macro_best"], abs=1e-12)
+    own, lines = scores({line["label"]: line["threshold_best"] for line in table})
+    assert own["f1_macro"] == pytest.approx(found["f1_macro_best_each"], abs=1e-12)
+    assert [line["f1"] for line in lines] == pytest.approx([line["f1_best"] for line in table])
+
+
+def test_thousands_of_labels_are_given_listed_and_counted(tmp_path):
+    words = [f"label {number}" for number in range(6000)]
+    vocabulary = Vocabulary()
+    vocabulary.add(dict.fromkeys(words, 1))
+    meta = Meta(tmp_path)
+    meta.put_vocabulary("label_vocab.json", vocabulary)
+    config = {"label_vocab": "label_vocab.json", "multi_label": True, "top_k": 3}
+    component = register.build(make("postprocessor", "txt_cls", config), Setup(meta=meta))
+    logits = torch.full((8, 6000), -5.0)
+    target = torch.zeros(8, 6000)
+    for row in range(8):
+        logits[row, [row, 5000 + row]] = torch.tensor([4.0, 3.0])
+        target[row, [row, 5000 + row]] = 1.0
+    out = {"logits": logits, "label_ids": target}
+    decoded = component.decode(out, rows(*range(8)))
+    names = vocabulary.words
+    assert [answer["labels"] for answer in decoded] == [
+        [names[row], names[5000 + row]] for row in range(8)
+    ]
+    metrics = component.new_metrics()
+    metrics.update(out, rows(*range(8)), decoded)
+    assert metrics.compute()["f1_micro"] == metrics.compute()["f1_micro_best"] == 1.0
+
+
 def test_multi_label_null_is_a_miss_and_a_row_of_unknown_truth_does_not_count(build):
     component = build(multi_label=True)
     logits = torch.full((3, 4), -9.0)
@@ -233,7 +288,9 @@ def test_predict_extend_return_takes_the_row_it_belongs_to(build):
         ({"predict_extend_return": {"sentence": "pooled"}}, "already has the key sentence"),
         ({"predict_extend_return": {"vector": 1}}, "must be the name of a model output"),
         ({"data_type": "triple"}, "triple"),
-        ({"threshold": 1.5}, r"1\.5"),
+        ({"threshold": 1.5}, r"expected a number in \[0, 1\], got 1\.5"),
+        ({"threshold": {"loc": "high"}}, r"in \[0, 1\] of \"loc\", got 'high'"),
+        ({"threshold": True}, "got True"),
     ],
 )
 def test_fields_that_do_not_fit_are_refused(build, values, says):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from dlk.metrics.classification import ClassCounts, ClassScores, LabelSetCounts
     from dlk.metrics.mean import WeightedMean
     from dlk.metrics.regression import RankCorrelation, RegressionMoments
+    from dlk.metrics.thresholds import ThresholdSearch
 
 __all__ = [
     "ClassCounts",
@@ -25,6 +26,7 @@ __all__ = [
     "LabelSetCounts",
     "RankCorrelation",
     "RegressionMoments",
+    "ThresholdSearch",
     "WeightedMean",
 ]
 
@@ -34,5 +36,6 @@ __getattr__ = lazy(
         "dlk.metrics.classification": ("ClassCounts", "ClassScores", "LabelSetCounts"),
         "dlk.metrics.mean": ("WeightedMean",),
         "dlk.metrics.regression": ("RankCorrelation", "RegressionMoments"),
+        "dlk.metrics.thresholds": ("ThresholdSearch",),
     },
 )

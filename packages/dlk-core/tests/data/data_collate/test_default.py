@@ -117,3 +117,52 @@ def test_types_are_kept():
 def test_options_that_do_not_fit_are_config_errors(values, message):
     with pytest.raises(ConfigError, match=message):
         make("data_collate", "default", values)
+
+
+class TestMultiHot(DataCollateConformance):
+    component = ("data_collate", "default")
+    config: ClassVar = {"key_multi_hot": {"label_ids": 5}, "key_padding_pairs": {"ids": 0}}
+    columns: ClassVar = {"label_ids": [[1, 4], [], [0]], "ids": [[1], [2, 3], [4]]}
+
+
+def test_lists_of_ids_become_rows_of_zeros_and_ones():
+    batch = join({"key_multi_hot": {"a": 4}}, a=[[3, 1], [], [0, 0]])
+    assert batch["a"].tolist() == [[0, 1, 0, 1], [0, 0, 0, 0], [1, 0, 0, 0]]
+    assert batch["a"].dtype == torch.float32
+    assert join({"key_multi_hot": {"a": 4}}, a=[[], []])["a"].tolist() == [[0] * 4] * 2
+
+
+def test_multi_hot_rows_of_thousands_of_ids_equal_a_plain_loop():
+    generator = np.random.default_rng(0)
+    rows = [generator.choice(7000, size=n, replace=False).tolist() for n in (0, 3, 50, 1, 900)]
+    found = join({"key_multi_hot": {"a": 7000}}, a=rows)["a"]
+    assert found.shape == (5, 7000)
+    assert [row.nonzero().flatten().tolist() for row in found] == [sorted(row) for row in rows]
+
+
+@pytest.mark.parametrize("rows", [[[0], [4]], [[-1], [2]], [[-100], []]])
+def test_ids_that_multi_hot_does_not_know_are_refused(rows):
+    with pytest.raises(DataError, match=r'"a" holds ids .* says that there are 4: 0\.\.3'):
+        join({"key_multi_hot": {"a": 4}}, a=rows)
+
+
+def test_multi_hot_wants_lists_of_ids():
+    with pytest.raises(DataError, match="must be a list of ids, got rows nested 1 deep of float64"):
+        join({"key_multi_hot": {"a": 4}}, a=[[0.5]])
+    collate = register.build(make("data_collate", "default", {"key_multi_hot": {"a": 4}}))
+    with pytest.raises(DataError, match="nested 0 deep"):
+        collate({"a": Ragged(np.arange(3))})
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"key_multi_hot": {"a": 0}}, '"a": expected how many ids there are, got 0'),
+        ({"key_multi_hot": {"a": "many"}}, "got 'many'"),
+        ({"key_multi_hot": {"a": 3}, "key_padding_pairs": {"a": 0}}, '"a" is named 2 times'),
+        ({"key_multi_hot": {"a": 3}, "gen_mask": {"a": "m"}}, '"a" is not padded'),
+    ],
+)
+def test_multi_hot_options_that_do_not_fit_are_refused(values, says):
+    with pytest.raises(ConfigError, match=says):
+        make("data_collate", "default", values)

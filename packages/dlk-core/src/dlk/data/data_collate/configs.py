@@ -24,14 +24,20 @@ class DefaultDataCollateConfig(Base):
     key_no_padding = ListField(
         [], help="columns whose rows all have one shape: stacked as they are"
     )
+    key_multi_hot = DictField(
+        {},
+        help="columns of lists of ids that become 0/1 rows, float, for bce: {column: how many ids "
+        'there are}, as {"label_ids": "@lambda @_G.meta.label_vocab.size"}',
+    )
     gen_mask = DictField(
         {}, help="masks to make: {column: name of its mask}, true where the row has a value"
     )
 
     def declared(self) -> dict[str, int]:
-        """Return how deep the rows of each padded column nest."""
+        """Return how deep the rows of each padded or multi-hot column nest."""
         pairs = (self.key_padding_pairs, self.key_padding_pairs_2d, self.key_padding_pairs_3d)
-        return {name: depth for depth, names in enumerate(pairs, start=1) for name in names}
+        padded = {name: depth for depth, names in enumerate(pairs, start=1) for name in names}
+        return padded | dict.fromkeys(self.key_multi_hot, 1)
 
     def signature(self) -> Signature:
         """Reads the columns it names; writes the masks."""
@@ -47,6 +53,7 @@ class DefaultDataCollateConfig(Base):
         }
         counts = Counter(name for names in pairs.values() for name in names)
         counts.update(self.key_no_padding)
+        counts.update(self.key_multi_hot.keys())
         for name, count in counts.items():
             if count > 1:
                 yield "", f'the column "{name}" is named {count} times'
@@ -54,6 +61,15 @@ class DefaultDataCollateConfig(Base):
             for name, value in names.items():
                 if not isinstance(value, int | float):
                     yield field, f'"{name}": expected a number, got {value!r}'
+        yield from self._multi_hot_rules()
+        yield from self._mask_rules(counts)
+
+    def _multi_hot_rules(self) -> Iterable[tuple[str, str]]:
+        for name, size in self.key_multi_hot.items():
+            if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+                yield "key_multi_hot", f'"{name}": expected how many ids there are, got {size!r}'
+
+    def _mask_rules(self, counts: Counter[str]) -> Iterable[tuple[str, str]]:
         masks = Counter(self.gen_mask.values())
         for mask, count in masks.items():
             if not isinstance(mask, str) or not mask:
@@ -63,6 +79,6 @@ class DefaultDataCollateConfig(Base):
             elif mask in counts:
                 yield "gen_mask", f'the mask "{mask}" has the name of a column'
         for name in self.gen_mask:
-            if name in self.key_no_padding:
-                hint = did_you_mean(name, self.declared())
+            if name in self.key_no_padding or name in self.key_multi_hot:
+                hint = did_you_mean(name, self.declared().keys() - self.key_multi_hot.keys())
                 yield "gen_mask", f'"{name}" is not padded, so it has no mask. {hint}'.rstrip()

@@ -10,7 +10,6 @@ from dlk.config import (
     Base,
     BoolField,
     DictField,
-    FloatField,
     IntField,
     ListField,
     MapField,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from dlk.errors import DataError, DlkError
-from dlk.metrics import ClassCounts, LabelSetCounts
+from dlk.errors import DataError, DlkError, did_you_mean
+from dlk.metrics import ClassCounts, LabelSetCounts, ThresholdSearch
 from dlk.metrics.classification import NO_ANSWER
 from dlk.nlp.postprocessor._text import TextPostProcessor
 from dlk.postprocessor.base import Metrics, Outputs, Parts, Prediction, Row, pick
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from dlk.nlp.postprocessor.configs import TxtClsConfig
 
 NO_TRUTH = -100
+DEFAULT_THRESHOLD = 0.5
 
 
 @register("postprocessor", "txt_cls")
@@ -31,7 +32,7 @@ class TxtCls(TextPostProcessor):
     - one label: ``{"label": "x", "score": 0.9, "predicts": [{"label": "x", "score": 0.9}, …]}``,
       `predicts` being the `top_k` labels, the most probable first;
     - `multi_label`: ``{"labels": ["x", "y"], "predicts": […]}``, `labels` being those with a
-      probability of at least `threshold`.
+      probability of at least their threshold, the most probable first.
 
     Probabilities are the softmax (`multi_label`: the sigmoid) in float32; of equal ones the lower
     id comes first. A row in several parts (windows of a long text) has the mean of its parts'
@@ -47,27 +48,42 @@ class TxtCls(TextPostProcessor):
         self.target_name = config.input_map["label_ids"]
         self.top_k = min(config.top_k or len(self.words), len(self.words))
         self.multi_label = config.multi_label
-        self.threshold = config.threshold
+        self.thresholds = self._thresholds(config.threshold)  # (C,) float32
 
     def decode(self, out: Outputs, rows: Sequence[Row]) -> list[Prediction]:
         parts = Parts(rows)
         probabilities = parts.mean(self._probabilities(pick(out, self.logits_name, rows)))
         scores, ids = torch.sort(probabilities, dim=-1, descending=True, stable=True)  # (R, C)
         known = torch.isfinite(probabilities).all(-1).tolist()
-        # How many labels each row is given; only `multi_label` asks.
-        given = (scores >= self.threshold).sum(-1).tolist()
-        listed = len(self.words) if self.multi_label else max(self.top_k, 1)
-        own = [
-            self._prediction(row_ids, row_scores, count) if answered else self._no_answer()
-            for row_ids, row_scores, count, answered in zip(
-                ids[:, :listed].tolist(), scores[:, :listed].tolist(), given, known, strict=True
-            )
-        ]
+        tops = zip(ids[:, : self.top_k].tolist(), scores[:, : self.top_k].tolist(), strict=True)
+        own: list[Prediction] = []
+        if self.multi_label:
+            given = self._given(scores, ids)
+            for answered, row, (top, top_scores) in zip(known, given, tops, strict=True):
+                predicts = self._listed(top, top_scores)
+                own.append(
+                    {"labels": [self.words[label] for label in row], "predicts": predicts}
+                    if answered
+                    else {"labels": None, "predicts": []}
+                )
+        else:
+            for answered, (top, top_scores) in zip(known, tops, strict=True):
+                predicts = self._listed(top, top_scores)
+                own.append(
+                    {**predicts[0], "predicts": predicts}
+                    if answered
+                    else {"label": None, "score": None, "predicts": []}
+                )
         return self.frame(own, parts, out, rows)
 
     def new_metrics(self) -> Metrics:
-        kind = LabelSetMetrics if self.multi_label else LabelMetrics
-        return kind(self.words, self.target_name)
+        if self.multi_label:
+            return LabelSetMetrics(self.words, self.target_name, self._of_rows)
+        return LabelMetrics(self.words, self.target_name)
+
+    def _of_rows(self, out: Outputs, rows: Sequence[Row]) -> Tensor:
+        """Return each row's probabilities (R, C) float32, what `decode` decides by."""
+        return Parts(rows).mean(self._probabilities(pick(out, self.logits_name, rows)))
 
     def _probabilities(self, logits: Tensor) -> Tensor:
         if logits.ndim != 2 or logits.shape[1] != len(self.words):
@@ -79,20 +95,33 @@ class TxtCls(TextPostProcessor):
         logits = logits.float()
         return logits.sigmoid() if self.multi_label else logits.softmax(-1)
 
-    def _prediction(self, ids: list[int], scores: list[float], given: int) -> Prediction:
-        labels = [self.words[label] for label in ids]
-        predicts = [
-            {"label": label, "score": score}
-            for label, score in zip(labels[: self.top_k], scores, strict=False)
-        ]
-        if self.multi_label:
-            return {"labels": labels[:given], "predicts": predicts}
-        return {"label": labels[0], "score": scores[0], "predicts": predicts}
+    def _thresholds(self, given: float | Mapping[str, float]) -> Tensor:
+        if not isinstance(given, Mapping):
+            return torch.full((len(self.words),), float(given))
+        made = torch.full((len(self.words),), DEFAULT_THRESHOLD)
+        for label, number in given.items():
+            if label not in self.words:
+                hint = did_you_mean(label, self.words)
+                raise DlkError(
+                    f'txt_cls: threshold names the label "{label}", which '
+                    f'"{self.vocabulary_name}" does not hold. {hint}'.rstrip()
+                )
+            made[self.words.index(label)] = number
+        return made
 
-    def _no_answer(self) -> Prediction:
-        if self.multi_label:
-            return {"labels": None, "predicts": []}
-        return {"label": None, "score": None, "predicts": []}
+    def _given(self, scores: Tensor, ids: Tensor) -> list[list[int]]:
+        """Return each row's labels, of scores (R, C) that fall and their ids."""
+        row, place = (scores >= self.thresholds[ids]).nonzero(as_tuple=True)
+        given: list[list[int]] = [[] for _ in range(len(ids))]
+        for number, label in zip(row.tolist(), ids[row, place].tolist(), strict=True):
+            given[number].append(label)
+        return given
+
+    def _listed(self, ids: Sequence[int], scores: Sequence[float]) -> list[dict[str, object]]:
+        return [
+            {"label": self.words[label], "score": score}
+            for label, score in zip(ids, scores, strict=True)
+        ]
 
 
 class _ClassMetrics(Metrics):
@@ -164,11 +193,23 @@ class LabelMetrics(_ClassMetrics):
 
 
 class LabelSetMetrics(_ClassMetrics):
-    """Any number of true labels per row, as 0/1 (B, C); a negative entry or NaN: truth unknown."""
+    """Any number of true labels per row, as 0/1 (B, C); a negative entry or NaN: truth unknown.
 
-    def __init__(self, words: Sequence[str], target_name: str) -> None:
+    Beside the scores of what was given stand the thresholds that would have been best on this data
+    (`ThresholdSearch`), each label's own in the table. Chosen on validation data and written into
+    the config they serve other data; on the data they were chosen on they flatter.
+    """
+
+    def __init__(
+        self,
+        words: Sequence[str],
+        target_name: str,
+        probabilities: Callable[[Outputs, Sequence[Row]], Tensor],
+    ) -> None:
         super().__init__(words, target_name)
         self.counts: LabelSetCounts = LabelSetCounts(len(words))
+        self.search = ThresholdSearch(len(words))
+        self.probabilities = probabilities
 
     def update(self, out: Outputs, rows: Sequence[Row], decoded: Sequence[Prediction]) -> None:
         if self.target_name not in out:
@@ -189,4 +230,34 @@ class LabelSetMetrics(_ClassMetrics):
             else:
                 answered[number] = False
         known = (target >= 0).all(axis=1)  # false for NaN too
-        self.counts.update(predicted[known], target[known] >= 0.5, answered[known])
+        truth = target[known] >= 0.5
+        self.counts.update(predicted[known], truth, answered[known])
+        self.search.update(self.probabilities(out, rows).numpy()[known], truth)
+
+    def compute(self) -> dict[str, float]:
+        scores = self.counts.compute()
+        if not scores:
+            return {}
+        micro, macro = self.search.micro(), self.search.macro()
+        each = [b.score for b, n in zip(self.search.each(), self.search.support, strict=True) if n]
+        return scores | {
+            "threshold_best": micro.threshold,
+            "f1_micro_best": micro.score,
+            "threshold_best_macro": macro.threshold,
+            "f1_macro_best": macro.score,
+            "f1_macro_best_each": sum(each) / len(each) if each else 0.0,
+        }
+
+    def state(self) -> dict[str, Any]:  # Any: plain numbers and lists of them
+        return {"counts": self.counts.state(), "search": self.search.state()}
+
+    def merge(self, state: Mapping[str, Any]) -> None:  # Any: as `state`
+        self.counts.merge(state["counts"])
+        self.search.merge(state["search"])
+
+    def table(self) -> list[dict[str, object]]:
+        """As for one label, with the label's best threshold and the F1 it gives."""
+        return [
+            {**line, "threshold_best": best.threshold, "f1_best": best.score}
+            for line, best in zip(super().table(), self.search.each(), strict=True)
+        ]
