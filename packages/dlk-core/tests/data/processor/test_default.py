@@ -763,6 +763,6 @@ def test_two_steps_that_learn_one_file_are_a_config_error(tmp_path):
         "@subprocessor@token_gather#more": {"gather_columns": ["labels"]},
     })  # fmt: skip
     processor = register.build(config, Setup(Meta.empty()))
+    data = {"train": {"sentence": ["a"], "labels": ["b"]}}
     with pytest.raises(ConfigError, match=r"#more: learns token_vocab\.json, and so does token_g"):
-        data = {"train": {"sentence": ["a"], "labels": ["b"]}}
         processor.fit_transform(data, tmp_path / "out")

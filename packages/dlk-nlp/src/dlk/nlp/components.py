@@ -12,18 +12,42 @@ def dlk_components() -> list[Component]:
     """Return the rows of all families in dlk-nlp."""
     return [
         *_subprocessors(),
+        *_label_subprocessors(),
         *_word_subprocessors(),
+        *_span_subprocessors(),
         *_data_collates(),
         *_embeddings(),
         *_decoders(),
         *_models(),
         *_postprocessors(),
+        *_span_postprocessors(),
         *_displays(),
     ]
 
 
 def _subprocessors() -> list[Component]:
     return []
+
+
+def _label_subprocessors() -> list[Component]:
+    """Return the rows of steps that tag units by annotations."""
+    configs = "dlk.nlp.subprocessor.configs"
+    return [
+        Component(
+            "subprocessor",
+            "seq_lab_relabel",
+            config=f"{configs}:SeqLabRelabelConfig",
+            cls="dlk.nlp.subprocessor.seq_lab_relabel:SeqLabRelabel",
+            help="entities of a text to a tag per piece",
+        ),
+        Component(
+            "subprocessor",
+            "seq_lab_firstpiece_relabel",
+            config=f"{configs}:SeqLabFirstpieceRelabelConfig",
+            cls="dlk.nlp.subprocessor.seq_lab_firstpiece_relabel:SeqLabFirstpieceRelabel",
+            help="entities of a text to a tag per word, and each word's first piece",
+        ),
+    ]
 
 
 def _word_subprocessors() -> list[Component]:
@@ -64,6 +88,34 @@ def _word_subprocessors() -> list[Component]:
             config=f"{configs}:TokenEmbeddingConfig",
             cls="dlk.nlp.subprocessor.token_embedding:TokenEmbedding",
             help="the rows of GloVe, word2vec or fastText that a vocabulary needs",
+        ),
+    ]
+
+
+def _span_subprocessors() -> list[Component]:
+    """Return the rows of steps that label spans of units, and pairs of them."""
+    configs = "dlk.nlp.subprocessor.configs"
+    return [
+        Component(
+            "subprocessor",
+            "span_cls_relabel",
+            config=f"{configs}:SpanClsRelabelConfig",
+            cls="dlk.nlp.subprocessor.span_cls_relabel:SpanClsRelabel",
+            help="entities in characters to cells over units, nested ones too",
+        ),
+        Component(
+            "subprocessor",
+            "span_relation_relabel",
+            config=f"{configs}:SpanRelationRelabelConfig",
+            cls="dlk.nlp.subprocessor.span_relation_relabel:SpanRelationRelabel",
+            help="relations between entities to cells over units",
+        ),
+        Component(
+            "subprocessor",
+            "piece_rerank_relabel",
+            config=f"{configs}:PieceRerankRelabelConfig",
+            cls="dlk.nlp.subprocessor.piece_rerank_relabel:PieceRerankRelabel",
+            help="the right order of shuffled words to cells over pieces",
         ),
     ]
 
@@ -157,6 +209,45 @@ def _embeddings() -> list[Component]:
             cls="dlk.nlp.embedding.bert_like:BertLikeEmbedding",
             help="the states of any encoder of transformers",
             needs=("torch", "transformers"),
+        ),
+        Component(
+            "embedding",
+            "static_char_cnn",
+            config="dlk.nlp.embedding.configs:StaticCharCnnConfig",
+            cls="dlk.nlp.embedding.static_char_cnn:StaticCharCnn",
+            help="a vector of each word from its characters",
+            needs=("torch",),
+        ),
+        Component(
+            "embedding",
+            "combine_word_char_cnn",
+            config="dlk.nlp.embedding.configs:CombineWordCharCnnConfig",
+            cls="dlk.nlp.embedding.combine_word_char_cnn:CombineWordCharCnn",
+            help="word vectors and those made of characters, side by side",
+            needs=("torch",),
+        ),
+    ]
+
+
+def _span_postprocessors() -> list[Component]:
+    """Return the rows of what reads scores of spans, and of pairs of units."""
+    configs = "dlk.nlp.postprocessor.configs"
+    return [
+        Component(
+            "postprocessor",
+            "span_cls",
+            config=f"{configs}:SpanClsConfig",
+            cls="dlk.nlp.postprocessor.span_cls:SpanCls",
+            help="entities from scores of all spans, nested ones too; precision, recall and F1",
+            needs=("torch",),
+        ),
+        Component(
+            "postprocessor",
+            "span_relation",
+            config=f"{configs}:SpanRelationConfig",
+            cls="dlk.nlp.postprocessor.span_relation:SpanRelation",
+            help="entities and relations between them; precision, recall and F1 of both",
+            needs=("torch",),
         ),
     ]
 

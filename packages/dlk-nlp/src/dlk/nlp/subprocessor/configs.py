@@ -250,3 +250,273 @@ class TokenEmbeddingConfig(SubprocessorConfig):
 def _one_source(vocab: str | None, tokenizer_path: str | None) -> Iterable[tuple[str, str]]:
     if (vocab is None) == (tokenizer_path is None):
         yield "vocab", f"expected vocab or tokenizer_path, got {'both' if vocab else 'neither'}"
+
+
+# Spans, relations and order -----------------------------------------------------------------------
+
+
+@cregister("subprocessor", "span_cls_relabel")
+class SpanClsRelabelConfig(SubprocessorConfig):
+    """Entities in characters to cells over units (pieces or words), nested ones too."""
+
+    level = StrField(
+        "piece", options=["piece", "word"], help="units that entities start and end at"
+    )
+    vocab = StrField(
+        "label_vocab.json",
+        help='vocabulary of the types in the meta folder, gathered with "pad": null, "unk": "O"',
+    )
+    drop = StrField(
+        "none",
+        options=["none", "longer", "shorter"],
+        help="which of two entities that overlap is dropped; none: both are kept",
+    )
+    entity_priority = ListField(
+        [],
+        help="types, the first one preferred: where entities of nearly one length overlap "
+        "(priority_trigger), and where two have the same units",
+    )
+    priority_trigger = IntField(
+        1,
+        minimum=0,
+        help="largest difference of two lengths, in characters, for entity_priority to decide",
+    )
+    mask_fill = IntField(-100, help="id of cells that losses ignore: cut entities, unknown types")
+    mask_first_sent = BoolField(
+        False,
+        help="pairs of texts: entities stand in the second (sentence: its column), and the first "
+        "has no units, as in questions about a text",
+    )
+    null_to_zero_index = BoolField(
+        False,
+        help="an entity whose start and end are null is the cell of the first piece, [CLS]: a "
+        "question without an answer",
+    )
+    strict = BoolField(
+        False,
+        help="an entity that begins or ends inside of a unit is lost, instead of reaching to the "
+        "ends of the units it touches",
+    )
+    input_map = MapField(
+        {
+            "sentence": "sentence",
+            "offsets": "offsets",
+            "word_ids": "word_ids",
+            "sequence_ids": "sequence_ids",
+            "entities_info": "entities_info",
+        },
+        help="columns read: word_ids at level word, sequence_ids with mask_first_sent, "
+        "entities_info (the truth) in the stage train",
+    )
+    output_map = MapField(
+        {
+            "span_cells": "span_cells",
+            "entity_units": "entity_units",
+            "unit_offsets": "unit_offsets",
+            "unit_mask": "unit_mask",
+            "gather_index": "gather_index",
+            "word_index": "word_index",
+        },
+        help="columns written: units in every stage (gather_index and word_index at level word), "
+        "cells and the units of each entity where the truth is given",
+    )
+
+    def signature(self) -> Signature:
+        """Reads the text and its pieces, and the truth; writes units, and cells of the truth."""
+        words = ("gather_index", "word_index") if self.level == "word" else ()
+        reads = ["sentence", "offsets"]
+        reads += ["word_ids"] if self.level == "word" else []
+        reads += ["sequence_ids"] if self.mask_first_sent else []
+        writes = ("span_cells", "entity_units", "unit_offsets", "unit_mask", *words)
+        return Signature(
+            reads=tuple(self.input_map[key] for key in reads),
+            targets=(self.input_map["entities_info"],),
+            writes=tuple(self.output_map[key] for key in writes),
+            meta=(self.vocab,),
+        )
+
+    def rules(self) -> Iterable[tuple[str, str]]:
+        """Yield options that do not go together."""
+        yield from SubprocessorConfig.rules(self)
+        if self.null_to_zero_index and self.level == "word":
+            yield "null_to_zero_index", 'words have no [CLS] among them: expected level "piece"'
+        wrong = [label for label in self.entity_priority if not isinstance(label, str)]
+        if wrong:
+            yield "entity_priority", f"expected types, got {wrong}"
+
+
+@cregister("subprocessor", "span_relation_relabel")
+class SpanRelationRelabelConfig(SubprocessorConfig):
+    """Relations to cells of matrices over units, by the units that span_cls_relabel wrote."""
+
+    predict_data_set = ListField([], help="relations of data to predict are unknown")
+    online_data_set = ListField([], help="relations are unknown when serving")
+    vocab = StrField(
+        "relation_vocab.json",
+        help='vocabulary of the types in the meta folder, gathered with "pad": null, "unk": "O"',
+    )
+    label_seperate = BoolField(
+        False, help="a pair of matrices for each type, so that a cell can have several types"
+    )
+    sym = BoolField(False, help="relations have no direction: cells stand above the diagonal")
+    mask_fill = IntField(-100, help="id of cells that losses ignore: unknown types")
+    input_map = MapField(
+        {
+            "entity_units": "entity_units",
+            "entities_info": "entities_info",
+            "relations_info": "relations_info",
+        },
+        help="columns read: the truth, and the units of its entities",
+    )
+    output_map = MapField({"relation_cells": "relation_cells"}, help="column written")
+
+    def signature(self) -> Signature:
+        """Reads units and truth, writes cells."""
+        return Signature(
+            reads=(self.input_map["entity_units"],),
+            targets=(self.input_map["entities_info"], self.input_map["relations_info"]),
+            writes=(self.output_map["relation_cells"],),
+            meta=(self.vocab,),
+        )
+
+
+@cregister("subprocessor", "piece_rerank_relabel")
+class PieceRerankRelabelConfig(SubprocessorConfig):
+    """The right order of shuffled words to cells: which piece follows which."""
+
+    input_map = MapField(
+        {"word_ids": "word_ids", "rank_info": "rank_info"},
+        help="columns read: the word of each piece, and (the truth) the right place of each word",
+    )
+    output_map = MapField(
+        {"rank_cells": "rank_cells", "unit_mask": "unit_mask"},
+        help="columns written: [i, j, 1] where piece j follows piece i, and 1 for pieces of words",
+    )
+
+    def signature(self) -> Signature:
+        """Reads word numbers and the truth; writes cells and the mask."""
+        return Signature(
+            reads=(self.input_map["word_ids"],),
+            targets=(self.input_map["rank_info"],),
+            writes=(self.output_map["rank_cells"], self.output_map["unit_mask"]),
+        )
+
+
+# Tags ---------------------------------------------------------------------------------------------
+
+
+@cregister("subprocessor", "seq_lab_relabel")
+class SeqLabRelabelConfig(SubprocessorConfig):
+    """Entities as spans of characters to a tag per piece."""
+
+    scheme = StrField("BIO", options=["BIO", "BIOES", "IO"], help="how tags say where spans begin")
+    vocab: str | None = StrField(
+        None,
+        additions=[None],
+        help="vocabulary of all tags, learnt here and written into the meta folder, with label_ids "
+        "by it; null: labels are words, for token_gather and token2id-label",
+    )
+    ignore = StrField("X", help="word of units without a tag, such as special tokens; its id: -100")
+    strict = BoolField(
+        False,
+        help="leave out entities that are no whole units, such as parts of words, and count them; "
+        "false: tag the units that they touch, and count them too",
+    )
+    drop = StrField(
+        "shorter",
+        options=["shorter", "longer", "none"],
+        help="which of two overlapping entities goes (and is counted); none: the row is bad",
+    )
+    entity_priority = ListField(
+        [], help="labels, the strongest first, that decide between overlapping entities"
+    )
+    priority_trigger = IntField(
+        1,
+        minimum=0,
+        help="largest difference in characters at which entity_priority decides before drop does",
+    )
+    clean_droped_entity = BoolField(
+        False,
+        help="store the truth without the entities that no tag says, so that metrics do not know "
+        "of them; false: metrics count them as missed",
+    )
+    sequence: int | None = IntField(
+        None,
+        minimum=0,
+        maximum=1,
+        additions=[None],
+        help="which text of a pair the sentence is, so that the other's pieces have no tag; "
+        "null: there is one text",
+    )
+    input_map = MapField(
+        {
+            "sentence": "sentence",
+            "offsets": "offsets",
+            "sequence_ids": "sequence_ids",
+            "entities_info": "entities_info",
+        },
+        help="columns read: entities_info where the truth is known, sequence_ids with `sequence`; "
+        "offsets of words make each word a unit",
+    )
+    output_map = MapField(
+        {
+            "labels": "labels",
+            "label_ids": "label_ids",
+            "unit_offsets": "unit_offsets",
+            "unit_mask": "unit_mask",
+            "entities_info": "entities_info",
+        },
+        help="columns written: label_ids with vocab, entities_info with clean_droped_entity",
+    )
+
+    def signature(self) -> Signature:
+        """Reads text and offsets, and the entities as truth; writes units and tags."""
+        unwritten = set()
+        if self.vocab is None:
+            unwritten.add("label_ids")
+        if not self.clean_droped_entity:
+            unwritten.add("entities_info")
+        unread = {"entities_info"} | ({"sequence_ids"} if self.sequence is None else set())
+        return Signature(
+            reads=tuple(name for key, name in self.input_map.items() if key not in unread),
+            targets=(self.input_map["entities_info"],),
+            writes=tuple(name for key, name in self.output_map.items() if key not in unwritten),
+            meta=() if self.vocab is None else (self.vocab,),
+        )
+
+    def rules(self) -> Iterable[tuple[str, str]]:
+        """Yield a word for ignored units that is a tag, and priorities that are no labels."""
+        yield from SubprocessorConfig.rules(self)
+        if self.ignore == "O" or "-" in self.ignore or not self.ignore:
+            yield "ignore", f'expected a word that is no tag, such as "X", got "{self.ignore}"'
+        names = list(self.entity_priority)
+        if not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
+            yield "entity_priority", f"expected labels, each once, got {names}"
+
+
+@cregister("subprocessor", "seq_lab_firstpiece_relabel")
+class SeqLabFirstpieceRelabelConfig(SeqLabRelabelConfig):
+    """Entities as spans of characters to a tag per word, and each word's first piece."""
+
+    input_map = MapField(
+        {
+            "sentence": "sentence",
+            "offsets": "offsets",
+            "word_ids": "word_ids",
+            "sequence_ids": "sequence_ids",
+            "entities_info": "entities_info",
+        },
+        help="columns read: entities_info where the truth is known, sequence_ids with `sequence`",
+    )
+    output_map = MapField(
+        {
+            "labels": "labels",
+            "label_ids": "label_ids",
+            "unit_offsets": "unit_offsets",
+            "unit_mask": "unit_mask",
+            "gather_index": "gather_index",
+            "word_index": "word_index",
+            "entities_info": "entities_info",
+        },
+        help="columns written: label_ids with vocab, entities_info with clean_droped_entity",
+    )
