@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from dlk.config import (
     MISSING,
     AssetField,
     Base,
     BoolField,
+    Children,
     FloatField,
     IntField,
+    ListField,
     MapField,
+    Signature,
+    StrField,
+    children,
     cregister,
 )
+from dlk.nn.layer.embedding.configs import with_meta
 
 
 @cregister("embedding", "bert_like")
@@ -48,3 +56,113 @@ class BertLikeEmbeddingConfig(Base):
     output_map = MapField(
         {"embedding": "embedding", "embedding_mask": "embedding_mask"}, help="batch names written"
     )
+
+
+@cregister("embedding", "static_char_cnn")
+class StaticCharCnnConfig(Base):
+    """A vector of each word from its characters: table, convolution, maximum."""
+
+    vocab_size = IntField(value=MISSING, minimum=1, help="number of characters, rows of the table")
+    embedding_dim = IntField(value=MISSING, minimum=1, help="width of a character's vector")
+    output_size = IntField(
+        value=0,
+        minimum=0,
+        help="width of a word's vector, shared evenly by the kernels; 0: as embedding_dim",
+    )
+    kernel_sizes = ListField(
+        [3], help="characters that each convolution sees, odd numbers; joined side by side"
+    )
+    embedding_file: str | None = AssetField(
+        None,
+        additions=[None],
+        help="start values (vocab_size, embedding_dim): .npy, or .safetensors that holds one "
+        "tensor; null: random ones, or embedding_meta",
+        bundle=False,
+    )
+    embedding_meta: str | None = StrField(
+        None,
+        additions=[None],
+        help="start values from a file of the meta folder, as token_embedding writes it",
+    )
+    freeze = BoolField(value=False, help="keep the characters' vectors as they are in the file")
+    dropout = FloatField(
+        value=0.0,
+        minimum=0.0,
+        maximum=1.0,
+        help="share of the entries of characters' vectors dropped in training",
+    )
+    padding_idx: int | None = IntField(
+        value=0,
+        minimum=0,
+        additions=[None],
+        help="id that fills up words: no character; null: none is, so char_mask says it",
+    )
+    input_map = MapField(
+        {"char_ids": "char_ids", "attention_mask": "attention_mask", "char_mask": ""},
+        help='batch names read; char_mask "": kept is what is not padding_idx',
+    )
+    output_map = MapField(
+        {"embedding": "embedding", "embedding_mask": "embedding_mask"}, help="batch names written"
+    )
+
+    def signature(self) -> Signature:
+        """What the maps name, and the file of the meta folder."""
+        return with_meta(Base.signature(self), self.embedding_meta)
+
+    def rules(self) -> Iterable[tuple[str, str]]:
+        """Yield what does not fit among kernels, sizes and start values."""
+        sizes = self.kernel_sizes
+        if not sizes or not all(type(size) is int and size > 0 and size % 2 for size in sizes):
+            yield "kernel_sizes", f"expected odd numbers above 0, got {list(sizes)}"
+        elif (self.output_size or self.embedding_dim) % len(sizes):
+            yield (
+                "output_size",
+                f"{len(sizes)} kernels cannot share a width of "
+                f"{self.output_size or self.embedding_dim} evenly",
+            )
+        if self.padding_idx is not None and self.padding_idx >= self.vocab_size:
+            yield (
+                "padding_idx",
+                f"expected an id below vocab_size ({self.vocab_size}) or null, "
+                f"got {self.padding_idx}",
+            )
+        if self.padding_idx is None and not self.input_map["char_mask"]:
+            yield "padding_idx", "without it, input_map must name a char_mask"
+        if self.embedding_file and self.embedding_meta:
+            yield "embedding_file", "expected embedding_file or embedding_meta, got both"
+        if self.freeze and not self.embedding_file and not self.embedding_meta:
+            yield "freeze", "random vectors have to learn: freeze is for those of a file"
+
+
+@cregister("embedding", "combine_word_char_cnn")
+class CombineWordCharCnnConfig(Base):
+    """The vectors of `embedding#word` and `embedding#char`, joined."""
+
+    children = {"embedding": Children(minimum=2, maximum=2)}  # a declaration
+
+    embedding_dim = IntField(
+        value=0,
+        minimum=0,
+        help="width of both together, for references; checked against them; 0: not stated",
+    )
+    dropout = FloatField(
+        value=0.0, minimum=0.0, maximum=1.0, help="share of the joined entries dropped in training"
+    )
+    output_map = MapField(
+        {"embedding": "embedding", "embedding_mask": "embedding_mask"}, help="batch names written"
+    )
+
+    def signature(self) -> Signature:
+        """Reads what the parts read, needs their meta files, writes the joined vectors."""
+        parts = [part.signature() for part in children(self, "embedding").values()]
+        return Signature(
+            reads=tuple(dict.fromkeys(name for part in parts for name in part.reads)),
+            writes=tuple(name for name in self.output_map.values() if name),
+            meta=tuple(dict.fromkeys(name for part in parts for name in part.meta)),
+        )
+
+    def rules(self) -> Iterable[tuple[str, str]]:
+        """Yield a problem unless the parts are called word and char."""
+        names = list(children(self, "embedding"))
+        if sorted(names) != ["char", "word"]:
+            yield "", f"expected embedding#word and embedding#char, got {', '.join(names)}"
