@@ -49,7 +49,7 @@ class BiaffineDecoderConfig(Base):
         value=0, minimum=0, help="width of a learnt vector per bucket of distances; 0: none"
     )
     chunk_size = IntField(
-        value=64,
+        value=32,
         minimum=0,
         help="rows of the score matrix made at once, which bounds the memory; 0: all",
     )

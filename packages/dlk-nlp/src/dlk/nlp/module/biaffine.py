@@ -8,6 +8,7 @@ positions in the product).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -64,7 +65,7 @@ class Biaffine(nn.Module):
         rank: int = 0,
         use_rotary: bool = False,
         width_size: int = 0,
-        chunk_size: int = 64,
+        chunk_size: int = 32,
     ) -> None:
         """Build the weights.
 
@@ -196,7 +197,8 @@ class Biaffine(nn.Module):
         """Return (B, G, P, L) as (B, I, N, L)."""
         if product.shape[1] > 1:
             return product.transpose(1, 2)
-        return product.squeeze(1).unflatten(1, (-1, self.classes * self.matrices))
+        (rows, _, _, length), count = product.shape, self.classes * self.matrices
+        return product.view(rows, product.shape[2] // count, count, length)
 
     def _by_group(self, cells: Tensor, right: Tensor) -> Tensor:
         """Return (B, I, N, L) as (B, G, P, L), with the groups of `right` (B, G, L, K)."""
@@ -213,7 +215,9 @@ class Biaffine(nn.Module):
 
     def _split(self, scores: Tensor) -> Tensor:
         """Return (B, I, N, L) as (B, M, I, L, C)."""
-        return scores.unflatten(2, (self.matrices, self.classes)).permute(0, 2, 1, 4, 3)
+        rows, some, _, length = scores.shape
+        split = scores.reshape(rows, some, self.matrices, self.classes, length)
+        return split.permute(0, 2, 1, 4, 3)
 
     def _by_chunks(
         self,
@@ -225,9 +229,7 @@ class Biaffine(nn.Module):
     ) -> Tensor:
         names = [name for name in form if name not in ("right", "right_bias")]  # what `_left` reads
         weights = [form[name] for name in names]
-        scores: Tensor = _Chunks.apply(  # type: ignore[no-untyped-call]  # torch types it not
-            self, names, mask, place, starts, right, *weights
-        )
+        scores: Tensor = _Chunks.apply(self, names, mask, place, starts, right, *weights)
         return scores if self.matrices > 1 else scores.squeeze(1)
 
 
@@ -270,7 +272,7 @@ class _Chunks(torch.autograd.Function):
         return out
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]  # torch types it not
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # Any: as in forward
         mask, place, starts, right, *weights = ctx.saved_tensors
         scorer: Biaffine = ctx.scorer
@@ -327,12 +329,12 @@ def _low_rank_form(hidden: int, scores: int, *, rank: int, bias: bool) -> nn.Par
 
 def _drawn(hidden: int, *shape: int) -> Tensor:
     """Return (H, ...) of variance 1 / H, so that what it makes of H entries keeps their size."""
-    return torch.randn(hidden, *shape) * hidden**-0.5
+    return torch.randn(hidden, *shape) / math.sqrt(hidden)
 
 
 def _with_one(vectors: Tensor) -> Tensor:
     """Return the vectors (..., D) with a one behind, (..., D + 1)."""
-    return functional.pad(vectors, (0, 1), value=1.0)
+    return torch.cat((vectors, vectors.new_ones(*vectors.shape[:-1], 1)), dim=-1)
 
 
 def _pairs(mask: Tensor, others: Tensor) -> Tensor:
