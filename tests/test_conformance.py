@@ -18,6 +18,7 @@ FAMILIES = {
     "datamodule": "DataModuleConformance",
     "dataset": "DatasetConformance",
     "decoder": "DecoderConformance",
+    "display": "DisplayConformance",
     "embedding": "EmbeddingConformance",
     "encoder": "EncoderConformance",
     "fit": "ConfigConformance",  # a config without a class

@@ -18,6 +18,7 @@ from dlk._lazy import lazy
 if TYPE_CHECKING:
     from dlk.testing._common import ConfigConformance
     from dlk.testing.data import DataCollateConformance, SubprocessorConformance
+    from dlk.testing.display import DisplayConformance
     from dlk.testing.engine import (
         CallbackConformance,
         IModelConformance,
@@ -47,6 +48,7 @@ __all__ = [
     "DataModuleConformance",
     "DatasetConformance",
     "DecoderConformance",
+    "DisplayConformance",
     "EmbeddingConformance",
     "EncoderConformance",
     "IModelConformance",
@@ -66,6 +68,7 @@ __getattr__ = lazy(
     {
         "dlk.testing._common": ("ConfigConformance",),
         "dlk.testing.data": ("DataCollateConformance", "SubprocessorConformance"),
+        "dlk.testing.display": ("DisplayConformance",),
         "dlk.testing.engine": ("CallbackConformance", "IModelConformance", "TrainerConformance"),
         "dlk.testing.initmethod": ("InitMethodConformance",),
         "dlk.testing.loss": ("LossConformance",),

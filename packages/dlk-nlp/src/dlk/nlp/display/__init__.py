@@ -1,0 +1,1 @@
+"""Pictures of text predictions. Importing this package loads nothing heavy."""
