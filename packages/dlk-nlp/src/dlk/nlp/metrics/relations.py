@@ -1,8 +1,8 @@
 """Precision, recall and F1 of relations between entities, strict and by boundaries alone.
 
 Source of the two settings: Taillé et al. 2020, "Let's Stop Incorrect Comparisons in End-to-end
-Relation Extraction!", arXiv:2009.10684, §3: *strict* wants the type of the relation and the boundaries and types
-of both entities right, *boundaries* leaves the entities' types out.
+Relation Extraction!", arXiv:2009.10684, §3: *strict* wants the type of the relation and the
+boundaries and types of both entities right, *boundaries* leaves the entities' types out.
 """
 
 from __future__ import annotations
@@ -74,19 +74,19 @@ class RelationMetrics(Metrics):
         self.counts["rel_given"] = ThingCounts()
 
     def update(self, out: Outputs, rows: Sequence[Row], decoded: Sequence[Prediction]) -> None:
-        self.entities.update(out, rows, decoded)
-        parts = Parts(rows)
+        firsts = Parts(rows).first
         known = [
-            rows[position].get(self.entities.truth) is not None
+            place
+            for place, position in enumerate(firsts)
+            if rows[position].get(self.entities.truth) is not None
             and rows[position].get(self.truth) is not None
-            for position in parts.first
         ]
-        if not any(known):
+        if not known:
             return
+        self.entities.update(out, [rows[firsts[n]] for n in known], [decoded[n] for n in known])
         given = self.given(out, rows)
-        for place, position in enumerate(parts.first):
-            if not known[place]:
-                continue
+        for place in known:
+            position = firsts[place]
             row, found = rows[position], decoded[place]
             entities, relations = row[self.entities.truth], row[self.truth]
             mine = found[self.entities.key] or (), found["relations_info"] or ()

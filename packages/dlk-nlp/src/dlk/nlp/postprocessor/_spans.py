@@ -1,0 +1,253 @@
+"""Spans of units and the characters they stand for: what the span postprocessors share.
+
+Outputs hold a record's cells, ``[i][j]`` being the span from unit i to unit j inclusive. A row may
+be several records, windows of one text: offsets are of the whole text, so a span seen in two
+windows is one span, with the mean of their probabilities.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dlk.errors import DataError, DlkError
+from dlk.postprocessor.base import Parts, Row
+
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+Floats = NDArray[np.float32]
+
+
+class Units(NamedTuple):
+    """The units of a batch of records, and which spans of them are spans of characters.
+
+    Several units may hold one character (the bytes of an emoji), and a span takes all units that
+    touch it (see `dlk.nlp.align`). So a span of characters is one cell and no more: from a unit
+    that `opens` to one that `closes`.
+
+    Attributes:
+        starts: (B, L) int64, the first character of each unit and those after it.
+        ends: (B, L) int64, behind the last of each unit and those before it.
+        opens: (B, L) bool, the unit carries something, and none before it reaches into it.
+        closes: (B, L) bool, the unit carries something, and none after it reaches into it.
+        carries: (B, L) bool, the unit holds characters.
+    """
+
+    starts: Ints
+    ends: Ints
+    opens: Bools
+    closes: Bools
+    carries: Bools
+
+    def count(self, records: Sequence[int]) -> int:
+        """Return how many units of some records carry something."""
+        return int(self.carries[list(records)].sum())
+
+
+class Spans(NamedTuple):
+    """Spans of one row in characters, sorted by place: start, end and label (n,) int64; score."""
+
+    starts: Ints
+    ends: Ints
+    labels: Ints
+    scores: Floats
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def take(self, chosen: Ints | Bools) -> Spans:
+        """Return some of them."""
+        return Spans(
+            self.starts[chosen], self.ends[chosen], self.labels[chosen], self.scores[chosen]
+        )
+
+
+def units_of(rows: Sequence[Row], column: str, length: int) -> Units:
+    """Return the units of records, padded to `length`.
+
+    Raises:
+        DlkError: the column is missing, or the outputs are too small for its units.
+        DataError: the column does not hold ``[start, end]`` for each unit.
+    """
+    offsets = np.zeros((len(rows), length, 2), dtype=np.int64)
+    for position, row in enumerate(rows):
+        if column not in row:
+            raise DlkError(
+                f'spans need the column "{column}", which a step such as span_cls_relabel writes: '
+                "run it in every stage"
+            )
+        mine = np.asarray(row[column], dtype=np.int64)
+        if mine.size and (mine.ndim != 2 or mine.shape[1] != 2):
+            raise DataError(
+                f'row {row["_row"]}, column "{column}": expected [start, end] for each unit, '
+                f"got an array {mine.shape}"
+            )
+        if len(mine) > length:
+            raise DlkError(
+                f"the outputs are for {length} units, and row {row['_row']} has {len(mine)} in "
+                f"\"{column}\": are the model's units pieces, and the step's words?"
+            )
+        if mine.size:
+            offsets[position, : len(mine)] = mine
+    return _units(offsets[..., 0], offsets[..., 1])
+
+
+def _units(starts: Ints, ends: Ints) -> Units:
+    """Return the units of offsets (B, L)."""
+    carries = starts < ends
+    far = np.iinfo(np.int64).max
+    ahead = np.where(carries, starts, far)[:, ::-1]
+    ahead = np.minimum.accumulate(ahead, axis=1)[:, ::-1] if ahead.size else ahead
+    reached = np.where(carries, ends, -1)
+    reached = np.maximum.accumulate(reached, axis=1) if reached.size else reached
+    opens, closes = carries.copy(), carries.copy()
+    opens[:, 1:] &= reached[:, :-1] <= ahead[:, 1:]
+    closes[:, :-1] &= ahead[:, 1:] >= reached[:, :-1]
+    return Units(ahead, reached, opens, closes, carries)
+
+
+def find_spans(logits: Tensor, units: Units, parts: Parts) -> list[Spans]:
+    """Return the spans of each row: the cells whose best label is not 0, by place.
+
+    Args:
+        logits: (B, L, L, C).
+        units: of the same B records.
+        parts: which records are one row.
+    """
+    opens, closes = torch.from_numpy(units.opens), torch.from_numpy(units.closes)
+    allowed = torch.triu(opens[:, :, None] & closes[:, None, :])  # (B, L, L)
+    hits = (logits.argmax(-1) != 0) & allowed  # (B, L, L)
+    record, first, last = (index.numpy() for index in hits.nonzero(as_tuple=True))
+    edges = np.searchsorted(record, np.arange(len(logits) + 1))
+    own = records_of(parts)
+    found = []
+    for records in own:
+        mine = [slice(edges[number], edges[number + 1]) for number in records]
+        cells = [(first[each], last[each]) for each in mine]
+        starts = np.concatenate(
+            [units.starts[r][i] for r, (i, _) in zip(records, cells, strict=True)]
+        )
+        ends = np.concatenate([units.ends[r][j] for r, (_, j) in zip(records, cells, strict=True)])
+        if len(records) == 1:
+            index = (torch.tensor(records[0]), *map(torch.from_numpy, cells[0]))
+            probabilities = logits[index].float().softmax(-1)  # (n, C)
+        else:
+            starts, ends = _unique(starts, ends)
+            probabilities = _mean_over_windows(logits, units, records, starts, ends)
+        found.append(_labelled(starts, ends, probabilities))
+    return found
+
+
+def records_of(parts: Parts) -> list[list[int]]:
+    """Return the records of each row."""
+    found: list[list[int]] = [[] for _ in parts.first]
+    for record, place in enumerate(parts.place):
+        found[place].append(record)
+    return found
+
+
+def _unique(starts: Ints, ends: Ints) -> tuple[Ints, Ints]:
+    both = np.unique(np.stack([starts, ends], axis=1), axis=0)
+    return both[:, 0], both[:, 1]
+
+
+def _mean_over_windows(
+    logits: Tensor, units: Units, records: Sequence[int], starts: Ints, ends: Ints
+) -> Tensor:
+    """Return (n, C): the mean probabilities of each span over the windows that hold it whole."""
+    total = torch.zeros(len(starts), logits.shape[-1])
+    windows = torch.zeros(len(starts), 1)
+    for record in records:
+        first, last, held = locate(units, record, starts, ends)
+        kept = torch.from_numpy(np.flatnonzero(held))
+        cells = logits[record, torch.from_numpy(first[held]), torch.from_numpy(last[held])]
+        total[kept] += cells.float().softmax(-1)
+        windows[kept] += 1
+    return total / windows.clamp(min=1)
+
+
+def _labelled(starts: Ints, ends: Ints, probabilities: Tensor) -> Spans:
+    """Return the spans whose most probable label is not 0; those without a number are none."""
+    known = torch.isfinite(probabilities).all(-1)
+    scores, labels = probabilities.max(-1)
+    kept = (known & (labels != 0)).numpy()
+    spans = Spans(starts, ends, labels.numpy(), scores.numpy()).take(kept)
+    return spans.take(np.lexsort((spans.ends, spans.starts)))
+
+
+def locate(units: Units, record: int, starts: Ints, ends: Ints) -> tuple[Ints, Ints, Bools]:
+    """Return the first and last unit of spans in a record, and whether it holds them whole.
+
+    Args:
+        units: of the batch.
+        record: number of the record in it.
+        starts: (n,) where spans start, in characters; each is where some unit of the row starts.
+        ends: (n,) where they end.
+    """
+    first, opened = _place(units.starts[record], units.opens[record], starts)
+    last, closed = _place(units.ends[record], units.closes[record], ends)
+    return first, last, opened & closed & (first <= last)
+
+
+def _place(values: Ints, among: Bools, wanted: Ints) -> tuple[Ints, Bools]:
+    """Return where each wanted value stands among some of `values`, and whether it does."""
+    places = np.flatnonzero(among)
+    if not len(places):
+        return np.zeros(len(wanted), dtype=np.int64), np.zeros(len(wanted), dtype=np.bool_)
+    known = values[places]  # rises
+    at = np.minimum(np.searchsorted(known, wanted), len(known) - 1)
+    return places[at], known[at] == wanted
+
+
+def most_probable(spans: Spans, limit: int) -> tuple[Spans, int]:
+    """Return at most `limit` spans, the most probable, by place; and how many were left out."""
+    left_out = len(spans) - limit
+    if left_out <= 0:
+        return spans, 0
+    order = np.argsort(-spans.scores, kind="stable")[:limit]
+    return spans.take(np.sort(order)), left_out
+
+
+def settle(spans: Spans, overlap: str) -> Spans:
+    """Return the spans that may stand together, the most probable first to be kept.
+
+    Args:
+        spans: by place.
+        overlap: "any": all of them; "nested": none that crosses a kept one; "flat": none that
+            shares a character with a kept one.
+    """
+    if overlap == "any" or len(spans) < 2:
+        return spans
+    kept: list[int] = []
+    starts, ends = (np.empty(len(spans), dtype=np.int64) for _ in range(2))
+    for candidate in np.argsort(-spans.scores, kind="stable").tolist():
+        start, end = spans.starts[candidate], spans.ends[candidate]
+        left, right = starts[: len(kept)], ends[: len(kept)]
+        shared = (left < end) & (start < right)
+        if overlap == "nested":
+            inside = ((left <= start) & (end <= right)) | ((start <= left) & (right <= end))
+            shared &= ~inside
+        if not shared.any():
+            starts[len(kept)], ends[len(kept)] = start, end
+            kept.append(candidate)
+    return spans.take(np.sort(np.array(kept, dtype=np.int64)))
+
+
+def without(spans: Spans, labels: Sequence[int]) -> Spans:
+    """Return the spans that have none of some labels."""
+    return spans.take(~np.isin(spans.labels, labels)) if labels else spans
+
+
+def lost_rows(logits: Tensor, units: Units, parts: Parts) -> list[bool]:
+    """Return for each row whether a score that counts is not a number (a model that diverged)."""
+    lost = [False] * len(parts)
+    if torch.isnan(logits.sum(dtype=torch.float64)):  # or infinities of both signs: look closer
+        kept = torch.from_numpy(units.opens)[:, :, None] & torch.from_numpy(units.closes)[:, None]
+        for record, place in enumerate(parts.place):
+            lost[place] |= bool(torch.isnan(logits[record][kept[record]]).any())
+    return lost

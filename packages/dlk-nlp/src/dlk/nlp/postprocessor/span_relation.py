@@ -1,0 +1,381 @@
+"""Entities and the relations between them, from scores of spans and of pairs of units.
+
+A relation stands in two matrices over units: one pairs the first units of its entities (heads), one
+their last units (tails). It is found where both give the same type to the same pair of entities.
+Source of the two matrices: Wang et al. 2020, "TPLinker", arXiv:2010.13415, §3.2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+
+from dlk.errors import DataError, DlkError
+from dlk.nlp.align import Aligner
+from dlk.nlp.metrics.relations import RelationMetrics
+from dlk.nlp.postprocessor._spans import (
+    Bools,
+    Floats,
+    Ints,
+    Spans,
+    Units,
+    locate,
+    records_of,
+    units_of,
+)
+from dlk.nlp.postprocessor.span_cls import SpanPostProcessor
+from dlk.postprocessor.base import Metrics, Outputs, Parts, Prediction, Row, pick
+from dlk.registry import register
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from dlk.context import Setup
+    from dlk.nlp.postprocessor.configs import SpanRelationConfig
+
+__all__ = ["SpanRelation"]
+
+PAIRS_AT_ONCE = 1 << 22  # pairs of entities looked at together: 32 MiB for each matrix
+
+
+Cells = tuple[Ints, Ints, Bools]
+"""Of each entity its first and its last unit in a record, and whether the record holds it whole."""
+
+
+class Pairs(NamedTuple):
+    """Relations of one row, (n,) each: places of the entities, type, and probability."""
+
+    sources: Ints
+    targets: Ints
+    labels: Ints
+    scores: Floats
+
+    def take(self, chosen: Ints) -> Pairs:
+        """Return some of them."""
+        return Pairs(
+            self.sources[chosen], self.targets[chosen], self.labels[chosen], self.scores[chosen]
+        )
+
+
+@register("postprocessor", "span_relation")
+class SpanRelation(SpanPostProcessor):
+    """One prediction per row, after its copied columns: what can be fed back as data.
+
+    ``{"entities_info": [{"entity_id": 0, "start": 0, "end": 4, "labels": ["PER"], "text": "Anna",
+    "score": 0.9}, …], "relations_info": [{"from": 0, "to": 1, "labels": ["works_for"],
+    "score": 0.8}, …]}``. Entities are those of `span_cls`, or with ``entities: given`` those of the
+    row. A relation is from one entity to another where the matrix of heads and that of tails both
+    have the same type as their most probable one, which is not the first word of the vocabulary;
+    `score` is the product of the two probabilities, in float32. With `sym` a relation has no
+    direction, and is from the entity that stands first. Of a long text in windows, a pair of
+    entities that several windows hold whole has the means of theirs; entities that no window holds
+    together are not related.
+
+    A row has at most `max_relations_per_unit` relations for each of its units, the most probable;
+    ``"left_out"`` says how many entities and relations more were found.
+    """
+
+    def __init__(self, config: SpanRelationConfig, setup: Setup) -> None:
+        super().__init__(config, setup, logits=config.input_map["entity_logits"])
+        self.relation_vocabulary = config.relation_label_vocab
+        self.types: tuple[str, ...] = tuple(
+            setup.meta.vocabulary(config.relation_label_vocab).words
+        )
+        self.relations_name = config.input_map["relation_logits"]
+        self.groups = config.relation_groups
+        self.sym = config.sym
+        self.is_given = config.entities == "given"
+        self.unrelated_entity = config.unrelated_entity
+        self.most_relations = config.max_relations_per_unit
+        self.ignore_relations = frozenset(config.ignore_relations)
+        self.ignored_types = [n for n, w in enumerate(self.types) if w in config.ignore_relations]
+        if self.groups > 1 and self.groups != len(self.types) - 1:
+            raise DlkError(
+                f'"{self.relation_vocabulary}" has {len(self.types) - 1} types of relations beside '
+                f'"{self.types[0]}", and relation_groups is {self.groups}: it is 1, or one group '
+                "for each type"
+            )
+
+    def decode(self, out: Outputs, rows: Sequence[Row]) -> list[Prediction]:
+        parts = Parts(rows)
+        scores = self._pair_scores(pick(out, self.relations_name, rows))
+        own: list[Prediction] = []
+        if self.is_given:
+            own = self._of_given(scores, rows, parts)
+        else:
+            found = self.spans(out, rows, parts)
+            units = units_of(rows, self.origin["unit_offsets"], scores.shape[-2])
+            cells = [
+                [locate(units, record, *_ends(spans)) for record in records]
+                for (spans, _), records in zip(found, records_of(parts), strict=True)
+            ]
+            each = self._pairs(scores, units, parts, cells)
+            for position, (spans, cut), (pairs, more) in zip(parts.first, found, each, strict=True):
+                result: Prediction = {"entities_info": None, "relations_info": None}
+                if spans is not None and pairs is not None:
+                    entities = [
+                        {"entity_id": number, **entity}
+                        for number, entity in enumerate(self.entities(spans, rows[position]))
+                    ]
+                    relations = self._relations(pairs, list(range(len(entities))))
+                    result = self._result(entities, relations)
+                if cut or more:
+                    result["left_out"] = {"entities": cut, "relations": more}
+                own.append(result)
+        return self.frame(own, parts, out, rows)
+
+    def new_metrics(self) -> Metrics:
+        return RelationMetrics(
+            self.entity_metrics(),
+            truth=self.origin["relations_info"],
+            given=self.relations_of_truth,
+            sym=self.sym,
+            ignore_relations=self.ignore_relations,
+        )
+
+    def relations_of_truth(self, out: Outputs, rows: Sequence[Row]) -> list[list[Prediction]]:
+        """Return the relations that are found among the true entities of each row.
+
+        They name entities by `entity_id`, or by place where there is none.
+        """
+        scores = self._pair_scores(pick(out, self.relations_name, rows))
+        return [relations or [] for relations, _ in self._among_given(scores, rows, Parts(rows))]
+
+    def _result(self, entities: list[Any], relations: list[Prediction]) -> Prediction:
+        if not self.unrelated_entity:
+            named = {relation[end] for relation in relations for end in ("from", "to")}
+            entities = [entity for entity in entities if entity["entity_id"] in named]
+        return {"entities_info": entities, "relations_info": relations}
+
+    # Entities that are given ---------------------------------------------------------------------
+
+    def _of_given(self, scores: Tensor, rows: Sequence[Row], parts: Parts) -> list[Prediction]:
+        column = self.origin["entities_info"]
+        own: list[Prediction] = []
+        each = self._among_given(scores, rows, parts)
+        for position, (relations, more) in zip(parts.first, each, strict=True):
+            given = self._given(rows[position])
+            if given is None:
+                raise DataError(
+                    f'row {rows[position]["_row"]}: entities "given" are those of the column '
+                    f'"{column}", which is not there'
+                )
+            entities = [
+                {"entity_id": name, **{k: v for k, v in entity.items() if k != "entity_id"}}
+                for name, entity in zip(_names(given), given, strict=True)
+            ]
+            result: Prediction = {"entities_info": None, "relations_info": None}
+            if relations is not None:
+                result = self._result(entities, relations)
+            if more:
+                result["left_out"] = {"entities": 0, "relations": more}
+            own.append(result)
+        return own
+
+    def _given(self, row: Row) -> list[Mapping[str, Any]] | None:
+        entities: Any = row.get(self.origin["entities_info"])
+        return None if entities is None else list(entities)
+
+    def _among_given(
+        self, scores: Tensor, rows: Sequence[Row], parts: Parts
+    ) -> Iterator[tuple[list[Prediction] | None, int]]:
+        """Yield each row's relations among the entities it gives."""
+        units = units_of(rows, self.origin["unit_offsets"], scores.shape[-2])
+        given = [self._given(rows[position]) or [] for position in parts.first]
+        cells = [
+            [self._cells_of_given(rows[record], entities) for record in records]
+            for records, entities in zip(records_of(parts), given, strict=True)
+        ]
+        each = self._pairs(scores, units, parts, cells)
+        for (pairs, more), entities in zip(each, given, strict=True):
+            yield (None if pairs is None else self._relations(pairs, _names(entities))), more
+
+    def _cells_of_given(self, row: Row, entities: Sequence[Mapping[str, Any]]) -> Cells:
+        """Return where entities stand in a record, as the steps that align annotations place them.
+
+        Raises:
+            DataError: an entity has no start and end.
+        """
+        text = row.get(self.text_column) if self.text_column else None
+        offsets: Any = row[self.origin["unit_offsets"]]
+        aligner = Aligner(text if isinstance(text, str) else "", offsets)
+        places = np.zeros((len(entities), 2), dtype=np.int64)
+        held = np.zeros(len(entities), dtype=np.bool_)
+        for number, entity in enumerate(entities):
+            try:
+                placed = aligner.place(int(entity["start"]), int(entity["end"]))
+            except (KeyError, TypeError, ValueError) as error:
+                raise DataError(
+                    f'row {row["_row"]}, column "{self.origin["entities_info"]}": expected '
+                    f'{{"start": 0, "end": 5, "labels": ["x"]}} for each entity, got {entity!r}'
+                ) from error
+            if placed.kept:
+                places[number] = aligner.kept[placed.start], aligner.kept[placed.end - 1]
+                held[number] = True
+        return places[:, 0], places[:, 1], held
+
+    # Pairs of entities ---------------------------------------------------------------------------
+
+    def _pairs(
+        self,
+        scores: Tensor,
+        units: Units,
+        parts: Parts,
+        cells: Sequence[Sequence[Cells]],
+    ) -> Iterator[tuple[Pairs | None, int]]:
+        """Yield each row's relations, and how many were left out; None: one is not a number.
+
+        Args:
+            scores: (B, 2G, L, L, R).
+            units: of the records.
+            parts: which records are one row.
+            cells: for each record of each row, where the row's entities stand.
+        """
+        for records, places in zip(records_of(parts), cells, strict=True):
+            found = [
+                self._agreeing(scores[record], *place)
+                for record, place in zip(records, places, strict=True)
+            ]
+            if any(each is None for each in found):
+                yield None, 0
+                continue
+            candidates = np.concatenate([each for each in found if each is not None])  # (n, 3)
+            if len(records) > 1:
+                candidates = np.unique(candidates, axis=0)
+            head, tail = self._probabilities(scores, records, places, candidates)
+            pairs = self._chosen(candidates, head, tail)
+            limit = self.most_relations * units.count(records)
+            left_out = max(0, len(pairs.scores) - limit)
+            if left_out:
+                pairs = pairs.take(np.sort(np.argsort(-pairs.scores, kind="stable")[:limit]))
+            yield pairs, left_out
+
+    def _agreeing(self, scores: Tensor, first: Ints, last: Ints, held: Bools) -> Ints | None:
+        """Return (source, target, group) of entities whose heads and tails have one type, (n, 3).
+
+        None where a score is not a number.
+
+        Args:
+            scores: (2G, L, L, R) of one record.
+            first: (n,) first unit of each entity.
+            last: (n,) its last unit.
+            held: (n,) whether the record holds it.
+        """
+        among = np.flatnonzero(held)
+        if not len(among):
+            return np.zeros((0, 3), dtype=np.int64)
+        heads, tails = first[among], last[among]
+        used = torch.from_numpy(np.unique(np.concatenate([heads, tails])))
+        if torch.isnan(scores[:, used][:, :, used]).any():
+            return None
+        best = scores.argmax(-1).numpy()  # (2G, L, L)
+        found: list[Ints] = []
+        rows_at_once = max(1, PAIRS_AT_ONCE // len(among))
+        for start in range(0, len(among), rows_at_once):
+            some = slice(start, start + rows_at_once)
+            for group in range(self.groups):
+                head = best[2 * group][_cells(heads[some], heads, sym=self.sym)]
+                tail = best[2 * group + 1][_cells(tails[some], tails, sym=self.sym)]
+                agreed = (head == tail) & (head != 0)
+                if self.sym:  # each pair once, from the entity that stands first
+                    agreed &= np.arange(start, start + len(agreed))[:, None] <= np.arange(
+                        len(among)
+                    )
+                source, target = np.nonzero(agreed)
+                places = (among[source + start], among[target], np.full(len(source), group))
+                found.append(np.stack(places, axis=1))
+        return np.concatenate(found)
+
+    def _probabilities(
+        self,
+        scores: Tensor,
+        records: Sequence[int],
+        cells: Sequence[Cells],
+        candidates: Ints,
+    ) -> tuple[Tensor, Tensor]:
+        """Return (n, R) each: probabilities of the heads and of the tails, means over windows."""
+        source, target, group = candidates.T
+        total = torch.zeros(2, len(candidates), scores.shape[-1])
+        windows = torch.zeros(len(candidates), 1)
+        for record, (first, last, held) in zip(records, cells, strict=True):
+            both = np.flatnonzero(held[source] & held[target])
+            kept = torch.from_numpy(both)
+            windows[kept] += 1
+            for side, places in enumerate((first, last)):
+                i, j = places[source[both]], places[target[both]]
+                if self.sym:
+                    i, j = np.minimum(i, j), np.maximum(i, j)
+                matrix = torch.from_numpy(2 * group[both] + side)
+                picked = scores[record, matrix, torch.from_numpy(i), torch.from_numpy(j)]
+                total[side, kept] += picked.float().softmax(-1)
+        head, tail = total / windows.clamp(min=1)
+        return head, tail
+
+    def _chosen(self, candidates: Ints, head: Tensor, tail: Tensor) -> Pairs:
+        """Return the pairs whose heads and tails agree, sorted by entities and type."""
+        head_score, head_label = head.max(-1)
+        tail_score, tail_label = tail.max(-1)
+        source, target, group = candidates.T
+        label = head_label.numpy()
+        kept = (label != 0) & (label == tail_label.numpy())
+        if self.groups > 1:  # of two classes, yes and no: the group says which type
+            label = group + 1
+        kept &= ~np.isin(label, self.ignored_types)
+        pairs = Pairs(source, target, label, (head_score * tail_score).numpy())
+        pairs = pairs.take(np.flatnonzero(kept))
+        return pairs.take(np.lexsort((pairs.labels, pairs.targets, pairs.sources)))
+
+    def _relations(self, pairs: Pairs, names: Sequence[Any]) -> list[Prediction]:
+        columns = (values.tolist() for values in pairs)
+        return [
+            {
+                "from": names[source],
+                "to": names[target],
+                "labels": [self.types[label]],
+                "score": score,
+            }
+            for source, target, label, score in zip(*columns, strict=True)
+        ]
+
+    def _pair_scores(self, logits: Tensor) -> Tensor:
+        """Return the scores, checked.
+
+        Raises:
+            DlkError: they are not (B, 2G, L, L, R).
+        """
+        classes = len(self.types) if self.groups == 1 else 2
+        if (
+            logits.ndim != 5
+            or logits.shape[1] != 2 * self.groups
+            or logits.shape[2] != logits.shape[3]
+            or logits.shape[4] != classes
+        ):
+            raise DlkError(
+                f'"{self.relations_name}" must be (B, {2 * self.groups}, L, L, {classes}), a '
+                f"matrix of heads and one of tails for each of {self.groups} groups, got "
+                f"{tuple(logits.shape)}: set the decoder's multi_matrix and output_size"
+            )
+        return logits
+
+
+def _cells(some: Ints, every: Ints, *, sym: bool) -> tuple[Ints, Ints]:
+    """Return the cells of all pairs of units, (n, m) each; with `sym` above the diagonal."""
+    i, j = some[:, None], every[None, :]
+    return (np.minimum(i, j), np.maximum(i, j)) if sym else (i, j)
+
+
+def _ends(spans: Spans | None) -> tuple[Ints, Ints]:
+    """Return where spans start and end; there are none where a score is not a number."""
+    nothing = np.zeros(0, dtype=np.int64)
+    return (nothing, nothing) if spans is None else (spans.starts, spans.ends)
+
+
+def _names(entities: Sequence[Mapping[str, Any]]) -> list[Any]:
+    """Return what relations call each entity."""
+    return [
+        place if entity.get("entity_id") is None else entity["entity_id"]
+        for place, entity in enumerate(entities)
+    ]

@@ -1,0 +1,279 @@
+"""Entities in characters to cells of a matrix over units: which unit starts, which ends one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
+
+from dlk.data.subprocessor.base import Columns, Subprocessor, TransformContext
+from dlk.data.vocabulary import Vocabulary
+from dlk.errors import DataError
+from dlk.nlp.align import Aligner, Fit, piece_units, place_in_windows, word_units
+from dlk.nlp.entities import Entity, EntityError, read_entities, without_overlaps
+from dlk.nlp.subprocessor._text import checked_texts
+from dlk.registry import register
+
+if TYPE_CHECKING:
+    from dlk.context import Setup
+    from dlk.nlp.subprocessor.configs import SpanClsRelabelConfig
+
+__all__ = ["SpanClsRelabel", "label_vocabulary"]
+
+LOST = [-1, -1]
+"""Units of an entity that the record does not hold."""
+
+
+Cell = tuple[int, int]
+"""The units that an entity starts and ends at."""
+
+
+@dataclass(slots=True)
+class Record:
+    """What is written of one record."""
+
+    offsets: list[list[int]]
+    mask: list[int]
+    gather_index: list[int] = field(default_factory=list)
+    word_index: list[int] = field(default_factory=list)
+    cells: list[list[int]] = field(default_factory=list)
+    units: list[list[int]] = field(default_factory=list)
+
+
+@register("subprocessor", "span_cls_relabel")
+class SpanClsRelabel(Subprocessor):
+    """Writes each record's units and, where the truth is given, a cell for each entity.
+
+    A cell ``[i, j, id]`` says that an entity goes from unit i to unit j, which is part of it. What
+    cannot be said so is counted, and dropped from the cells only: an entity that the text's cut
+    leaves incomplete, one that touches no unit (`strict`: no whole units), a second type on one
+    cell, a type that the vocabulary lacks. Where such an entity has a cell, losses ignore it
+    (`mask_fill`). `entity_units` holds ``[i, j]`` of each annotated entity, in their order,
+    ``[-1, -1]`` where the record does not hold it.
+
+    A text in windows is labelled window by window; an entity counts as lost where no window holds
+    it whole.
+    """
+
+    def __init__(self, config: SpanClsRelabelConfig, setup: Setup) -> None:
+        super().__init__(config, setup)
+        self.vocab: str = config.vocab
+        self.is_word = config.level == "word"
+        self.drop: str = config.drop
+        self.priority: tuple[str, ...] = tuple(config.entity_priority)
+        self.trigger: int = config.priority_trigger
+        self.fill: int = config.mask_fill
+        self.second_only: bool = config.mask_first_sent
+        self.null_to_zero: bool = config.null_to_zero_index
+        self.strict: bool = config.strict
+        self.truth = self.input_map["entities_info"]
+
+    def transform(self, columns: Columns, ctx: TransformContext) -> Columns:
+        """Return the units of each record, and its cells where the truth is among the columns."""
+        column = self.input_map["sentence"]
+        texts = checked_texts(columns[column], column, ctx)
+        with_truth = self.truth in columns
+        vocabulary = label_vocabulary(self.setup, self.vocab) if with_truth else Vocabulary()
+        records: list[Record] = []
+        for _, row in groupby(enumerate(columns["_row"]), key=itemgetter(1)):
+            positions = [position for position, _ in row]
+            mine = [self._record(columns, position, texts[position], ctx) for position in positions]
+            if with_truth:
+                self._label(mine, texts[positions[0]], positions[0], columns, vocabulary, ctx)
+            records += mine
+        written: Columns = {
+            "unit_offsets": [record.offsets for record in records],
+            "unit_mask": [record.mask for record in records],
+        }
+        if self.is_word:
+            written["gather_index"] = [record.gather_index for record in records]
+            written["word_index"] = [record.word_index for record in records]
+        if with_truth:
+            written["span_cells"] = [record.cells for record in records]
+            written["entity_units"] = [record.units for record in records]
+        return {self.output_map[key]: values for key, values in written.items()}
+
+    # Units ---------------------------------------------------------------------------------------
+
+    def _record(self, columns: Columns, position: int, text: str, ctx: TransformContext) -> Record:
+        offsets = columns[self.input_map["offsets"]][position]
+        sequences: Sequence[int | None] | None = None
+        if self.second_only:
+            sequences = columns[self.input_map["sequence_ids"]][position]
+        second = 1 if self.second_only else None
+        try:
+            if self.is_word:
+                word_ids = columns[self.input_map["word_ids"]][position]
+                words = word_units(text, offsets, word_ids, sequence_ids=sequences, sequence=second)
+                mask = [1] * len(words.offsets)
+                return Record(words.offsets, mask, words.gather_index, words.word_index)
+            units = piece_units(text, offsets, sequence_ids=sequences, sequence=second)
+        except (TypeError, ValueError) as error:
+            reason = f"expected (start, end) of each piece, and as much of the rest: {error}"
+            ctx.bad_row(position, self.input_map["offsets"], offsets, reason)
+            return Record([], [])
+        mask = [int(start < end) for start, end in units]
+        if self.null_to_zero and mask:
+            mask[0] = 1
+        return Record(units, mask)
+
+    # Entities ------------------------------------------------------------------------------------
+
+    def _label(
+        self,
+        records: Sequence[Record],
+        text: str,
+        position: int,
+        columns: Columns,
+        vocabulary: Vocabulary,
+        ctx: TransformContext,
+    ) -> None:
+        """Write the cells of one row's records, and count what they cannot say."""
+        value = columns[self.truth][position]
+        try:
+            entities, size, nulls = self._read(value, len(text))
+        except EntityError as error:
+            ctx.bad_row(position, self.truth, value, str(error))
+            return
+        for record in records:
+            record.units = [list(LOST) for _ in range(size)]
+        ctx.count("entities", len(entities))
+        aligners = [Aligner(text, record.offsets) for record in records]
+        found: list[dict[Cell, int]] = [{} for _ in records]
+        ignored: list[set[Cell]] = [set() for _ in records]
+        for label in nulls:
+            for known in found:
+                known[0, 0] = vocabulary.id(label)
+        for entity in self._without_overlaps(entities, ctx):
+            cells = self._placed(entity, aligners, ignored, ctx)
+            for record, cell in zip(records, cells, strict=True):
+                if cell is not None:
+                    record.units[entity.place] = list(cell)
+            for label in dict.fromkeys(entity.labels):
+                self._put(label, cells, found, ignored, vocabulary, ctx)
+        for record, known, skip in zip(records, found, ignored, strict=True):
+            cells_of = dict.fromkeys(skip, self.fill) | known
+            record.cells = [[i, j, number] for (i, j), number in sorted(cells_of.items())]
+
+    def _put(
+        self,
+        label: str,
+        cells: Sequence[Cell | None],
+        found: Sequence[dict[Cell, int]],
+        ignored: Sequence[set[Cell]],
+        vocabulary: Vocabulary,
+        ctx: TransformContext,
+    ) -> None:
+        """Write one label of an entity into the cells that hold it."""
+        number = vocabulary.id(label)
+        is_refused = is_twice = False
+        for cell, known, skip in zip(cells, found, ignored, strict=True):
+            if cell is None:
+                continue
+            if number == 0:
+                skip.add(cell)
+            elif cell in known:
+                is_twice |= known[cell] == number
+                is_refused |= known[cell] != number
+            else:
+                known[cell] = number
+        ctx.count("entities of unknown type", int(number == 0))
+        ctx.count("entities given twice", int(is_twice))
+        ctx.count("entities of a second type on the same units", int(is_refused))
+
+    def _read(self, value: Any, size: int) -> tuple[list[Entity], int, list[str]]:
+        """Return a row's entities, how many its list has, and the labels of those that are null.
+
+        Entities of one length on the same units go by `entity_priority`, so they come first.
+
+        Raises:
+            EntityError: the value is no list of entities of this text.
+        """
+        given = value.tolist() if hasattr(value, "tolist") else value
+        nulls: list[str] = []
+        if self.null_to_zero and isinstance(given, list | tuple):
+            nulls = [label for item in given if _is_null(item) for label in item["labels"]]
+            places = [place for place, item in enumerate(given) if not _is_null(item)]
+            some = read_entities([given[place] for place in places], size)
+            entities = [
+                Entity(entity.start, entity.end, entity.labels, entity.id, place)
+                for entity, place in zip(some, places, strict=True)
+            ]
+        else:
+            entities = read_entities(given, size)
+        ranks = {label: rank for rank, label in enumerate(self.priority)}
+        entities.sort(key=lambda entity: ranks.get(entity.label, len(ranks)))
+        return entities, len(given), nulls
+
+    def _without_overlaps(self, entities: list[Entity], ctx: TransformContext) -> list[Entity]:
+        if self.drop == "none":
+            return entities
+        stay, dropped = without_overlaps(
+            entities,
+            span=lambda entity: (entity.start, entity.end),
+            size=lambda entity: entity.end - entity.start,
+            label=lambda entity: entity.label,
+            drop=self.drop,
+            priority=self.priority,
+            trigger=self.trigger,
+        )
+        ctx.count("entities overlapping another", len(dropped))
+        return stay
+
+    def _placed(
+        self,
+        entity: Entity,
+        aligners: Sequence[Aligner],
+        ignored: Sequence[set[Cell]],
+        ctx: TransformContext,
+    ) -> list[Cell | None]:
+        """Return the cell of an entity in each record; the part that a cut leaves is ignored."""
+        runs, best, is_cut = place_in_windows(
+            aligners, entity.start, entity.end, strict=self.strict
+        )
+        if best is Fit.SNAPPED:
+            ctx.count("entities snapped to whole units")
+        elif is_cut:
+            edge = "truncation" if len(aligners) == 1 else "the edges of windows"
+            ctx.count(f"entities cut by {edge}")
+        elif best is Fit.PARTIAL:
+            ctx.count("entities that are no whole units")
+        elif best is Fit.NOWHERE:
+            ctx.count("entities without any unit")
+        cells: list[Cell | None] = []
+        for run, aligner, skip in zip(runs, aligners, ignored, strict=True):
+            if run.fit is Fit.NOWHERE:
+                cells.append(None)
+                continue
+            cell = aligner.kept[run.start], aligner.kept[run.end - 1]
+            cells.append(cell if run.kept else None)
+            if not run.kept:
+                skip.add(cell)
+        return cells
+
+
+def _is_null(item: object) -> bool:
+    """Return whether an entity stands nowhere: the answer of a question that has none."""
+    return (
+        isinstance(item, Mapping)
+        and item.get("start") is None
+        and item.get("end") is None
+        and isinstance(item.get("labels"), list | tuple)
+    )
+
+
+def label_vocabulary(setup: Setup, file: str) -> Vocabulary:
+    """Return a vocabulary of labels in which id 0 says "nothing is here".
+
+    Raises:
+        DataError: its first word is no unknown word, or it has one for padding.
+    """
+    vocabulary = setup.meta.vocabulary(file)
+    if vocabulary.unk_id != 0 or vocabulary.pad_id is not None:
+        raise DataError(
+            f"{file}: id 0 must say that there is no entity or relation: gather the labels with "
+            f'"pad": null and "unk": "O", got pad {vocabulary.pad!r} and unk {vocabulary.unk!r}'
+        )
+    return vocabulary
