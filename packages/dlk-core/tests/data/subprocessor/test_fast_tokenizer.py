@@ -17,6 +17,7 @@ from dlk.data.subprocessor.base import TransformContext
 from dlk.errors import ConfigError, DataError
 from dlk.registry import register
 from dlk.testing.data import SubprocessorConformance, tiny_tokenizer
+from dlk.testing.tokenizers import KINDS, trained_tokenizer
 
 CLS, SEP, UNK = 2, 3, 1
 
@@ -241,6 +242,12 @@ def test_normalizer_pre_tokenizer_and_post_processor_are_replaced(build):
     assert encoded("a", pre_tokenizer={"bytelevel": {"add_prefix_space": False}}) == encoded("a")
     with pytest.raises(ConfigError, match='"strip" takes no such options'):
         build(normalizer=[{"strip": {"up": True}}])
+    assert encoded("ｂ", normalizer="nfkc") == encoded("ｂ", normalizer="nfkd") == encoded("b")
+    assert encoded("ｂ", normalizer="nfc") == encoded("ｂ") == [CLS, UNK, SEP]
+    assert encoded("É\x00", normalizer="bert") == [CLS, *ids("e"), SEP]
+    assert encoded("É", normalizer={"bert": {"strip_accents": False}}) == [CLS, UNK, SEP]
+    assert encoded("a", pre_tokenizer="metaspace") == [CLS, UNK, SEP]  # "▁a"
+    assert encoded("a", pre_tokenizer={"metaspace": {"prepend_scheme": "never"}}) == encoded("a")
     assert encoded("a b", post_processor=None) == ids("ab")
     assert encoded("a b", post_processor="bert") == [CLS, *ids("ab"), SEP]
     assert encoded("a b", pre_tokenizer=None) == [CLS, UNK, SEP]
@@ -314,6 +321,8 @@ def test_too_little_room_and_missing_special_tokens_are_config_errors(build, tmp
     Tokenizer(models.WordLevel({"a": 0}, unk_token="a")).save(str(tmp_path / "t.json"))
     with pytest.raises(ConfigError, match=r"needs \[CLS\] and \[SEP\]"):
         build(tokenizer_path=str(tmp_path / "t.json"), post_processor="bert")
+    with pytest.raises(ConfigError, match=r'"roberta" needs <s> and </s>'):
+        build(post_processor="roberta")
 
 
 def test_a_file_that_is_missing_or_no_tokenizer_is_named(build, tmp_path):
@@ -322,3 +331,130 @@ def test_a_file_that_is_missing_or_no_tokenizer_is_named(build, tmp_path):
     (tmp_path / "t.json").write_text("{}")
     with pytest.raises(DataError, match=r"t\.json is no tokenizer"):
         build(tokenizer_path=str(tmp_path / "t.json"))
+
+
+# Every kind of tokenizer -------------------------------------------------------------------------
+
+
+@pytest.fixture(params=KINDS)
+def kind(request, build, tmp_path):
+    trained_tokenizer(request.param).save(str(tmp_path / "kind.json"))
+
+    def made(**values):
+        return build(tokenizer_path=str(tmp_path / "kind.json"), **values)
+
+    return made
+
+
+ALL = frozenset({"offsets", "word_ids", "special_tokens_mask", "tokens"})
+
+
+def pieces(made, record, text):
+    """(token, id, end, characters, word) of each piece that the text gave.
+
+    White space before the first piece of a later window is inside of its offsets or not, where the
+    file trims: a matter of `tokenizers`.
+    """
+    rows = zip(*(made[name][record] for name in (*sorted(ALL), "input_ids")), strict=True)
+    return [
+        (token, number, end if text[start:end].strip() else None, text[start:end].strip(), word)
+        for (start, end), special, token, word, number in rows
+        if not special
+    ]
+
+
+@pytest.mark.parametrize("direction", ["right", "left"])
+def test_windows_of_a_long_text_hold_every_piece_with_its_place_and_word(kind, direction):
+    text = (
+        "Hello wörld, 你好 👩\u200d👧 e\u0301 test  of ﬁne\n\tthings. " * 2000
+    )  # 102,000 characters
+    whole, _ = run(kind(truncation={"max_length": None}), ALL, sentence=[text])
+    expected = pieces(whole, 0, text)
+    cut = {"max_length": 512, "stride": 64, "direction": direction}
+    made, _ = run(kind(truncation=cut, expand_examples=True), ALL, sentence=[text])
+    assert made["_part"] == list(range(len(made["_part"])))
+    windows = [pieces(made, record, text) for record in made["_part"]]
+    assert all(len(each) <= 512 for each in made["input_ids"])
+    if direction == "right":
+        joined = windows[0] + [piece for window in windows[1:] for piece in window[64:]]
+    else:
+        joined = [piece for window in windows[:-1] for piece in window[:-64]] + windows[-1]
+    assert joined == expected
+
+
+def test_the_ids_do_not_depend_on_what_else_is_wanted(kind):
+    text = ["", " ", "a", "Hello wörld 👩\u200d👧 e\u0301", "\ufeffنص  x", "a\x00b"]
+    cut = {"truncation": {"max_length": 6, "stride": 1}, "expand_examples": True}
+    fast, _ = run(kind(**cut), sentence=text)
+    slow, _ = run(kind(**cut), ALL, sentence=text)
+    assert {name: slow[name] for name in fast} == fast
+
+
+def test_offsets_are_code_points_of_the_text_as_it_was_given(kind):
+    text = "\U0001f600 ﬁ e\u0301 İ x"  # the normalisers change its length
+    made, _ = run(kind(), ALL, sentence=[text])
+    starts = [start for start, _ in made["offsets"][0]]
+    ends = [end for _, end in made["offsets"][0]]
+    assert max(ends) == len(text)
+    assert all(0 <= start <= end for start, end in zip(starts, ends, strict=True))
+
+
+def test_a_text_that_is_no_unicode_is_a_bad_row(kind):
+    made, ctx = run(kind(), sentence=["a", "\ud800", "a"])
+    assert list(ctx.bad) == [1]
+    assert "the tokenizer refuses it" in ctx.bad[1].reason
+    assert made["input_ids"][0] == made["input_ids"][2]
+
+
+@pytest.fixture
+def roberta(build, tmp_path):
+    trained_tokenizer("roberta").save(str(tmp_path / "roberta.json"))
+
+    def made(**values):
+        return build(tokenizer_path=str(tmp_path / "roberta.json"), **values)
+
+    return made
+
+
+def test_offsets_of_words_are_mended_by_their_text_where_type_ids_are_all_zero(roberta):
+    step = roberta(
+        input_type="pair",
+        process_data={"is_pretokenized": True},
+        fix_offset=True,
+        output_map={"offsets": "places"},
+    )
+    made, ctx = run(
+        step,
+        {"places", "sequence_ids", "type_ids"},
+        pretokenized_words_a=[["Hello"]],
+        pretokenized_words_b=[["world", "test"]],
+        pretokenized_word_offsets_a=[[[5, 10]]],
+        pretokenized_word_offsets_b=[[[20, 25], [30, 34]]],
+    )
+    assert not ctx.bad
+    assert set(made["type_ids"][0]) == {0}
+    ends = {0: set(), 1: set(), None: set()}
+    for place, text in zip(made["places"][0], made["sequence_ids"][0], strict=True):
+        ends[text].add(place[1])
+    assert max(ends[0]) == 10
+    assert max(ends[1]) == 34
+    assert min(ends[1]) >= 20
+    assert ends[None] == {0}
+
+
+def test_a_real_piece_at_zero_zero_is_mended_as_one(roberta):
+    step = roberta(process_data={"is_pretokenized": True}, fix_offset=True)
+    given = {"pretokenized_words": [["  x"]], "pretokenized_word_offsets": [[[7, 10]]]}
+    made, _ = run(step, {"offsets", "tokens"}, **given)
+    assert made["tokens"][0][1] == "Ġ"  # trimmed to nothing: (0, 0) in its word
+    assert made["offsets"][0] == [(0, 0), (7, 7), (9, 9), (9, 10), (0, 0)]
+
+
+def test_the_post_processor_of_roberta_can_be_asked_for(roberta):
+    bare = roberta(post_processor=None)
+    again = roberta(post_processor="roberta")
+    (plain,) = run(bare, sentence=["a test"])[0]["input_ids"]
+    assert run(again, sentence=["a test"])[0]["input_ids"] == [[2, *plain, 3]]
+    pair = roberta(post_processor="roberta", input_type="pair")
+    (both,) = run(pair, sentence_a=["a test"], sentence_b=["a test"])[0]["input_ids"]
+    assert both == [2, *plain, 3, 3, *plain, 3]

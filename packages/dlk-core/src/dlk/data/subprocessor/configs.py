@@ -29,8 +29,8 @@ __all__ = [
     "TokenGatherConfig",
 ]
 
-NORMALIZERS = ("nfc", "nfd", "lowercase", "strip", "strip_accents")
-PRE_TOKENIZERS = ("bert", "bytelevel", "whitespace", "whitespacesplit")
+NORMALIZERS = ("bert", "nfc", "nfd", "nfkc", "nfkd", "lowercase", "strip", "strip_accents")
+PRE_TOKENIZERS = ("bert", "bytelevel", "metaspace", "whitespace", "whitespacesplit")
 _SPLITS = {
     "train_data_set": ("train", "valid", "test"),
     "predict_data_set": ("predict",),
@@ -116,16 +116,19 @@ class FastTokenizerConfig(SubprocessorConfig):
     )
     normalizer = AnyField(
         "default",
-        help="default: the file's; null: no; nfc, nfd, lowercase, strip, strip_accents, or a list",
+        help="default: the file's; null: no; bert, nfc, nfd, nfkc, nfkd, lowercase, strip, "
+        "strip_accents, or a list",
     )
     pre_tokenizer = AnyField(
         "default",
-        help="default: the file's; null: no; bert, bytelevel, whitespace, whitespacesplit, a list",
+        help="default: the file's; null: no; bert, bytelevel, metaspace, whitespace, "
+        "whitespacesplit, or a list",
     )
     post_processor = StrField(
         "default",
-        options=["default", "bert", None],
-        help="what adds special tokens; bert: [CLS] text [SEP]; default: the file's; null: nothing",
+        options=["default", "bert", "roberta", None],
+        help="what adds special tokens; bert: [CLS] text [SEP]; roberta: <s> text </s>; default: "
+        "the file's; null: nothing",
     )
     input_map = MapField(
         {

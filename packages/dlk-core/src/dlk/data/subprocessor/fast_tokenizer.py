@@ -23,8 +23,11 @@ if TYPE_CHECKING:
 __all__ = ["FastTokenizer"]
 
 _NORMALIZERS = {
+    "bert": normalizers.BertNormalizer,
     "nfc": normalizers.NFC,
     "nfd": normalizers.NFD,
+    "nfkc": normalizers.NFKC,
+    "nfkd": normalizers.NFKD,
     "lowercase": normalizers.Lowercase,
     "strip": normalizers.Strip,
     "strip_accents": normalizers.StripAccents,
@@ -32,8 +35,14 @@ _NORMALIZERS = {
 _PRE_TOKENIZERS = {
     "bert": pre_tokenizers.BertPreTokenizer,
     "bytelevel": pre_tokenizers.ByteLevel,
+    "metaspace": pre_tokenizers.Metaspace,
     "whitespace": pre_tokenizers.Whitespace,
     "whitespacesplit": pre_tokenizers.WhitespaceSplit,
+}
+# what adds special tokens, with the texts of the last and the first of them
+_POST_PROCESSORS = {
+    "bert": (processors.BertProcessing, "[SEP]", "[CLS]"),
+    "roberta": (processors.RobertaProcessing, "</s>", "<s>"),
 }
 # the texts under which models keep their special tokens, in the order in which they are looked for
 _SPECIALS = {
@@ -55,7 +64,8 @@ class FastTokenizer(Subprocessor):
 
     Padding and truncation stored in the file are switched off: rows keep their own length, and only
     the options of the config cut. With `expand_examples` a long row becomes several records
-    (`_part` 0, 1, …), windows that share `truncation.stride` tokens. A copy of the tokenizer as
+    (`_part` 0, 1, …), windows in the order of the text that share `truncation.stride` tokens, with
+    offsets and word ids that count from the text's start. A copy of the tokenizer as
     used goes to the meta folder, and is what later stages load: serving needs no file from outside.
 
     Outputs beside the ids (and the type ids of pairs) are made only where somebody reads them;
@@ -90,6 +100,7 @@ class FastTokenizer(Subprocessor):
         self.stride: int = cut.stride
         self.max_length: int | None = cut.max_length
         self.strategy: str = cut.strategy
+        self.from_the_end = cut.direction == "left"
         self.room = 0  # tokens beside the special ones
         if cut.max_length is not None:
             specials = (
@@ -142,6 +153,8 @@ class FastTokenizer(Subprocessor):
         result: Columns = {}
         if self.expand:
             windows = [[encoding, *encoding.overflowing] for encoding in encodings]
+            if self.from_the_end:  # then the library's first window is the text's last
+                windows = [each[::-1] for each in windows]
             positions = [position for position, each in enumerate(windows) for _ in each]
             result["_row"] = [columns["_row"][position] for position in positions]
             result["_part"] = [part for each in windows for part in range(len(each))]
@@ -289,11 +302,14 @@ def _apply_options(tokenizer: Tokenizer, config: FastTokenizerConfig) -> None:
     post_processor: str | None = config.post_processor
     if post_processor is None:
         tokenizer.post_processor = None
-    elif post_processor == "bert":
-        sep, cls = tokenizer.token_to_id("[SEP]"), tokenizer.token_to_id("[CLS]")
-        if sep is None or cls is None:
-            raise ConfigError('post_processor "bert" needs [CLS] and [SEP] in the tokenizer')
-        tokenizer.post_processor = processors.BertProcessing(("[SEP]", sep), ("[CLS]", cls))
+    elif post_processor != "default":
+        made, last, first = _POST_PROCESSORS[post_processor]
+        ids = tokenizer.token_to_id(last), tokenizer.token_to_id(first)
+        if None in ids:
+            raise ConfigError(
+                f'post_processor "{post_processor}" needs {first} and {last} in the tokenizer'
+            )
+        tokenizer.post_processor = made((last, ids[0]), (first, ids[1]))
 
 
 def _joined(
