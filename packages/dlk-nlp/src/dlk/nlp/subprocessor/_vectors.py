@@ -7,7 +7,7 @@ words beside them.
 from __future__ import annotations
 
 import gzip
-import io
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
@@ -92,11 +92,11 @@ class _Text(VectorFile):
 
     def rows(self, wanted: Container[str], first: int | None) -> Iterator[tuple[str, Vector]]:
         try:
-            with open_file(self.path, "rb") as raw:
-                yield from self._lines(_unzipped(raw), wanted, first)
-        except gzip.BadGzipFile as error:
+            with open_file(self.path, "rb") as raw, _unzipped(raw) as lines:
+                yield from self._lines(lines, wanted, first)
+        except (gzip.BadGzipFile, zlib.error, EOFError) as error:
             raise DataError(f"{self.path} is no whole .gz file: {error}") from error
-        except (OSError, EOFError) as error:
+        except OSError as error:
             raise DataError(f"cannot read the vectors {self.path}: {error}") from error
 
     def _lines(
@@ -156,10 +156,9 @@ class _Text(VectorFile):
 
 def _unzipped(raw: IO[bytes]) -> IO[bytes]:
     """Return the bytes of a file, unpacked where they begin as gzip's do."""
-    buffered = io.BufferedReader(raw, 1 << 20)  # type: ignore[type-var]  # offers what it needs
-    if buffered.peek(2)[:2] == b"\x1f\x8b":
-        return gzip.GzipFile(fileobj=buffered)  # type: ignore[return-value]  # reads bytes
-    return buffered
+    is_packed = raw.read(2) == b"\x1f\x8b"
+    raw.seek(0)
+    return gzip.open(raw, "rb") if is_packed else raw  # type: ignore[return-value]  # reads bytes
 
 
 # Parquet ------------------------------------------------------------------------------------------
