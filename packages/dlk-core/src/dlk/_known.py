@@ -13,6 +13,7 @@ KNOWN: dict[tuple[str, str], str] = {
     ("display", "txt_reg"): "dlk-nlp",
     ("data_collate", "span"): "dlk-nlp",
     ("decoder", "biaffine"): "dlk-nlp",
+    ("decoder", "linear_crf"): "dlk-nlp",
     ("embedding", "bert_like"): "dlk-nlp",
     ("embedding", "combine_word_char_cnn"): "dlk-nlp",
     ("embedding", "static_char_cnn"): "dlk-nlp",

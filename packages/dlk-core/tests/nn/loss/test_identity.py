@@ -47,6 +47,33 @@ def test_a_missing_loss_is_reported_with_what_there_is():
         loss(loss="los").compute({"loss": torch.tensor(1.0)}, Context())
 
 
+def test_a_mean_over_tokens_weighs_as_many_as_it_is_of():
+    """Batches of one and of three tokens: their mean is that of all four."""
+    batches = [([2.0], 1.0), ([4.0, 8.0, 9.0], 3.0)]
+    outs = [
+        loss(weight="tokens").compute(
+            {"loss": torch.tensor(values).mean(), "tokens": torch.tensor([count, 0.0])}, Context()
+        )
+        for values, count in batches
+    ]
+    total = sum(out.total * out.weight for out in outs) / sum(out.weight for out in outs)
+    assert float(total) == (2.0 + 4.0 + 8.0 + 9.0) / 4
+
+
+def test_sums_of_rows_are_averaged_over_the_items_of_all():
+    batch = {"loss": torch.tensor([2.0, 21.0, 0.0]), "tokens": torch.tensor([1, 3, 0])}
+    out = loss(weight="tokens").compute(batch, Context())
+    assert float(out.total) == 23.0 / 4
+    assert float(out.weight) == 4.0
+    nothing = {"loss": torch.zeros(2), "tokens": torch.zeros(2)}
+    assert float(loss(weight="tokens").compute(nothing, Context()).total) == 0.0
+
+
+def test_a_missing_weight_is_reported_with_what_there_is():
+    with pytest.raises(DlkError, match=r'nothing called "token".*Did you mean "tokens"'):
+        loss(weight="token").compute({"loss": torch.ones(1), "tokens": torch.ones(1)}, Context())
+
+
 def test_a_matrix_is_no_loss():
     with pytest.raises(ValueError, match=r"got \(2, 2\)"):
         loss().compute({"loss": torch.zeros(2, 2)}, Context())

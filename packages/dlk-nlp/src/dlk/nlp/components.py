@@ -143,6 +143,14 @@ def _decoders() -> list[Component]:
             help="scores of all spans or pairs",
             needs=("torch",),
         ),
+        Component(
+            "decoder",
+            "linear_crf",
+            config="dlk.nlp.decoder.configs:LinearCrfDecoderConfig",
+            cls="dlk.nlp.decoder.linear_crf:LinearCrfDecoder",
+            help="a tag for each position, by a CRF over the tags of a row",
+            needs=("torch",),
+        ),
     ]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from dlk.config import (
     Base,
+    BoolField,
     DictField,
     FloatField,
     IntField,
@@ -122,14 +123,46 @@ class MSELossConfig(PairLossConfig):
     """Mean squared error."""
 
 
+@cregister("loss", "info_nce")
+class InfoNCELossConfig(LossConfig):
+    """Tells each vector's partner from the other rows of the batch."""
+
+    input_map = MapField(
+        {"a": "embedding_a", "b": "embedding_b", "match": "", "id_a": "", "id_b": ""},
+        help="batch names: the vectors of both sides; 1 where a row's two belong together, else 0 "
+        '("": all do); numbers that say which texts are the same ("": all differ)',
+    )
+    temperature = FloatField(
+        value=0.05, minimum=1e-4, help="what scores are divided by: smaller is stricter"
+    )
+    symmetric = BoolField(value=True, help="ask for the partner from both sides, not from a alone")
+    normalize = BoolField(value=True, help="score by the cosine; off: by the scalar product")
+
+    def rules(self) -> Iterable[tuple[str, str]]:
+        yield from LossConfig.rules(self)
+        for key in ("a", "b"):
+            if not self.input_map[key]:
+                yield "input_map", f'"{key}": the vectors cannot be left out'
+
+    def signature(self) -> Signature:
+        names = self.input_map
+        targets = tuple(names[key] for key in ("match", "id_a", "id_b") if names[key])
+        return Signature(reads=(names["a"], names["b"]), targets=targets)
+
+
 @cregister("loss", "identity")
 class IdentityLossConfig(LossConfig):
     """The loss that the model itself wrote."""
 
     loss = StrField(value="loss", help="name under which the model wrote it")
+    weight = StrField(
+        value="",
+        help="name under which it wrote how many items each row stands for (B,), so that a mean "
+        'over tokens stays one over several batches; "": one',
+    )
 
     def signature(self) -> Signature:
-        return Signature(reads=(self.loss,))
+        return Signature(reads=(self.loss, self.weight) if self.weight else (self.loss,))
 
 
 @cregister("loss", "multi_loss")

@@ -8,7 +8,14 @@ from dlk._lazy import lazy
 
 if TYPE_CHECKING:
     from dlk.nlp.decoder.biaffine import BiaffineDecoder
+    from dlk.nlp.decoder.linear_crf import LinearCrfDecoder
 
-__all__ = ["BiaffineDecoder"]
+__all__ = ["BiaffineDecoder", "LinearCrfDecoder"]
 
-__getattr__ = lazy(__name__, {"dlk.nlp.decoder.biaffine": ("BiaffineDecoder",)})
+__getattr__ = lazy(
+    __name__,
+    {
+        "dlk.nlp.decoder.biaffine": ("BiaffineDecoder",),
+        "dlk.nlp.decoder.linear_crf": ("LinearCrfDecoder",),
+    },
+)

@@ -11,6 +11,7 @@ from dlk.config import (
     FloatField,
     IntField,
     MapField,
+    Signature,
     StrField,
     cregister,
 )
@@ -63,3 +64,61 @@ class BiaffineDecoderConfig(Base):
         width = self.hidden_size if self.rank is None else self.rank
         if self.rotary and width % 2:
             yield field, f"rotary turns pairs of entries: expected an even number, got {width}."
+
+
+@cregister("decoder", "linear_crf")
+class LinearCrfDecoderConfig(Base):
+    """A tag for each position by linear scores and a CRF over the tags of a row."""
+
+    input_size = IntField(value=MISSING, minimum=1, help="width of a vector read")
+    output_size = IntField(value=MISSING, minimum=1, help="scores per vector: number of tags")
+    reduction = StrField(
+        value="mean",
+        options=["none", "mean", "sum", "token_mean"],
+        help="what `loss` is: of each row, the rows' mean or sum, or the sum over all scored "
+        "positions divided by their number",
+    )
+    scheme: str | None = StrField(
+        value=None,
+        options=[None, "BIO", "BIOES", "IO"],
+        help="forbid what this scheme of tags never writes; null: every tag may follow every other",
+    )
+    label_vocab: str | None = StrField(
+        value=None,
+        additions=[None],
+        help='the tags: vocabulary in the meta folder, as "label_vocab.json"; read for a scheme',
+    )
+    dropout = FloatField(
+        value=0.0, minimum=0.0, maximum=1.0, help="share of the vectors' entries training drops"
+    )
+    input_map = MapField(
+        {"embedding": "embedding", "embedding_mask": "embedding_mask", "label_ids": "label_ids"},
+        help="batch names read; label_ids only where there are any",
+    )
+    output_map = MapField(
+        {
+            "logits": "logits",
+            "loss": "loss",
+            "loss_weight": "loss_weight",
+            "predict_seq_label": "predict_seq_label",
+            "predict_seq_marginal": "predict_seq_marginal",
+            "predict_seq_conditional": "predict_seq_conditional",
+        },
+        help='batch names written, "" for none; the losses only where there are label_ids',
+    )
+
+    def rules(self) -> Iterable[tuple[str, str]]:
+        if self.scheme is not None and not self.label_vocab:
+            yield "label_vocab", f"scheme {self.scheme} needs the vocabulary of the tags."
+        if not self.output_map["logits"]:
+            yield "output_map", "logits must have a name: prediction reads them again."
+
+    def signature(self) -> Signature:
+        reads = (self.input_map["embedding"], self.input_map["embedding_mask"])
+        target = self.input_map["label_ids"]
+        return Signature(
+            reads=reads,
+            targets=(target,) if target else (),
+            writes=tuple(name for name in self.output_map.values() if name),
+            meta=(self.label_vocab,) if self.scheme and self.label_vocab else (),
+        )
