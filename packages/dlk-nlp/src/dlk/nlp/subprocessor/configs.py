@@ -371,10 +371,9 @@ class SpanRelationRelabelConfig(SubprocessorConfig):
     output_map = MapField({"relation_cells": "relation_cells"}, help="column written")
 
     def signature(self) -> Signature:
-        """Reads units and truth, writes cells."""
+        """Reads the truth and the units of its entities, writes cells."""
         return Signature(
-            reads=(self.input_map["entity_units"],),
-            targets=(self.input_map["entities_info"], self.input_map["relations_info"]),
+            targets=tuple(self.input_map.values()),
             writes=(self.output_map["relation_cells"],),
             meta=(self.vocab,),
         )

@@ -43,13 +43,15 @@ class SpanRelationRelabel(Subprocessor):
         self.sym: bool = config.sym
         self.separate: bool = config.label_seperate
         self.fill: int = config.mask_fill
+        self.truth = self.input_map["relations_info"]
         self.target = self.output_map["relation_cells"]
 
     def transform(self, columns: Columns, ctx: TransformContext) -> Columns:
-        """Return the cells of each record."""
+        """Return the cells of each record where the truth is among the columns."""
+        if self.truth not in columns:
+            return {}
         vocabulary = label_vocabulary(self.setup, self.vocab)
-        entities = columns[self.input_map["entities_info"]]
-        relations = columns[self.input_map["relations_info"]]
+        entities, relations = columns[self.input_map["entities_info"]], columns[self.truth]
         units = columns[self.input_map["entity_units"]]
         cells: list[list[list[int]]] = []
         for _, group in groupby(enumerate(columns["_row"]), key=lambda item: item[1]):
@@ -58,8 +60,7 @@ class SpanRelationRelabel(Subprocessor):
             try:
                 found = _checked(entities[first], relations[first])
             except (TypeError, ValueError) as error:
-                column = self.input_map["relations_info"]
-                ctx.bad_row(first, column, relations[first], str(error))
+                ctx.bad_row(first, self.truth, relations[first], str(error))
                 found = []
             mine = [units[position] for position in positions]
             cells += self._cells(found, mine, vocabulary, ctx)
