@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, models
@@ -166,6 +166,7 @@ def test_of_a_word_that_stands_twice_the_first_vector_counts(tmp_path, table):
     assert table(tmp_path / "v.txt", vocabulary("a"))[0]["a"].tolist() == [1, 1, 1]
 
 
+@settings(max_examples=15)
 @given(order=st.permutations(["the", "apple", "qqq", "zzz", "naïve"]))
 def test_drawn_vectors_depend_on_the_word_alone(tmp_path_factory, order):
     folder = tmp_path_factory.mktemp("any")
@@ -298,7 +299,7 @@ def test_memory_is_that_of_the_rows_needed(tmp_path):
     (tmp_path / "words.txt").write_text("\n".join(f"w{i}" for i in range(count)))
     for name in ("big.txt", "big.npy"):
         meta = Meta(tmp_path / name.replace(".", "_"))
-        meta.put_vocabulary("v.json", vocabulary(*(f"w{i}" for i in range(0, count, 400))))
+        meta.put_vocabulary("v.json", vocabulary(*(f"w{i}" for i in range(0, count, 200))))
         config = {
             "embedding_file": str(tmp_path / name),
             "words_file": str(tmp_path / "words.txt") if name == "big.npy" else None,
