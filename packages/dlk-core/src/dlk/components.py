@@ -180,6 +180,14 @@ def _nn() -> list[Component]:
             needs=("torch",),
         ),
         Component(
+            "encoder",
+            "transformer",
+            config="dlk.nn.layer.encoder.configs:TransformerEncoderConfig",
+            cls="dlk.nn.layer.encoder.transformer:TransformerEncoder",
+            help="transformer blocks: attention among the kept positions",
+            needs=("torch",),
+        ),
+        Component(
             "decoder",
             "identity",
             config="dlk.nn.layer.decoder.configs:IdentityDecoderConfig",
@@ -197,6 +205,14 @@ def _nn() -> list[Component]:
         ),
         Component(
             "decoder",
+            "regression",
+            config="dlk.nn.layer.decoder.configs:RegressionDecoderConfig",
+            cls="dlk.nn.layer.decoder.regression:RegressionDecoder",
+            help="a number of each row, in the label's own unit",
+            needs=("torch",),
+        ),
+        Component(
+            "decoder",
             "multi_decoder",
             config="dlk.nn.layer.decoder.configs:MultiDecoderConfig",
             cls="dlk.nn.layer.decoder.multi_decoder:MultiDecoder",
@@ -209,6 +225,14 @@ def _nn() -> list[Component]:
             config="dlk.nn.model.configs:BasicModelConfig",
             cls="dlk.nn.model.basic:BasicModel",
             help="embedding, encoder and decoder, one after the other",
+            needs=("torch",),
+        ),
+        Component(
+            "model",
+            "bi_encoder",
+            config="dlk.nn.model.configs:BiEncoderModelConfig",
+            cls="dlk.nn.model.bi_encoder:BiEncoderModel",
+            help="two inputs through one encoder, compared by their cosine",
             needs=("torch",),
         ),
         Component(
@@ -271,6 +295,14 @@ def _training() -> list[Component]:
             config="dlk.nn.loss.configs:MSELossConfig",
             cls="dlk.nn.loss.mse:MSELoss",
             help="mean squared error",
+            needs=("torch",),
+        ),
+        Component(
+            "loss",
+            "info_nce",
+            config="dlk.nn.loss.configs:InfoNCELossConfig",
+            cls="dlk.nn.loss.info_nce:InfoNCELoss",
+            help="tells each vector's partner from the other rows of the batch",
             needs=("torch",),
         ),
         Component(

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from dlk.nn.loss.cross_entropy import CrossEntropyLoss
     from dlk.nn.loss.focal import FocalLoss
     from dlk.nn.loss.identity import IdentityLoss
+    from dlk.nn.loss.info_nce import InfoNCELoss
     from dlk.nn.loss.mse import MSELoss
     from dlk.nn.loss.multi_loss import MultiLoss
 
@@ -20,6 +21,7 @@ __all__ = [
     "CrossEntropyLoss",
     "FocalLoss",
     "IdentityLoss",
+    "InfoNCELoss",
     "Loss",
     "LossOut",
     "MSELoss",
@@ -34,6 +36,7 @@ __getattr__ = lazy(
         "dlk.nn.loss.cross_entropy": ("CrossEntropyLoss",),
         "dlk.nn.loss.focal": ("FocalLoss",),
         "dlk.nn.loss.identity": ("IdentityLoss",),
+        "dlk.nn.loss.info_nce": ("InfoNCELoss",),
         "dlk.nn.loss.mse": ("MSELoss",),
         "dlk.nn.loss.multi_loss": ("MultiLoss",),
     },

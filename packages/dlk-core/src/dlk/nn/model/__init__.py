@@ -9,9 +9,15 @@ from dlk._lazy import lazy
 if TYPE_CHECKING:
     from dlk.nn.model.base import Model
     from dlk.nn.model.basic import BasicModel
+    from dlk.nn.model.bi_encoder import BiEncoderModel
 
-__all__ = ["BasicModel", "Model"]
+__all__ = ["BasicModel", "BiEncoderModel", "Model"]
 
 __getattr__ = lazy(
-    __name__, {"dlk.nn.model.base": ("Model",), "dlk.nn.model.basic": ("BasicModel",)}
+    __name__,
+    {
+        "dlk.nn.model.base": ("Model",),
+        "dlk.nn.model.basic": ("BasicModel",),
+        "dlk.nn.model.bi_encoder": ("BiEncoderModel",),
+    },
 )

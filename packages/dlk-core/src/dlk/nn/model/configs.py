@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from dlk.config import Base, Signature, child, cregister, one
+from collections.abc import Iterable
+
+from dlk.config import (
+    Base,
+    BoolField,
+    FloatField,
+    IntField,
+    MapField,
+    Signature,
+    StrField,
+    child,
+    cregister,
+    one,
+)
 
 
 @cregister("model", "basic")
@@ -20,3 +33,58 @@ class BasicModelConfig(Base):
         """What the parts read that no earlier part wrote, and all that they write."""
         families = ("embedding", "encoder", "decoder")
         return Signature.chain(child(self, family).signature() for family in families)
+
+
+@cregister("model", "bi_encoder")
+class BiEncoderModelConfig(Base):
+    """Two inputs through one embedding and encoder, to vectors compared by their cosine."""
+
+    children = {
+        "embedding": one(),
+        "encoder": one(default="identity"),
+        "initmethod": one(default="default"),
+    }
+
+    pool = StrField(
+        value="mean",
+        options=["first", "mean", "max"],
+        help="make one vector of each side's kept ones",
+    )
+    input_size: int | None = IntField(
+        value=None, minimum=1, additions=[None], help="with output_size: width of the pooled vector"
+    )
+    output_size: int | None = IntField(
+        value=None,
+        minimum=1,
+        additions=[None],
+        help="project the pooled vector to this width; null: take it as it is",
+    )
+    scale = FloatField(value=1.0, minimum=1e-4, help="what the cosine is multiplied by")
+    bias = FloatField(value=0.0, help="what is added then")
+    learn_scale = BoolField(
+        value=False, help="learn scale and bias, from the values given here, by a loss on logits"
+    )
+    input_map = MapField(
+        {"embedding": "embedding", "embedding_mask": "embedding_mask"},
+        help="what the parts call the vectors and their mask",
+    )
+    output_map = MapField(
+        {"embedding_a": "embedding_a", "embedding_b": "embedding_b", "logits": "logits"},
+        help="batch names written",
+    )
+
+    def rules(self) -> Iterable[tuple[str, str]]:
+        if (self.input_size is None) != (self.output_size is None):
+            yield "output_size", "a projection needs both input_size and output_size"
+
+    def part_reads(self) -> tuple[str, ...]:
+        """Names that embedding and encoder read, without the sides' endings."""
+        families = ("embedding", "encoder")
+        return Signature.chain(child(self, family).signature() for family in families).reads
+
+    def signature(self) -> Signature:
+        """What the parts read, once for each side; the vectors and their cosine."""
+        return Signature(
+            reads=tuple(f"{name}_{side}" for side in ("a", "b") for name in self.part_reads()),
+            writes=tuple(name for name in self.output_map.values() if name),
+        )

@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     from dlk.nn.layer.decoder.identity import IdentityDecoder
     from dlk.nn.layer.decoder.linear import LinearDecoder
     from dlk.nn.layer.decoder.multi_decoder import MultiDecoder
+    from dlk.nn.layer.decoder.regression import RegressionDecoder
 
-__all__ = ["Decoder", "IdentityDecoder", "LinearDecoder", "MultiDecoder"]
+__all__ = ["Decoder", "IdentityDecoder", "LinearDecoder", "MultiDecoder", "RegressionDecoder"]
 
 __getattr__ = lazy(
     __name__,
@@ -21,5 +22,6 @@ __getattr__ = lazy(
         "dlk.nn.layer.decoder.identity": ("IdentityDecoder",),
         "dlk.nn.layer.decoder.linear": ("LinearDecoder",),
         "dlk.nn.layer.decoder.multi_decoder": ("MultiDecoder",),
+        "dlk.nn.layer.decoder.regression": ("RegressionDecoder",),
     },
 )

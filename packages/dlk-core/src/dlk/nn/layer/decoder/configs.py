@@ -61,6 +61,54 @@ class LinearDecoderConfig(Base):
         )
 
 
+@cregister("decoder", "regression")
+class RegressionDecoderConfig(Base):
+    """A number of each row, in the label's own unit, for `mse` and `txt_reg`."""
+
+    input_size = IntField(value=MISSING, minimum=1, help="width of a vector read")
+    pool = StrField(
+        value="mean",
+        options=["first", "mean", "max"],
+        help="make one vector of each row's kept ones",
+    )
+    dropout = FloatField(
+        value=0.0, minimum=0.0, maximum=1.0, help="share of the pooled vector that training drops"
+    )
+    link = StrField(
+        value="identity",
+        options=["identity", "sigmoid", "tanh"],
+        help="what maps the projected number to the label's scale: mean and std (identity), or a "
+        "curve that stays between low and high (sigmoid, tanh)",
+    )
+    mean = FloatField(value=0.0, help="identity: mean of the labels")
+    std = FloatField(
+        value=1.0, minimum=1e-9, help="identity: how far the labels spread, so that z is near 1"
+    )
+    low = FloatField(value=0.0, help="sigmoid, tanh: smallest label")
+    high = FloatField(value=1.0, help="sigmoid, tanh: largest label")
+    input_map = MapField(
+        {"embedding": "embedding", "embedding_mask": "embedding_mask"}, help="batch names read"
+    )
+    output_map = MapField({"logits": "logits"}, help="batch names written")
+
+    def rules(self) -> Iterable[tuple[str, str]]:
+        bounded = self.link != "identity"
+        if bounded and not self.low < self.high:
+            yield "low", f"expected low < high, got {self.low} and {self.high}"
+        unused = ("mean", "std") if bounded else ("low", "high")
+        defaults = {"mean": 0.0, "std": 1.0, "low": 0.0, "high": 1.0}
+        for name in unused:
+            if getattr(self, name) != defaults[name]:
+                reads = "low and high" if bounded else "mean and std"
+                yield name, f'has no effect: the link "{self.link}" reads {reads}'
+
+    def signature(self) -> Signature:
+        return Signature(
+            reads=(self.input_map["embedding"], self.input_map["embedding_mask"]),
+            writes=(self.output_map["logits"],),
+        )
+
+
 @cregister("decoder", "multi_decoder")
 class MultiDecoderConfig(Base):
     """Several decoders on the same vectors, one after the other; each needs outputs of its own."""
