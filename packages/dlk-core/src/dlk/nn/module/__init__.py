@@ -1,1 +1,1 @@
-"""Building blocks that several components share: pooling, packed recurrent layers."""
+"""Building blocks that several components share: pooling, recurrent layers, attention, positions."""

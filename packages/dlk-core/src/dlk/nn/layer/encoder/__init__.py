@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     from dlk.nn.layer.encoder.identity import IdentityEncoder
     from dlk.nn.layer.encoder.linear import LinearEncoder
     from dlk.nn.layer.encoder.lstm import LSTMEncoder
+    from dlk.nn.layer.encoder.transformer import TransformerEncoder
 
-__all__ = ["Encoder", "IdentityEncoder", "LSTMEncoder", "LinearEncoder"]
+__all__ = ["Encoder", "IdentityEncoder", "LSTMEncoder", "LinearEncoder", "TransformerEncoder"]
 
 __getattr__ = lazy(
     __name__,
@@ -21,5 +22,6 @@ __getattr__ = lazy(
         "dlk.nn.layer.encoder.identity": ("IdentityEncoder",),
         "dlk.nn.layer.encoder.linear": ("LinearEncoder",),
         "dlk.nn.layer.encoder.lstm": ("LSTMEncoder",),
+        "dlk.nn.layer.encoder.transformer": ("TransformerEncoder",),
     },
 )

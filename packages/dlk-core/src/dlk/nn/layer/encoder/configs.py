@@ -12,6 +12,7 @@ from dlk.config import (
     IntField,
     MapField,
     Signature,
+    StrField,
     cregister,
 )
 
@@ -64,3 +65,53 @@ class LSTMEncoderConfig(Base):
                 "expected an even number, half for each direction, "
                 f"got {self.output_size}; or set bidirectional to false.",
             )
+
+
+@cregister("encoder", "transformer")
+class TransformerEncoderConfig(Base):
+    """Transformer blocks: every kept position attends to all kept ones of its row."""
+
+    input_size = IntField(value=MISSING, minimum=1, help="width of a vector read")
+    output_size = IntField(
+        value=MISSING,
+        minimum=1,
+        help="width of a vector written, and of the blocks; a linear map leads from another width",
+    )
+    num_layers = IntField(value=2, minimum=1, help="blocks on top of each other")
+    num_heads = IntField(value=4, minimum=1, help="heads of attention; they share output_size")
+    inner_size = IntField(
+        value=0, minimum=0, help="width inside of the feed-forward parts; 0: 4 * output_size"
+    )
+    norm = StrField(
+        value="pre",
+        options=["pre", "post"],
+        help="normalise before each part, or after its shortcut (which wants a warm-up)",
+    )
+    active = StrField(
+        value="gelu", options=["gelu", "relu", "swiglu"], help="activation of feed-forward parts"
+    )
+    position = StrField(
+        value="rotary",
+        options=["rotary", "sinusoidal", "none"],
+        help="how the order is known: by turning queries and keys, by added waves, or not at all",
+    )
+    dropout = FloatField(
+        value=0.1, minimum=0.0, maximum=1.0, help="share dropped in training, in every part"
+    )
+    input_map = MapField(
+        {"embedding": "embedding", "embedding_mask": "embedding_mask"}, help="batch names read"
+    )
+    output_map = MapField({"embedding": "embedding"}, help="batch names written")
+
+    def rules(self) -> Iterable[tuple[str, str]]:
+        width, heads = self.output_size, self.num_heads
+        if width % heads:
+            yield "num_heads", f"expected a divisor of output_size ({width}), got {heads}."
+        elif self.position == "rotary" and width // heads % 2:
+            yield (
+                "num_heads",
+                "rotary turns pairs of entries: expected heads of an even width, "
+                f"got {width} / {heads} = {width // heads}.",
+            )
+        if self.position == "sinusoidal" and width % 2:
+            yield "output_size", f"sinusoidal positions need an even width, got {width}."
