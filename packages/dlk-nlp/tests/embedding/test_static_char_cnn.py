@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import gelu
 
@@ -80,6 +80,7 @@ def by_hand(layer, ids):
     return torch.cat(found)
 
 
+@settings(deadline=None)
 @given(
     rows=st.lists(
         st.lists(st.lists(st.integers(1, 11), max_size=6), max_size=4), min_size=1, max_size=3

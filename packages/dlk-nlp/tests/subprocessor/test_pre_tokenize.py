@@ -6,7 +6,7 @@ import re
 from typing import ClassVar
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dlk.config import make
@@ -93,6 +93,7 @@ class TestWordsInText(SubprocessorConformance):
 
 
 @pytest.mark.parametrize("method", METHODS)
+@settings(deadline=None)
 @given(text=TEXTS)
 def test_words_are_the_text_between_their_offsets(method, text):
     made, _ = run({"sentence": [text]}, method=method)
@@ -105,6 +106,7 @@ def test_words_are_the_text_between_their_offsets(method, text):
     assert not (left_out + text[ends[-1] :]).strip() or method == "bert"
 
 
+@settings(deadline=None)
 @given(text=TEXTS)
 def test_split_at_spaces_is_python_s(text):
     made, _ = run({"sentence": [text]}, method="whitespacesplit")

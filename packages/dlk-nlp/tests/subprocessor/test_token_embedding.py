@@ -166,7 +166,7 @@ def test_of_a_word_that_stands_twice_the_first_vector_counts(tmp_path, table):
     assert table(tmp_path / "v.txt", vocabulary("a"))[0]["a"].tolist() == [1, 1, 1]
 
 
-@settings(max_examples=15)
+@settings(deadline=None, max_examples=15)
 @given(order=st.permutations(["the", "apple", "qqq", "zzz", "naïve"]))
 def test_drawn_vectors_depend_on_the_word_alone(tmp_path_factory, order):
     folder = tmp_path_factory.mktemp("any")
