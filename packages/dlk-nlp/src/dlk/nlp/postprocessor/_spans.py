@@ -28,7 +28,8 @@ class Units(NamedTuple):
 
     Several units may hold one character (the bytes of an emoji), and a span takes all units that
     touch it (see `dlk.nlp.align`). So a span of characters is one cell and no more: from a unit
-    that `opens` to one that `closes`.
+    that `opens` to one that `closes`. Units out of order, as normalisers put some marks, open and
+    close together only.
 
     Attributes:
         starts: (B, L) int64, the first character of each unit and those after it.
@@ -119,9 +120,7 @@ def find_spans(logits: Tensor, units: Units, parts: Parts) -> list[Spans]:
         units: of the same B records.
         parts: which records are one row.
     """
-    opens, closes = torch.from_numpy(units.opens), torch.from_numpy(units.closes)
-    allowed = torch.triu(opens[:, :, None] & closes[:, None, :])  # (B, L, L)
-    hits = (logits.argmax(-1) != 0) & allowed  # (B, L, L)
+    hits = (logits.argmax(-1) != 0) & _allowed(units)  # (B, L, L)
     record, first, last = (index.numpy() for index in hits.nonzero(as_tuple=True))
     edges = np.searchsorted(record, np.arange(len(logits) + 1))
     own = records_of(parts)
@@ -247,7 +246,13 @@ def lost_rows(logits: Tensor, units: Units, parts: Parts) -> list[bool]:
     """Return for each row whether a score that counts is not a number (a model that diverged)."""
     lost = [False] * len(parts)
     if torch.isnan(logits.sum(dtype=torch.float64)):  # or infinities of both signs: look closer
-        kept = torch.from_numpy(units.opens)[:, :, None] & torch.from_numpy(units.closes)[:, None]
+        kept = _allowed(units)
         for record, place in enumerate(parts.place):
             lost[place] |= bool(torch.isnan(logits[record][kept[record]]).any())
     return lost
+
+
+def _allowed(units: Units) -> Tensor:
+    """Return which cells are spans, (B, L, L) bool."""
+    opens, closes = torch.from_numpy(units.opens), torch.from_numpy(units.closes)
+    return torch.triu(opens[:, :, None] & closes[:, None, :])
