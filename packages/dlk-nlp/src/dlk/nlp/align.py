@@ -27,7 +27,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 __all__ = [
@@ -272,38 +272,50 @@ def merge_windows(windows: Sequence[Offsets]) -> list[tuple[int, int]]:
 
     Neighbouring windows share units (`truncation.stride`), of which each window knows the context
     on one side only. What two windows share is divided in its middle, so each unit is decided where
-    it lies furthest from an edge. Windows may come in any order (those cut from the left do not
-    come in that of the text), and one window gives its own units.
+    it lies furthest from an edge. One window gives its own units.
 
     Args:
-        windows: for each record of one row, `unit_offsets` in characters of the whole text.
+        windows: for each record of one row, by `_part`, its `unit_offsets` in characters of the
+            whole text.
 
     Returns:
-        (window, unit) for each unit that is not empty: `windows[window][unit]` are its offsets. No
-        unit comes twice, none is missing, and starts never fall beyond what a normaliser reorders.
+        (window, unit) for each unit that is not empty: `windows[window][unit]` are its offsets.
+        They are the units of the text as it would be without windows, each once. Where two windows
+        share no more than one character, a unit that the cut goes through (a word, or a character
+        of several pieces) may be there in part.
     """
     filled = []
     for number, units in enumerate(windows):
         kept = [(place, unit[0]) for place, unit in enumerate(units) if unit[0] < unit[1]]
         if kept:
-            filled.append((min(start for _, start in kept), number, kept))
-    filled.sort(key=lambda window: window[:2])
-    borders: list[float] = []  # where the part of each window begins
-    for position, (first, _, kept) in enumerate(filled):
-        if not position:
-            borders.append(float("-inf"))
-            continue
-        last = max(start for _, start in filled[position - 1][2])
-        shared = [start for _, start in kept if start <= last]
-        border = shared[len(shared) // 2] if shared else first
-        borders.append(max(border, borders[-1]))
+            starts = [start for _, start in kept]
+            filled.append((min(starts), max(starts), number, kept))
+    borders = [float("-inf")]  # where the part of each window begins
+    for (_, last, *_), (first, _, _, kept) in pairwise(filled):
+        borders.append(max(_border([start for _, start in kept], first, last), borders[-1]))
     borders.append(float("inf"))
     return [
         (number, place)
-        for (_, number, kept), low, high in zip(filled, borders, borders[1:], strict=False)
+        for (_, _, number, kept), low, high in zip(filled, borders, borders[1:], strict=False)
         for place, start in kept
         if low <= start < high
     ]
+
+
+def _border(starts: Sequence[int], first: int, last: int) -> int:
+    """Return where the part of a window begins.
+
+    Args:
+        starts: of its units.
+        first: the least of them.
+        last: where the last unit of the window before begins.
+    """
+    shared = [start for start in starts if start <= last]
+    if not shared:
+        return first
+    middle = shared[len(shared) // 2]
+    # at `first` the window may begin inside of a word, or of a character of several pieces
+    return middle if middle > first else min((s for s in shared if s > first), default=first)
 
 
 def _of_sequence(

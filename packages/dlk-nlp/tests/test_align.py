@@ -1,0 +1,271 @@
+"""Characters to units and back."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dlk.nlp.align import (
+    Aligner,
+    Fit,
+    Placed,
+    Words,
+    merge_windows,
+    piece_units,
+    place_in_windows,
+    trim,
+    word_units,
+)
+from dlk.testing.tokenizers import trained_tokenizer
+
+
+def units(kind, text):
+    return piece_units(text, trained_tokenizer(kind).encode(text).offsets)
+
+
+def words(kind, text):
+    encoding = trained_tokenizer(kind).encode(text)
+    return word_units(text, encoding.offsets, encoding.word_ids)
+
+
+def fits(text, offsets, start, end, **options):
+    aligner = Aligner(text, offsets)
+    placed = aligner.place(start, end, **options)
+    return placed.fit, placed.fit and aligner.characters(placed.start, placed.end)
+
+
+# Units -------------------------------------------------------------------------------------------
+
+
+def test_white_space_at_the_ends_is_trimmed():
+    assert trim(" \n a b\u3000", 0, 7) == (3, 6)
+    assert trim("   ", 0, 3)[0] == trim("   ", 0, 3)[1]
+    assert trim("abc", 1, 2) == (1, 2)
+
+
+@pytest.mark.parametrize("kind", ["bytelevel", "bytelevel_trimmed", "roberta", "unigram"])
+def test_pieces_begin_at_their_letters_whether_the_file_trims_or_not(kind):
+    text = "  this\n is a test"
+    held = [text[start:end] for start, end in units(kind, text) if start < end]
+    assert "".join(held) == "thisisatest"
+    assert not any(char.isspace() for each in held for char in each)
+
+
+def test_the_first_piece_of_a_later_window_is_trimmed_like_the_others():
+    text = "Hello world this is a test of things the quick"
+    tokenizer = trained_tokenizer("roberta")
+    tokenizer.enable_truncation(6, stride=2)
+    encoding = tokenizer.encode(text)
+    spaced = [each for each in encoding.overflowing if text[each.offsets[1][0]] == " "]
+    assert spaced, "the trap is gone: tokenizers trims here too"
+    for each in spaced:
+        start, end = piece_units(text, each.offsets)[1]
+        assert start == end or not text[start].isspace()
+
+
+def test_a_mark_that_the_normaliser_takes_away_belongs_to_the_unit_before_it():
+    text = "cafe\u0301 e\u0301x"  # strip_accents removes U+0301
+    held = [text[start:end] for start, end in units("wordpiece", text) if start < end]
+    assert "".join(held) == "cafe\u0301e\u0301x"
+    composed = [text[start:end] for start, end in units("unigram", text) if start < end]
+    assert "e\u0301" in composed  # NFKC makes one letter of the two, at the first one's place
+
+
+def test_a_mark_that_has_pieces_of_its_own_stays_theirs():
+    assert [0, 1] in units("bytefallback", "e\u0301")
+    assert [1, 2] in units("bytefallback", "e\u0301")
+
+
+def test_a_mark_behind_the_last_piece_of_a_text_that_was_cut_is_nobodys():
+    assert piece_units("e\u0301 abc", [(0, 1)]) == [[0, 1]]
+    assert piece_units("e\u0301 \u200b", [(0, 1)]) == [[0, 2]]  # nothing that could have pieces
+
+
+def test_several_units_may_hold_one_character():
+    family = "👩\u200d👩\u200d👧"
+    assert units("bytefallback", family)[1:5] == [[0, 1]] * 4
+    assert units("unigram", "ﬁne")[:2] == [[0, 1], [0, 2]]
+
+
+def test_special_tokens_hold_nothing_and_those_typed_in_the_text_their_characters():
+    tokenizer = trained_tokenizer("wordpiece")
+    encoding = tokenizer.encode("a [SEP] a")
+    assert piece_units("a [SEP] a", encoding.offsets) == [[0, 0], [0, 1], [2, 7], [8, 9], [0, 0]]
+
+
+def test_offsets_of_another_text_of_a_pair_are_empty():
+    offsets, texts = [(0, 0), (0, 1), (0, 1)], [None, 0, 1]
+    assert piece_units("ab", offsets, sequence_ids=texts, sequence=0) == [[0, 0], [0, 1], [0, 0]]
+    assert piece_units("ab", offsets, sequence_ids=texts) == [[0, 0], [0, 1], [0, 1]]
+
+
+def test_offsets_beyond_the_text_are_cut_to_it():
+    assert piece_units("ab", [(0, 5), (7, 9)]) == [[0, 2], [2, 2]]
+
+
+# Words -------------------------------------------------------------------------------------------
+
+
+def test_words_are_those_of_the_pre_tokeniser():
+    assert words("wordpiece", "New-York, x").offsets == [[0, 3], [3, 4], [4, 8], [8, 9], [10, 11]]
+    found = words("bytelevel", "  this test")
+    assert found.offsets == [[2, 6], [7, 11]]
+
+
+def test_a_word_of_white_space_alone_is_none():
+    found = words("bytelevel", "a  \n")
+    assert found.offsets == [[0, 1]]
+    assert found.word_index[0] == 0
+    assert set(found.word_index[1:]) == {-1}
+
+
+def test_the_first_piece_of_a_word_is_gathered_even_where_it_is_space():
+    found = words("unigram", "xyz x")
+    assert found.offsets == [[0, 3], [4, 5]]
+    assert found.gather_index == [found.word_index.index(0), found.word_index.index(1)]
+
+
+def test_equal_word_ids_of_two_texts_are_two_words():
+    args = "ab", [(0, 1), (0, 1)], [0, 0]
+    assert word_units(*args).offsets == [[0, 1]]
+    assert word_units(*args, sequence_ids=[0, 1]).offsets == [[0, 1], [0, 1]]
+
+
+def test_a_piece_without_a_word_that_has_characters_is_a_word_by_itself():
+    found = word_units("abc", [(0, 0), (0, 1), (1, 2), (2, 3)], [None, None, None, 0])
+    assert found == Words([[0, 1], [1, 2], [2, 3]], [1, 2, 3], [-1, 0, 1, 2])
+
+
+# Spans -------------------------------------------------------------------------------------------
+
+TEXT = "abcd ef \u200b gh"
+UNITS = [[0, 0], [0, 4], [5, 7], [10, 12], [0, 0]]
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "fit", "held"),
+    [
+        (0, 4, Fit.EXACT, (0, 4)),
+        (0, 7, Fit.EXACT, (0, 7)),
+        (5, 12, Fit.EXACT, (5, 12)),  # over a character that no unit holds
+        (1, 3, Fit.SNAPPED, (0, 4)),
+        (3, 6, Fit.SNAPPED, (0, 7)),
+        (4, 8, Fit.SNAPPED, (5, 7)),  # white space at its ends
+        (5, 9, Fit.SNAPPED, (5, 7)),  # and what the normaliser removed
+        (7, 10, Fit.NOWHERE, 0),
+        (8, 9, Fit.NOWHERE, 0),
+    ],
+)
+def test_a_span_is_the_smallest_run_that_holds_it(start, end, fit, held):
+    assert fits(TEXT, UNITS, start, end) == (fit, held)
+
+
+def test_strict_refuses_a_run_that_holds_more_and_takes_one_that_lacks_space():
+    assert fits(TEXT, UNITS, 1, 4, strict=True)[0] is Fit.PARTIAL
+    assert fits(TEXT, UNITS, 0, 6, strict=True)[0] is Fit.PARTIAL
+    assert fits(TEXT, UNITS, 4, 8, strict=True)[0] is Fit.SNAPPED
+    assert fits(TEXT, UNITS, 0, 4, strict=True)[0] is Fit.EXACT
+
+
+def test_a_span_that_goes_on_beyond_the_record_is_cut():
+    kept = [[5, 7]]
+    assert fits(TEXT, kept, 3, 6)[0] is Fit.CUT
+    assert fits(TEXT, kept, 5, 12)[0] is Fit.CUT
+    assert fits(TEXT, kept, 4, 9)[0] is Fit.SNAPPED  # beyond it is nothing that has a unit
+    assert fits(TEXT, kept, 0, 4)[0] is Fit.NOWHERE
+
+
+def test_the_best_of_the_windows_counts_and_a_span_outside_of_all_is_cut():
+    aligners = [Aligner(TEXT, [[0, 4]]), Aligner(TEXT, [[5, 7]])]
+    runs, best, is_cut = place_in_windows(aligners, 5, 6)
+    assert (runs[0].fit, best, is_cut) == (Fit.NOWHERE, Fit.SNAPPED, False)
+    assert place_in_windows(aligners, 2, 6)[1:] == (Fit.CUT, True)
+    assert place_in_windows(aligners, 10, 12)[1:] == (Fit.NOWHERE, True)
+    assert place_in_windows(aligners, 8, 9)[1:] == (Fit.NOWHERE, False)
+    assert place_in_windows([Aligner(" ", [])], 0, 1) == (
+        [Placed(0, 0, Fit.NOWHERE)],
+        Fit.NOWHERE,
+        False,
+    )
+
+
+def test_a_character_that_a_normaliser_removed_between_two_windows_is_not_cut():
+    aligners = [Aligner("ab$cd", [[0, 2]]), Aligner("ab$cd", [[3, 5]])]
+    assert place_in_windows(aligners, 2, 3)[1:] == (Fit.NOWHERE, False)
+
+
+def test_marks_in_another_order_than_their_pieces_are_found():
+    # canonical ordering swaps two marks: offsets fall
+    assert fits("abcd", [[0, 1], [2, 3], [1, 2], [3, 4]], 1, 3) == (Fit.EXACT, (1, 3))
+    assert fits("abcd", [[1, 2], [0, 1]], 0, 1) == (Fit.EXACT, (0, 1))
+    assert fits("abcd", [[1, 2], [0, 1]], 1, 2) == (Fit.EXACT, (1, 2))
+
+
+def test_a_run_that_is_none_is_refused():
+    aligner = Aligner("ab", [[0, 1]])
+    for run in ((0, 0), (0, 2), (-1, 1)):
+        with pytest.raises(ValueError, match="no run of 1 units"):
+            aligner.characters(*run)
+
+
+@given(
+    lengths=st.lists(st.tuples(st.integers(0, 2), st.integers(0, 3)), max_size=8),
+    start=st.integers(0, 20),
+    size=st.integers(1, 20),
+)
+def test_it_is_the_run_that_a_plain_search_finds(lengths, start, size):
+    offsets, at = [], 0
+    for gap, length in lengths:
+        offsets.append([at + gap, at + gap + length])
+        at += gap + length
+    text = "x" * (at + 30)
+    aligner = Aligner(text, offsets)
+    kept = [unit for unit in offsets if unit[0] < unit[1]]
+    touching = [n for n, (low, high) in enumerate(kept) if low < start + size and start < high]
+    placed = aligner.place(start, start + size)
+    if touching:
+        assert (placed.start, placed.end) == (touching[0], touching[-1] + 1)
+    else:
+        assert placed == (0, 0, Fit.NOWHERE)
+
+
+# Windows -----------------------------------------------------------------------------------------
+
+
+def test_shared_units_are_divided_in_their_middle():
+    first = [[0, 0], *([at, at + 1] for at in range(6))]
+    second = [[0, 0], *([at, at + 1] for at in range(2, 9))]
+    expected = [(0, unit) for unit in (1, 2, 3, 4)] + [(1, unit) for unit in (3, 4, 5, 6, 7)]
+    assert merge_windows([first, second]) == expected
+
+
+def test_windows_that_share_nothing_are_put_together():
+    assert merge_windows([[[0, 1]], [[0, 0]], [], [[1, 2], [2, 3]]]) == [(0, 0), (3, 0), (3, 1)]
+    assert merge_windows([]) == []
+
+
+def test_a_word_that_two_windows_cut_comes_from_the_one_that_has_it_whole():
+    left, right = [[0, 2], [3, 6], [7, 9]], [[4, 6], [7, 12], [13, 15]]
+    merged = merge_windows([left, right])
+    assert [[left, right][window][unit] for window, unit in merged] == [
+        [0, 2], [3, 6], [7, 12], [13, 15],
+    ]  # fmt: skip
+
+
+@given(
+    size=st.integers(0, 40),
+    room=st.integers(1, 12),
+    stride=st.integers(0, 11),
+    shared=st.integers(1, 3),
+)
+def test_windows_give_the_units_of_the_text_each_once(size, room, stride, shared):
+    stride = min(stride, room - 1)
+    whole = [[at // shared, at // shared + 1] for at in range(size)]
+    windows = [whole[at : at + room] for at in range(0, max(size - stride, 1), room - stride)]
+    merged = [windows[window][unit] for window, unit in merge_windows(windows)]
+    if stride >= 2 * shared or shared == 1:
+        assert merged == whole
+    else:  # a character of several pieces may be cut: it is there, if in part
+        assert {tuple(unit) for unit in merged} == {tuple(unit) for unit in whole}
+        assert merged == sorted(merged)
