@@ -192,14 +192,13 @@ def test_settling_is_greedy_by_probability(drawn, overlap, seed):
 
 
 @settings(deadline=None)
-@given(
-    starts=st.lists(st.integers(0, 6), max_size=6).map(sorted),
-    lengths=st.lists(st.integers(0, 4), min_size=6, max_size=6),
-)
-def test_each_span_of_characters_is_the_one_cell_that_annotations_get(starts, lengths):
+@given(drawn=st.lists(st.tuples(st.integers(0, 6), st.integers(0, 4)), max_size=6).map(sorted))
+def test_each_span_of_characters_is_the_one_cell_that_annotations_get(drawn):
     """For any offsets that rise, shared ones too: the cells decoded are those of `Aligner`."""
-    ends = accumulate((start + more for start, more in zip(starts, lengths)), max)
-    units = [[start, end if more else start] for start, end, more in zip(starts, ends, lengths)]
+    units, reached = [], 0
+    for start, length in drawn:
+        reached = max(reached, start + length)
+        units.append([start, reached if length else start])
     size = max(len(units), 1)
     made = units_of([{"_row": 0, "u": units}], "u", size)
     aligner = Aligner("x" * 12, units)
