@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from seqeval.metrics.sequence_labeling import get_entities
 from seqeval.scheme import IOB2, IOBES, Tokens
@@ -32,29 +32,34 @@ def span_lists(draw: st.DrawFn) -> tuple[list[TagSpan], int]:
     return draw(st.permutations(spans)), position + draw(st.integers(0, 2))
 
 
+@settings(deadline=None)
 @given(tags=tag_lists("BIES"), scheme=st.sampled_from(SCHEMES))
 def test_reads_any_tags_as_seqeval_does_by_default(tags: list[str], scheme: str) -> None:
     expected = [TagSpan(start, end + 1, label) for label, start, end in get_entities(tags)]
     assert decode(tags, scheme) == expected
 
 
+@settings(deadline=None)
 @given(tags=tag_lists("BI"))
 def test_reads_bio_strictly_as_seqeval_does(tags: list[str]) -> None:
     expected = [TagSpan(e.start, e.end, e.tag) for e in Tokens(tags, IOB2).entities]
     assert decode(tags, "BIO", strict=True) == expected
 
 
+@settings(deadline=None)
 @given(tags=tag_lists("BIES"))
 def test_reads_bioes_strictly_as_seqeval_does(tags: list[str]) -> None:
     expected = [TagSpan(e.start, e.end, e.tag) for e in Tokens(tags, IOBES).entities]
     assert decode(tags, "BIOES", strict=True) == expected
 
 
+@settings(deadline=None)
 @given(tags=tag_lists("I"))
 def test_io_has_one_reading(tags: list[str]) -> None:
     assert decode(tags, "IO", strict=True) == decode(tags, "IO")
 
 
+@settings(deadline=None)
 @given(case=span_lists(), scheme=st.sampled_from(["BIO", "BIOES"]), strict=st.booleans())
 def test_spans_come_back_from_their_tags(
     case: tuple[list[TagSpan], int], scheme: str, strict: bool
@@ -65,6 +70,7 @@ def test_spans_come_back_from_their_tags(
     assert decode(tags, scheme, strict=strict) == sorted(spans)
 
 
+@settings(deadline=None)
 @given(case=span_lists())
 def test_io_joins_neighbours_of_one_label_and_nothing_else(case: tuple[list[TagSpan], int]) -> None:
     spans, length = case
@@ -82,6 +88,7 @@ def is_valid(tags: list[str], scheme: str) -> bool:
     return encode(decode(tags, scheme, strict=True), len(tags), scheme) == tags
 
 
+@settings(deadline=None)
 @given(scheme=st.sampled_from(["BIO", "BIOES"]), data=st.data())
 def test_allowed_are_exactly_the_sequences_that_encode_can_write(
     scheme: str, data: st.DataObject

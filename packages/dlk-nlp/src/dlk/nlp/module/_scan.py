@@ -7,8 +7,9 @@ exp(transitions) and one multiplication by exp(emissions). Both keep scaled prob
 logarithms. What is kept of the scan gives the gradient without a second one: marginals of positions
 are products of two messages, those of pairs sum up in one matrix product.
 
-A chain whose numbers leave the range of its floats (hard constraints against emissions of dozens of
-nats) is computed again with logarithms; see `_Scan.failed` for how it is found.
+A chain whose numbers leave the range of float32 (hard constraints against emissions of dozens of
+nats) is computed again in float64, and with logarithms if it leaves that range, too; see
+`_Scan.failed` for how it is found.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 if TYPE_CHECKING:
     from torch.autograd.function import FunctionCtx
@@ -66,22 +66,18 @@ class Posterior:
         self.chains = chains
         self._scan = _Scan(potentials.to(_precise(potentials.emissions)), chains)
         self.log_partition = self._scan.log_partition
-        self._rescued: _LogScan | None = None
+        self._rescued: Posterior | _LogScan | None = None
         failed = self._scan.failed  # (S,) bool
         if failed.any():
-            some, number = chains.only(failed)
+            some, self._number = chains.only(failed)
+            emissions = potentials.emissions.index_select(0, self._number)
             begin, finish = potentials.begin[failed], potentials.finish[failed]
-            emissions = potentials.emissions.index_select(0, number)
             part = Potentials(emissions, potentials.transitions, begin, finish)
-            self._rescued = _LogScan(part, some)
-            impossible = self._rescued.log_partition == -math.inf
-            if impossible.any():
-                row = int(chains.row[failed][impossible][0])
-                raise ValueError(
-                    f"row {row}: no sequence of tags is possible, so none has a probability: "
-                    "emissions of -inf and the constraints leave none"
-                )
-            self._number = number
+            wide = _widest(emissions)
+            if self.log_partition.dtype == wide:
+                self._rescued = _LogScan(part.to(wide), some)
+            else:
+                self._rescued = Posterior(part.to(wide), some)
             self.log_partition = self.log_partition.masked_scatter(
                 failed, self._rescued.log_partition.to(self.log_partition.dtype)
             )
@@ -104,7 +100,8 @@ class Posterior:
         if self._rescued is None:
             return self._scan.pairs(weight)
         total = self._scan.pairs(weight.index_fill(0, self._number, 0.0))
-        return total + self._rescued.pairs(weight.index_select(0, self._number)).to(total.dtype)
+        rescued = weight.index_select(0, self._number).to(self._rescued.log_partition.dtype)
+        return total + self._rescued.pairs(rescued).to(total.dtype)
 
     def conditionals(self, tags: Tensor) -> Tensor:
         """Return p(tag | tag before) along paths, (N,), at a chain's first position p(tag).
@@ -147,8 +144,12 @@ class LogPartition(torch.autograd.Function):
         return posterior.log_partition.to(emissions.dtype, copy=True)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():
+            raise RuntimeError(
+                "the CRF's loss can be differentiated once: its gradient is computed outside of "
+                "autograd, so create_graph=True would leave out what depends on it"
+            )
         posterior: Posterior = ctx.posterior  # type: ignore[attr-defined]  # see forward
         chains = posterior.chains
         needs: tuple[bool, ...] = ctx.needs_input_grad  # type: ignore[attr-defined]  # torch's
@@ -193,8 +194,7 @@ class _Scan:
         ends = torch.stack([(begin - tops[0]).exp(), (finish - tops[1]).exp()])
         ends = ends / ends.sum(2, keepdim=True).clamp(min=1.0)
         scales = self._run(weights, ends.index_select(1, chains.order))
-        # Sums of many logarithms: in float64 where there is one.
-        wide = torch.float32 if emissions.device.type == "mps" else torch.float64
+        wide = _widest(emissions)  # for sums of many logarithms
         total = torch.empty(len(chains.order), dtype=wide, device=emissions.device)
         total[chains.order] = scales.to(wide).log().sum(0)
         last = self.forward.index_select(0, chains.last)
@@ -308,6 +308,12 @@ class _LogScan:
             here = last[on] - step
             self.behind[here] = _log_product(self.behind[here + 1] + emissions[here + 1], back)
         self.log_partition = (self.ahead[last] + potentials.finish).logsumexp(1)
+        impossible = self.log_partition == -math.inf
+        if impossible.any():
+            raise ValueError(
+                f"row {int(chains.row[impossible][0])}: no sequence of tags is possible, so none "
+                "has a probability: emissions of -inf and the constraints leave none"
+            )
         self.total = self.log_partition.index_select(0, chains.chain).unsqueeze(1)  # (N, 1)
 
     def marginals(self) -> Tensor:
@@ -347,6 +353,11 @@ def _rescale_every(tags: int) -> int:
     of a float's range, with room left for transitions and constraints.
     """
     return max(1, min(8, int(24 / math.log(max(tags, 2)))))
+
+
+def _widest(like: Tensor) -> torch.dtype:
+    """Return float64, where the device has it."""
+    return torch.float32 if like.device.type == "mps" else torch.float64
 
 
 def _precise(like: Tensor) -> torch.dtype:
