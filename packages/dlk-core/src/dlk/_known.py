@@ -19,6 +19,7 @@ KNOWN: dict[tuple[str, str], str] = {
     ("embedding", "static_char_cnn"): "dlk-nlp",
     ("postprocessor", "seq_lab"): "dlk-nlp",
     ("postprocessor", "txt_cls"): "dlk-nlp",
+    ("postprocessor", "txt_match"): "dlk-nlp",
     ("postprocessor", "txt_reg"): "dlk-nlp",
     ("subprocessor", "char_gather"): "dlk-nlp",
     ("subprocessor", "pre_tokenize"): "dlk-nlp",

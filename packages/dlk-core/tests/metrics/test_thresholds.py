@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import f1_score
+from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
 from dlk.metrics import LabelSetCounts, ThresholdSearch
 
@@ -91,6 +91,30 @@ def test_memory_is_bounded_for_thousands_of_labels():
     assert search.micro() == (0.5, 1.0)
     assert len(search.state()["cells"]) == 20_000
     assert ThresholdSearch(3).bins == 1000
+
+
+@settings(deadline=None, max_examples=60)
+@given(rows=st.integers(2, 40), seed=st.integers(0, 10**6))
+def test_areas_are_those_of_scikit_learn_on_scores_of_the_bins(rows, seed):
+    generator = np.random.default_rng(seed)
+    scores = (generator.integers(-10, 11, size=rows) / 10).astype(np.float32)
+    truth = generator.random(rows) < 0.5
+    search = ThresholdSearch(1, bins=20, low=-1.0, high=1.0)
+    search.update(scores[:, None], truth[:, None])
+    found = search.areas()
+    if truth.any():
+        expected = average_precision_score(truth, scores)
+        assert found["average_precision"] == pytest.approx(expected, abs=1e-9)
+    if truth.any() and not truth.all():
+        assert found["auc"] == pytest.approx(roc_auc_score(truth, scores), abs=1e-9)
+    else:
+        assert found["auc"] == 0.0
+
+
+def test_thresholds_lie_in_the_range_that_is_given():
+    search = ThresholdSearch(1, bins=4, low=-1.0, high=1.0)
+    search.update(np.array([[-0.9], [-0.4], [-1.5]]), np.array([[False], [True], [True]]))
+    assert search.micro() == (-0.5, pytest.approx(2 / 3))
 
 
 def test_counts_that_do_not_fit_are_refused():

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import pytest
 import torch
-from sklearn.metrics import accuracy_score, f1_score
+from sklearn.metrics import accuracy_score, f1_score, precision_score, recall_score
 
 from dlk.config import make
 from dlk.context import Setup
@@ -59,7 +59,12 @@ class TestPair(TestSingle):
 
 
 class TestMultiLabel(TestSingle):
-    config: ClassVar = {"label_vocab": "label_vocab.json", "multi_label": True, "threshold": 0.4}
+    config: ClassVar = {
+        "label_vocab": "label_vocab.json",
+        "multi_label": True,
+        "threshold": 0.4,
+        "positive_label": "hum",
+    }
 
     def batch(self, count, generator):
         return {
@@ -253,6 +258,26 @@ def test_metrics_over_batches_are_those_of_scikit_learn(build):
         assert scores[f"f1_{kind}"] == pytest.approx(expected, abs=1e-12)
     assert [line["label"] for line in metrics.table()] == WORDS
     assert sum(line["support"] for line in metrics.table()) == 200
+
+
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_the_label_that_is_looked_for_has_scores_of_its_own(build, multi_label):
+    component = build(positive_label="hum", multi_label=multi_label)
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(50, 4, generator=generator)
+    ids = torch.randint(4, (50,), generator=generator)
+    truth, given = ids == 2, logits.argmax(-1) == 2
+    if multi_label:
+        given, ids = logits[:, 2] >= 0, torch.eye(4)[ids]
+    out, some = {"logits": logits, "label_ids": ids}, rows(*range(50))
+    metrics = component.new_metrics()
+    metrics.update(out, some, component.decode(out, some))
+    scores = metrics.compute()
+    assert scores["f1"] == pytest.approx(f1_score(truth, given), abs=1e-12)
+    assert scores["precision"] == pytest.approx(precision_score(truth, given), abs=1e-12)
+    assert scores["recall"] == pytest.approx(recall_score(truth, given), abs=1e-12)
+    with pytest.raises(DlkError, match=r'positive_label names the label "spam"'):
+        build(positive_label="spam")
 
 
 def test_a_target_of_minus_100_is_an_unknown_truth(build):

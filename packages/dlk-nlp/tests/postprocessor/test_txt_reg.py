@@ -29,9 +29,9 @@ class TestRaw(PostProcessorConformance):
         }
 
 
-class TestLogistic(PostProcessorConformance):
+class TestPair(PostProcessorConformance):
     component = ("postprocessor", "txt_reg")
-    config: ClassVar = {"log_reg": True, "data_type": "pair", "input_map": {"value": "score"}}
+    config: ClassVar = {"data_type": "pair", "input_map": {"value": "score"}}
 
     def batch(self, count, generator):
         return {
@@ -48,16 +48,13 @@ def rows(*numbers, **columns):
     return [{"_row": number, "_part": 0, **columns} for number in numbers]
 
 
-def test_the_value_is_the_logit_or_its_sigmoid():
+def test_the_value_is_the_model_s_number():
     out = {"logits": torch.tensor([[2.0]])}
     assert txt_reg().decode(out, rows(0, sentence="s")) == [{"sentence": "s", "value": 2.0}]
-    (result,) = txt_reg(log_reg=True).decode(out, rows(0))
-    assert result["value"] == pytest.approx(1 / (1 + math.exp(-2)), abs=1e-6)
 
 
-@pytest.mark.parametrize("log_reg", [False, True])
-def test_metrics_are_on_the_scale_of_the_prediction(log_reg):
-    component = txt_reg(log_reg=log_reg)
+def test_metrics_are_on_the_scale_of_the_prediction():
+    component = txt_reg()
     generator = torch.Generator().manual_seed(0)
     logits, target = torch.randn(90, generator=generator), torch.rand(90, generator=generator)
     metrics = component.new_metrics()
@@ -65,7 +62,7 @@ def test_metrics_are_on_the_scale_of_the_prediction(log_reg):
         out = {"logits": logits[start : start + 40], "values": target[start : start + 40]}
         some = rows(*range(start, start + len(out["values"])))
         metrics.update(out, some, component.decode(out, some))
-    predicted = (logits.sigmoid() if log_reg else logits).double().numpy()
+    predicted = logits.double().numpy()
     truth = target.double().numpy()
     scores = metrics.compute()
     assert list(scores) == ["mse", "mae", "pearson", "spearman"]
@@ -75,22 +72,7 @@ def test_metrics_are_on_the_scale_of_the_prediction(log_reg):
         "pearson": stats.pearsonr(predicted, truth).statistic,
         "spearman": stats.spearmanr(predicted, truth).statistic,
     }
-    # 1e-6: torch's float32 sigmoid differs in the last bit with the batch's size.
-    assert scores == pytest.approx(expected, abs=1e-6)
-
-
-def test_bce_s_optimum_is_the_prediction_that_log_reg_gives():
-    # Training (bce on a soft target) and scoring share the link: the optimum has no error left.
-    target = torch.tensor([0.2, 0.9])
-    logits = torch.logit(target).requires_grad_()
-    loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, target)
-    (slope,) = torch.autograd.grad(loss, logits)
-    assert slope.abs().max() < 1e-6
-    component = txt_reg(log_reg=True)
-    out = {"logits": logits.detach(), "values": target}
-    metrics = component.new_metrics()
-    metrics.update(out, rows(0, 1), component.decode(out, rows(0, 1)))
-    assert metrics.compute()["mse"] == pytest.approx(0, abs=1e-12)
+    assert scores == pytest.approx(expected, abs=1e-9)
 
 
 def test_spearman_of_many_rows_is_that_of_a_sample_of_their_numbers():
@@ -128,7 +110,7 @@ def test_a_target_of_nan_is_an_unknown_truth():
 
 
 def test_logits_of_another_width_say_what_to_set():
-    with pytest.raises(DlkError, match=r"got \(2, 3\): set the decoder's output_size to 1"):
+    with pytest.raises(DlkError, match=r"got \(2, 3\): use the decoder regression"):
         txt_reg().decode({"logits": torch.zeros(2, 3)}, rows(0, 1))
 
 

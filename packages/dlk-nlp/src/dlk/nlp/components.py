@@ -281,6 +281,14 @@ def _postprocessors() -> list[Component]:
         ),
         Component(
             "postprocessor",
+            "txt_match",
+            config=f"{configs}:TxtMatchConfig",
+            cls="dlk.nlp.postprocessor.txt_match:TxtMatch",
+            help="whether two texts belong together; F1 and the best threshold",
+            needs=("torch",),
+        ),
+        Component(
+            "postprocessor",
             "txt_reg",
             config=f"{configs}:TxtRegConfig",
             cls="dlk.nlp.postprocessor.txt_reg:TxtReg",

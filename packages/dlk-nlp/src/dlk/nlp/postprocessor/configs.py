@@ -10,6 +10,7 @@ from dlk.config import (
     Base,
     BoolField,
     DictField,
+    FloatField,
     IntField,
     ListField,
     MapField,
@@ -25,6 +26,17 @@ THRESHOLD_METRICS = (
     "threshold_best_macro",
     "f1_macro_best",
     "f1_macro_best_each",
+)
+POSITIVE_METRICS = ("precision", "recall", "f1")
+MATCH_METRICS = (
+    "acc",
+    "precision",
+    "recall",
+    "f1",
+    "threshold_best",
+    "f1_best",
+    "average_precision",
+    "auc",
 )
 REGRESSION_METRICS = ("mse", "mae", "pearson", "spearman")
 ENTITY_METRICS = ("precision", "recall", "f1", "precision_macro", "recall_macro", "f1_macro")
@@ -110,6 +122,12 @@ class TxtClsConfig(TextConfig):
         "label that is named (0.5 for the others); the metrics say which would have been best",
     )
 
+    positive_label = StrField(
+        value="",
+        help='the label that is looked for, as "spam": its precision, recall and f1 become metrics '
+        'of these names; "": none',
+    )
+
     def rules(self) -> Iterable[tuple[str, str]]:
         yield from TextConfig.rules(self)
         given = self.threshold
@@ -128,8 +146,60 @@ class TxtClsConfig(TextConfig):
         return Signature(
             reads=tuple(dict.fromkeys((self.input_map["logits"], *self._extended()))),
             targets=(self.input_map["label_ids"],),
-            metrics=CLASSIFICATION_METRICS + (THRESHOLD_METRICS if self.multi_label else ()),
+            metrics=(
+                *CLASSIFICATION_METRICS,
+                *(THRESHOLD_METRICS if self.multi_label else ()),
+                *(POSITIVE_METRICS if self.positive_label else ()),
+            ),
             meta=(self.label_vocab,),
+            columns=tuple(dict.fromkeys(self.copied_columns().values())),
+        )
+
+
+@cregister("postprocessor", "txt_match")
+class TxtMatchConfig(TextConfig):
+    """Whether two texts belong together; F1, the best threshold, and how well scores order."""
+
+    data_type = StrField(
+        value="pair",
+        options=["single", "pair"],
+        help="whether a row has two texts (sentence_a, sentence_b) or one (sentence)",
+    )
+    input_map = MapField(
+        {"logits": "logits", "match": "match"},
+        help="batch names of the logits, (B,) or (B, 1), and of the truth, the same: 1 or 0",
+    )
+    link = StrField(
+        value="sigmoid",
+        options=["sigmoid", "identity"],
+        help="score of a logit: its sigmoid, in 0..1, or the logit itself: a cosine, in -1..1",
+    )
+    threshold = FloatField(
+        value=0.5,
+        minimum=-1.0,
+        maximum=1.0,
+        help="score from which two texts match; the metrics say which would have been best",
+    )
+    labels = ListField(
+        value=["no", "match"], help="what a prediction says: of texts that do not match, and do"
+    )
+
+    def own_keys(self) -> tuple[str, ...]:
+        return ("label", "score")
+
+    def rules(self) -> Iterable[tuple[str, str]]:
+        yield from TextConfig.rules(self)
+        names = self.labels
+        if len(names) != 2 or names[0] == names[1] or not all(isinstance(n, str) for n in names):
+            yield "labels", f"expected two different names, got {names}"
+        if self.link == "sigmoid" and self.threshold < 0:
+            yield "threshold", f"a sigmoid lies in 0..1, got {self.threshold}"
+
+    def signature(self) -> Signature:
+        return Signature(
+            reads=tuple(dict.fromkeys((self.input_map["logits"], *self._extended()))),
+            targets=(self.input_map["match"],),
+            metrics=MATCH_METRICS,
             columns=tuple(dict.fromkeys(self.copied_columns().values())),
         )
 
@@ -138,20 +208,13 @@ class TxtClsConfig(TextConfig):
 class TxtRegConfig(TextConfig):
     """A number per text; squared and absolute error, Pearson's and Spearman's correlation.
 
-    Predictions and metrics are on one scale, which must be the scale that training fits:
-
-    - `log_reg` off: the prediction is the logit itself. Train with `mse` on the raw values.
-    - `log_reg` on: the prediction is sigmoid(logit). Train with `bce`, which takes the same
-      sigmoid inside; values must lie in 0..1. With `mse`, which would fit the raw logit, the
-      prediction would be another number than the one that was trained.
+    The prediction is the model's number as it is, in the label's own unit. What maps it there is a
+    matter of the model alone (the decoder `regression`), so training and prediction cannot differ.
     """
 
     input_map = MapField(
         {"logits": "logits", "value": "values"},
-        help="batch names of the logits, (B,) or (B, 1), and of the true values, the same",
-    )
-    log_reg = BoolField(
-        value=False, help="predict sigmoid(logit), as trained by bce, instead of the logit (mse)"
+        help="batch names of the model's numbers, (B,) or (B, 1), and of the true ones, the same",
     )
     rank_cap = IntField(
         value=1_000_000,

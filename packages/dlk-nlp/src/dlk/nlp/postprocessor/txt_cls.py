@@ -49,6 +49,9 @@ class TxtCls(TextPostProcessor):
         self.top_k = min(config.top_k or len(self.words), len(self.words))
         self.multi_label = config.multi_label
         self.thresholds = self._thresholds(config.threshold)  # (C,) float32
+        self.positive_label = config.positive_label
+        if self.positive_label:
+            self._known("positive_label", self.positive_label)
 
     def decode(self, out: Outputs, rows: Sequence[Row]) -> list[Prediction]:
         parts = Parts(rows)
@@ -78,8 +81,8 @@ class TxtCls(TextPostProcessor):
 
     def new_metrics(self) -> Metrics:
         if self.multi_label:
-            return LabelSetMetrics(self.words, self.target_name, self._of_rows)
-        return LabelMetrics(self.words, self.target_name)
+            return LabelSetMetrics(self.words, self.target_name, self.positive_label, self._of_rows)
+        return LabelMetrics(self.words, self.target_name, self.positive_label)
 
     def _of_rows(self, out: Outputs, rows: Sequence[Row]) -> Tensor:
         """Return each row's probabilities (R, C) float32, what `decode` decides by."""
@@ -100,14 +103,17 @@ class TxtCls(TextPostProcessor):
             return torch.full((len(self.words),), float(given))
         made = torch.full((len(self.words),), DEFAULT_THRESHOLD)
         for label, number in given.items():
-            if label not in self.words:
-                hint = did_you_mean(label, self.words)
-                raise DlkError(
-                    f'txt_cls: threshold names the label "{label}", which '
-                    f'"{self.vocabulary_name}" does not hold. {hint}'.rstrip()
-                )
+            self._known("threshold", label)
             made[self.words.index(label)] = number
         return made
+
+    def _known(self, field: str, label: str) -> None:
+        if label not in self.words:
+            hint = did_you_mean(label, self.words)
+            raise DlkError(
+                f'txt_cls: {field} names the label "{label}", which '
+                f'"{self.vocabulary_name}" does not hold. {hint}'.rstrip()
+            )
 
     def _given(self, scores: Tensor, ids: Tensor) -> list[list[int]]:
         """Return each row's labels, of scores (R, C) that fall and their ids."""
@@ -129,13 +135,22 @@ class _ClassMetrics(Metrics):
 
     counts: ClassCounts | LabelSetCounts
 
-    def __init__(self, words: Sequence[str], target_name: str) -> None:
+    def __init__(self, words: Sequence[str], target_name: str, positive_label: str) -> None:
         self.words = tuple(words)
         self.ids = {word: number for number, word in enumerate(self.words)}
         self.target_name = target_name
+        self.positive_label = positive_label
 
     def compute(self) -> dict[str, float]:
-        return self.counts.compute()
+        scores = self.counts.compute()
+        if not scores or not self.positive_label:
+            return scores
+        place, each = self.ids[self.positive_label], self.counts.per_class()
+        return scores | {
+            "precision": float(each.precision[place]),
+            "recall": float(each.recall[place]),
+            "f1": float(each.f1[place]),
+        }
 
     def state(self) -> dict[str, Any]:  # Any: plain numbers and lists of them
         return self.counts.state()
@@ -161,8 +176,8 @@ class _ClassMetrics(Metrics):
 class LabelMetrics(_ClassMetrics):
     """One true label per row, as ids (B,) or (B, 1); -100 says that the truth is unknown."""
 
-    def __init__(self, words: Sequence[str], target_name: str) -> None:
-        super().__init__(words, target_name)
+    def __init__(self, words: Sequence[str], target_name: str, positive_label: str) -> None:
+        super().__init__(words, target_name, positive_label)
         self.counts: ClassCounts = ClassCounts(len(words))
 
     def update(self, out: Outputs, rows: Sequence[Row], decoded: Sequence[Prediction]) -> None:
@@ -204,9 +219,10 @@ class LabelSetMetrics(_ClassMetrics):
         self,
         words: Sequence[str],
         target_name: str,
+        positive_label: str,
         probabilities: Callable[[Outputs, Sequence[Row]], Tensor],
     ) -> None:
-        super().__init__(words, target_name)
+        super().__init__(words, target_name, positive_label)
         self.counts: LabelSetCounts = LabelSetCounts(len(words))
         self.search = ThresholdSearch(len(words))
         self.probabilities = probabilities
@@ -235,7 +251,7 @@ class LabelSetMetrics(_ClassMetrics):
         self.search.update(self.probabilities(out, rows).numpy()[known], truth)
 
     def compute(self) -> dict[str, float]:
-        scores = self.counts.compute()
+        scores = super().compute()
         if not scores:
             return {}
         micro, macro = self.search.micro(), self.search.macro()

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 class TxtReg(TextPostProcessor):
     """One prediction per row, after its copied columns: ``{"value": 3.2}``.
 
-    The value is the logit, or sigmoid(logit) with `log_reg`, in float32; the metrics compare this
-    same value with the truth. A row in several parts (windows of a long text) has the mean of its
+    The value is what the model gave, in float32; the metrics compare this same value with the
+    truth. A row in several parts (windows of a long text) has the mean of its
     parts' values. A value that is not a finite number is null, and then the metrics are NaN.
     """
 
@@ -33,7 +33,6 @@ class TxtReg(TextPostProcessor):
         super().__init__(config, setup)
         self.logits_name = config.input_map["logits"]
         self.target_name = config.input_map["value"]
-        self.log_reg = config.log_reg
         self.rank_cap = config.rank_cap
 
     def decode(self, out: Outputs, rows: Sequence[Row]) -> list[Prediction]:
@@ -42,10 +41,9 @@ class TxtReg(TextPostProcessor):
         if logits.ndim not in (1, 2) or logits.shape[1:] not in ((), (1,)):
             raise DlkError(
                 f"txt_reg needs logits (B,) or (B, 1), got {tuple(logits.shape)}: "
-                "set the decoder's output_size to 1"
+                "use the decoder regression, or set output_size to 1"
             )
-        values = logits.float().reshape(-1)  # (B,)
-        values = parts.mean(values.sigmoid() if self.log_reg else values)
+        values = parts.mean(logits.float().reshape(-1))  # (R,)
         own: list[Prediction] = [
             {"value": value if math.isfinite(value) else None} for value in values.tolist()
         ]
