@@ -6,6 +6,7 @@ external resource, and can stand several times on one page.
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections.abc import Iterable, Sequence
@@ -87,13 +88,17 @@ def toned(label: str, labels: Sequence[str] = (), *classes: str) -> str:
 
     Below that element ``var(--fill)``, ``var(--ink)`` and ``var(--line)`` are those of its tone.
     """
+    return f'class="{" ".join(("dlk-t", *classes))}" style="{_style_of(label, tuple(labels))}"'
+
+
+@functools.lru_cache(maxsize=1024)
+def _style_of(label: str, labels: tuple[str, ...]) -> str:
     hue = hue_of(label, labels)
-    style = ";".join(
+    return ";".join(
         f"--{name}-{mode}:{getattr(colors, name)}"
         for mode, colors in (("l", tone(hue, LIGHT)), ("d", tone(hue, DARK)))
         for name in Tone.__slots__
     )
-    return f'class="{" ".join(("dlk-t", *classes))}" style="{style}"'
 
 
 def figure(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import unicodedata
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -118,12 +120,13 @@ def cut(
     levels = levels_of([text[p.start : p.end] for p in pieces], rtl=is_rtl(text))
     for piece, level in zip(pieces, levels, strict=True):
         piece.level = level
+    begins = [piece.start for piece in pieces]
+    widths = [0.0, *itertools.accumulate(piece.width for piece in pieces)]
     for span in spans:
-        mine = [p for p in pieces if span.start <= p.start and p.end <= span.end]
-        have = sum(p.width for p in mine)
-        extra = max(GAP + 2.0, (need(span) - have) / 2 + 2.0)
-        mine[0].before = max(mine[0].before, extra)
-        mine[-1].after = max(mine[-1].after, extra)
+        first, stop = bisect_left(begins, span.start), bisect_left(begins, span.end)
+        extra = max(GAP + 2.0, (need(span) - widths[stop] + widths[first]) / 2 + 2.0)
+        pieces[first].before = max(pieces[first].before, extra)
+        pieces[stop - 1].after = max(pieces[stop - 1].after, extra)
     return pieces
 
 

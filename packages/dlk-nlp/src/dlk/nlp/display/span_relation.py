@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -162,6 +163,7 @@ class _Plane:
             if tracks == self.tracks:
                 break
             self.tracks = tracks
+        self.on_line = self._spans_by_line()
         self.width = self._width()
         self._attach()
         self._tops()
@@ -201,6 +203,15 @@ class _Plane:
             # Of an entity that is torn apart, arrows meet the piece with its beginning.
             left, right = boxes[-1] if self.rtl else boxes[0]
             found[span.number] = number_, left, right
+        return found
+
+    def _spans_by_line(self) -> list[list[Span]]:
+        """Return for each line the entities that have a box there."""
+        begins = [line.pieces[0].start for line in self.lines if line.pieces]
+        found: list[list[Span]] = [[] for _ in self.lines]
+        for span in self.spans:
+            for number_ in range(self.first[span.number][0], bisect_left(begins, span.end)):
+                found[number_].append(span)
         return found
 
     def _arcs(self, relations: Sequence[Relation]) -> list[Arc]:
@@ -297,9 +308,9 @@ class _Plane:
         self.tops: list[float] = []
         self.rows: dict[int, int] = {}
         y = 0.0
-        for number_, line in enumerate(self.lines):
+        for number_ in range(len(self.lines)):
             above = channels([a.stretches[number_] for a in self.arcs if number_ in a.stretches])
-            here = [self.depths[span.number] for span in self.spans if line.boxes(span)]
+            here = [self.depths[span.number] for span in self.on_line[number_]]
             grown = GROWTH * min(max(here, default=-1) + 1, DEEPEST)
             rows = self._label_rows(number_)
             y += above * CHANNEL + (6 if above else 0) + grown
@@ -311,7 +322,7 @@ class _Plane:
     def _label_rows(self, number_: int) -> int:
         """Give the labels beneath a line their rows; return how many rows there are."""
         labels = []
-        for span in sorted(self.spans, key=lambda span: self.depths[span.number]):
+        for span in sorted(self.on_line[number_], key=lambda span: self.depths[span.number]):
             line, left, right = self.first[span.number]
             if line == number_:
                 half = width_of(self.display.said(span.label, span.score), SMALL) / 2
@@ -329,7 +340,7 @@ class _Plane:
 
     def _boxes(self, number_: int, line: Line) -> str:
         parts = []
-        for span in sorted(self.spans, key=lambda s: -self.depths[s.number]):
+        for span in sorted(self.on_line[number_], key=lambda s: -self.depths[s.number]):
             boxes = line.boxes(span)
             if not boxes:
                 continue
