@@ -20,14 +20,25 @@ import torch
 from torch import Tensor, nn
 
 from dlk.errors import DlkError, nearest
+from dlk.nn.module.rotary import positions
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
-__all__ = ["encode", "hidden_size", "load_config", "load_encoder", "max_tokens", "takes_types"]
+__all__ = [
+    "encode",
+    "encode_layers",
+    "hidden_size",
+    "load_config",
+    "load_encoder",
+    "max_tokens",
+    "num_layers",
+    "takes_types",
+]
 
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
-_POSITION_TABLES = ("position_embeddings", "embed_positions")  # BERT's and BART's
+_POSITION_TABLES = ("position_embeddings", "embed_positions", "wpe")  # BERT's, BART's, GPT-2's
+_TYPE_TABLES = ("token_type", "seg_embed")  # as parameters are called: BERT's kin, XLNet's
 
 
 def load_config(path: str) -> PretrainedConfig:
@@ -56,7 +67,13 @@ def load_config(path: str) -> PretrainedConfig:
     return config
 
 
-def load_encoder(path: str, *, pretrained: bool = True) -> nn.Module:
+def num_layers(path: str) -> int:
+    """Return how many blocks a model's encoder has, by its config; errors as `load_config`."""
+    config = load_config(path)
+    return int(getattr(config, _layers_field(config)))
+
+
+def load_encoder(path: str, *, pretrained: bool = True, layers: int | None = None) -> nn.Module:
     """Build a model that turns ids into states, in training mode and float32.
 
     An encoder-decoder (T5, BART) gives its encoder. A pooler, which nothing would read, is not
@@ -67,6 +84,8 @@ def load_encoder(path: str, *, pretrained: bool = True) -> nn.Module:
             name.
         pretrained: read the weights; otherwise transformers draws start values, and no weight file
             is needed.
+        layers: build only so many blocks, the lowest; None: all. What stands above would cost time
+            and memory, and get no gradient.
 
     Raises:
         DlkError: as `load_config`; or the weights are missing, are no safetensors, or leave
@@ -74,6 +93,8 @@ def load_encoder(path: str, *, pretrained: bool = True) -> nn.Module:
     """
     transformers = _transformers()
     config = load_config(path)
+    if layers is not None:
+        setattr(config, _layers_field(config), layers)
     local = _is_folder(path)
     with _as_dlk_error(path, local=local), _quiet(transformers):
         cls = _model_class(transformers, config)
@@ -111,14 +132,36 @@ def encode(
     Args:
         model: what `load_encoder` returned.
         input_ids: (B, T) int64.
-        attention_mask: (B, T) bool, true where kept. A row that keeps nothing is read whole, so
-            that no attention is over nothing; its states mean nothing.
+        attention_mask: (B, T) bool, true where kept; padding may stand anywhere: positions are
+            counted among the kept ones, wherever the model takes positions (BART's encoder does
+            not: there padding must stand behind). A row that keeps nothing is read whole, so that
+            no attention is over nothing; its states mean nothing.
         type_ids: (B, T) int64, passed on where the model knows types (see `takes_types`).
 
     Raises:
         DlkError: T is more than the model has positions for.
     """
-    limit = max_tokens(model)
+    states: Tensor = model(**_inputs(model, input_ids, attention_mask, type_ids))[0]
+    return states
+
+
+def encode_layers(
+    model: nn.Module, input_ids: Tensor, attention_mask: Tensor, type_ids: Tensor | None = None
+) -> list[Tensor]:
+    """Return the states of all layers, each (B, T, D): the embeddings, then after each block.
+
+    The last ones are those of `encode`, a last norm included. Arguments and errors are its own.
+    """
+    inputs = _inputs(model, input_ids, attention_mask, type_ids)
+    out = model(**inputs, output_hidden_states=True)
+    return [*out.hidden_states[:-1], out[0]]
+
+
+def _inputs(
+    model: nn.Module, input_ids: Tensor, attention_mask: Tensor, type_ids: Tensor | None
+) -> dict[str, Tensor]:
+    facts = _facts(model)
+    limit = facts.max_tokens
     if limit is not None and input_ids.shape[1] > limit:
         raise DlkError(
             f"a batch has rows of {input_ids.shape[1]} tokens, but {type(model).__name__} has "
@@ -127,10 +170,11 @@ def encode(
     kept = attention_mask.bool()
     kept = kept | ~kept.any(dim=1, keepdim=True)
     inputs = {"input_ids": input_ids, "attention_mask": kept.long()}
-    if type_ids is not None and takes_types(model):
+    if type_ids is not None and facts.takes_types:
         inputs["token_type_ids"] = type_ids
-    states: Tensor = model(**inputs)[0]
-    return states
+    if facts.first_position is not None:
+        inputs["position_ids"] = positions(kept) + facts.first_position
+    return inputs
 
 
 def hidden_size(model: nn.Module) -> int:
@@ -155,6 +199,7 @@ class _Facts:
 
     takes_types: bool
     max_tokens: int | None
+    first_position: int | None  # None: the model takes no positions, or has no table of them
 
 
 _known: WeakKeyDictionary[nn.Module, _Facts] = WeakKeyDictionary()
@@ -163,19 +208,42 @@ _known: WeakKeyDictionary[nn.Module, _Facts] = WeakKeyDictionary()
 def _facts(model: nn.Module) -> _Facts:
     found = _known.get(model)
     if found is None:
-        accepted = "token_type_ids" in inspect.signature(model.forward).parameters
-        several = getattr(model.config, "type_vocab_size", 2) > 1
-        found = _known[model] = _Facts(accepted and several, _positions(model))
+        accepted = inspect.signature(model.forward).parameters
+        table = _positions(model)
+        limit, first = (None, None) if table is None else table
+        found = _known[model] = _Facts(
+            takes_types="token_type_ids" in accepted and _knows_types(model),
+            max_tokens=limit,
+            first_position=first if "position_ids" in accepted else None,
+        )
     return found
 
 
-def _positions(model: nn.Module) -> int | None:
+def _knows_types(model: nn.Module) -> bool:
+    """Return whether there are several types; where the config is silent, whether any is learnt.
+
+    GPT-2's config is silent, and its model adds the vectors of the *words* 0 and 1 for types.
+    """
+    count = getattr(model.config, "type_vocab_size", None)
+    if count is not None:
+        return int(count) > 1
+    return any(part in name for name, _ in model.named_parameters() for part in _TYPE_TABLES)
+
+
+def _positions(model: nn.Module) -> tuple[int, int] | None:
+    """Return how long a row may be, and the number of its first position; None without a table."""
     for name, module in model.named_modules():
         if name.endswith(_POSITION_TABLES) and isinstance(module, nn.Embedding):
             # RoBERTa and its kin count positions from the one after padding's, BART's from 2.
-            offset = 0 if module.padding_idx is None else module.padding_idx + 1
-            return int(module.num_embeddings - getattr(module, "offset", offset))
+            first = 0 if module.padding_idx is None else module.padding_idx + 1
+            first = int(getattr(module, "offset", first))
+            return int(module.num_embeddings) - first, first
     return None
+
+
+def _layers_field(config: Any) -> str:
+    """Return what a config calls the number of its encoder's blocks."""
+    return "encoder_layers" if hasattr(config, "encoder_layers") else "num_hidden_layers"
 
 
 def _transformers() -> Any:

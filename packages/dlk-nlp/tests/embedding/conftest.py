@@ -39,6 +39,9 @@ CONFIGS = {
         dim=16, n_layers=2, n_heads=2, hidden_dim=24, vocab_size=30, max_position_embeddings=20
     ),
     "electra": transformers.ElectraConfig(embedding_size=8, **SIZES),
+    "gpt2": transformers.GPT2Config(
+        n_embd=16, n_layer=2, n_head=2, n_inner=24, vocab_size=30, n_positions=20
+    ),
     "mpnet": transformers.MPNetConfig(**SIZES),
     "roberta": transformers.RobertaConfig(
         **{**SIZES, "max_position_embeddings": 22, "type_vocab_size": 1}
@@ -46,6 +49,7 @@ CONFIGS = {
     "t5": transformers.T5Config(
         d_model=16, d_kv=8, d_ff=24, num_layers=2, num_heads=2, vocab_size=30
     ),
+    "xlnet": transformers.XLNetConfig(d_model=16, n_layer=2, n_head=2, d_inner=24, vocab_size=30),
 }
 """Configs by the names that tests use; all are 16 wide and know 30 ids."""
 

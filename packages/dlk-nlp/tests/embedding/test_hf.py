@@ -158,6 +158,7 @@ def test_pickled_weights_are_not_opened(copy):
         ("distilbert", 20),
         ("electra", 20),
         ("bart", 20),
+        ("gpt2", 20),
         ("t5", None),
     ],
 )
@@ -175,14 +176,22 @@ def test_a_row_that_is_too_long_says_what_to_set(pretrained, name):
 
 
 @pytest.mark.parametrize(
-    ("name", "takes"), [("bert", True), ("roberta", False), ("distilbert", False), ("t5", False)]
+    ("name", "takes"),
+    [
+        ("bert", True),
+        ("roberta", False),
+        ("distilbert", False),
+        ("t5", False),
+        ("gpt2", False),  # it has no types, and would add the vectors of the words 0 and 1
+        ("xlnet", True),
+    ],
 )
 def test_type_ids_go_only_to_models_that_know_several(pretrained, name, takes):
     model = hf.load_encoder(str(pretrained(name))).eval()
     assert hf.takes_types(model) is takes
     ids, mask = torch.randint(2, 30, (1, 4)), torch.ones(1, 4).bool()
     first = hf.encode(model, ids, mask, torch.zeros_like(ids))
-    second = hf.encode(model, ids, mask, torch.ones_like(ids))
+    second = hf.encode(model, ids, mask, torch.tensor([[0, 0, 1, 1]]))  # XLNet's are relative
     assert torch.equal(first, second) is not takes
 
 
@@ -202,3 +211,63 @@ def test_a_row_without_tokens_is_read_whole(pretrained):
     ids = torch.randint(2, 30, (1, 4), generator=torch.Generator().manual_seed(1))
     everything = torch.ones(1, 4).bool()
     assert torch.equal(hf.encode(model, ids, ~everything), hf.encode(model, ids, everything))
+
+
+@pytest.mark.parametrize("name", [*NAMES, "bart", "gpt2"])
+def test_the_states_of_all_layers_are_those_of_transformers(pretrained, name):
+    model = hf.load_encoder(str(pretrained(name))).eval()
+    ids = torch.randint(2, 30, (2, 5), generator=torch.Generator().manual_seed(1))
+    mask = torch.ones(2, 5).bool()
+    layers = hf.encode_layers(model, ids, mask)
+    assert len(layers) == 3 == hf.num_layers(str(pretrained(name))) + 1
+    assert torch.equal(layers[-1], hf.encode(model, ids, mask))
+    whole = transformers.AutoModel.from_pretrained(pretrained(name)).float().eval()
+    whole = whole.get_encoder() if name in ("bart", "t5") else whole
+    expected = whole(input_ids=ids, output_hidden_states=True).hidden_states
+    for one, other in zip(layers, expected, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("name", [*NAMES, "bart", "gpt2"])
+def test_blocks_that_nobody_reads_are_not_built(pretrained, name):
+    whole = hf.load_encoder(str(pretrained(name))).eval()
+    low = hf.load_encoder(str(pretrained(name)), layers=1).eval()
+    ids = torch.randint(2, 30, (2, 5), generator=torch.Generator().manual_seed(1))
+    mask = torch.ones(2, 5).bool()
+    layers = hf.encode_layers(low, ids, mask)
+    assert len(layers) == 2
+    states = layers[-1]
+    if name not in ("gpt2", "t5"):  # these have a norm behind the last block, whichever it is
+        torch.testing.assert_close(states, hf.encode_layers(whole, ids, mask)[1])
+    if name != "albert":  # whose blocks share their weights
+        count = [sum(p.numel() for p in model.parameters()) for model in (low, whole)]
+        assert count[0] < count[1]
+    (states * torch.randn_like(states)).sum().backward()
+    assert all(parameter.grad is not None for parameter in low.parameters())
+
+
+@pytest.mark.parametrize("name", [*NAMES, "gpt2"])
+def test_padding_may_stand_anywhere(pretrained, name):
+    model = hf.load_encoder(str(pretrained(name))).eval()
+    ids = torch.randint(2, 30, (1, 4), generator=torch.Generator().manual_seed(1))
+    alone = hf.encode(model, ids, torch.ones(1, 4).bool())
+    for fill in (0, 1):
+        front = torch.cat([torch.full((1, 3), fill), ids], dim=1)
+        behind = torch.cat([ids, torch.full((1, 3), fill)], dim=1)
+        kept = torch.arange(7) >= 3
+        for row, mask in ((front, kept), (behind, kept.flip(0))):
+            states = hf.encode(model, row, mask.unsqueeze(0))
+            torch.testing.assert_close(states[:, mask], alone, rtol=1e-4, atol=1e-5)
+
+
+def test_states_of_layers_are_asked_of_the_model_only_where_they_are_read(pretrained):
+    model = hf.load_encoder(str(pretrained("bert"))).eval()
+    asked = []
+    model.register_forward_pre_hook(
+        lambda _, args, kwargs: asked.append(kwargs.get("output_hidden_states")), with_kwargs=True
+    )
+    ids, mask = torch.randint(2, 30, (1, 4)), torch.ones(1, 4).bool()
+    hf.encode(model, ids, mask)
+    hf.encode_layers(model, ids, mask)
+    assert asked == [None, True]
+    assert model.config._attn_implementation == "sdpa"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from dlk.config import (
     MISSING,
@@ -10,6 +11,7 @@ from dlk.config import (
     Base,
     BoolField,
     Children,
+    DictField,
     FloatField,
     IntField,
     ListField,
@@ -44,18 +46,74 @@ class BertLikeEmbeddingConfig(Base):
         minimum=0,
         help="width of the states, for references; checked against the model; 0: not stated",
     )
+    layer_pooling = StrField(
+        value="last",
+        options=["last", "mean", "mix"],
+        help="the last layer's states, the mean over `layers`, or their learnt weighted sum",
+    )
+    layers = ListField(
+        value=[],
+        help="layers joined by mean or mix: 0 the embeddings, 1 … after each block, negative from "
+        "the end; empty: all. Blocks above all layers that are read are not built",
+    )
+    gather = StrField(
+        value="first",
+        options=["first", "mean", "max"],
+        help="a word's state from its pieces: the one at gather_index, or all that word_index "
+        "gives the word",
+    )
+    gather_layer = DictField(
+        value={}, help="further outputs: {batch name: number of the layer whose states it holds}"
+    )
     input_map = MapField(
         {
             "input_ids": "input_ids",
             "attention_mask": "attention_mask",
             "type_ids": "type_ids",
             "gather_index": "",
+            "word_index": "",
         },
-        help='batch names read; type_ids "": none; gather_index: positions to keep, padded with -1',
+        help='batch names read, "" for none; gather_index: positions to keep, padded with -1; '
+        "word_index: the number of each position's word, -1 for none",
     )
     output_map = MapField(
         {"embedding": "embedding", "embedding_mask": "embedding_mask"}, help="batch names written"
     )
+
+    def rules(self) -> Iterable[tuple[str, str]]:
+        for field, numbers in (
+            ("layers", list(self.layers)),
+            ("gather_layer", list(self.gather_layer.values())),
+        ):
+            wrong = [n for n in numbers if not isinstance(n, int) or isinstance(n, bool)]
+            if wrong:
+                yield field, f"expected whole numbers of layers, got {wrong}."
+        if self.layers and self.layer_pooling == "last":
+            yield (
+                "layers",
+                'layer_pooling "last" reads the last layer alone: set it to "mean" or "mix", or '
+                "leave layers out.",
+            )
+        taken = sorted(set(self.gather_layer) & set(self.output_map.values()))
+        if taken:
+            yield "gather_layer", f'"{taken[0]}" is written already: choose another name.'
+        word = [name for name in ("gather_index", "word_index") if not self.input_map[name]]
+        if self.gather != "first" and word:
+            yield (
+                "gather",
+                f'"{self.gather}" needs gather_index and word_index in input_map; missing: '
+                f"{', '.join(word)}.",
+            )
+        elif self.gather == "first" and self.input_map["word_index"]:
+            yield (
+                "gather",
+                '"first" reads gather_index alone: set gather to "mean" or "max", or map '
+                'word_index to "".',
+            )
+
+    def signature(self) -> Signature:
+        plain = Base.signature(self)
+        return replace(plain, writes=(*plain.writes, *self.gather_layer))
 
 
 @cregister("embedding", "static_char_cnn")
