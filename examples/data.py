@@ -232,10 +232,10 @@ def split_vader(rows: Sequence[Row], split: int = 0, hold_out: str | None = None
 def matching(split: int = 0) -> Splits:
     """Return pairs of records, labelled by hand whether both are of one thing: match or no.
 
-    Rows are ``{"uuid", "sentence_a", "sentence_b", "labels", "source"}``: 1,300 pairs of papers
-    (titles and authors) or restaurants (names and addresses), as the package py-entitymatching
-    ships them. Every pair stands once; a record may stand in several pairs, and so in several
-    splits. 300 pairs for the test, 150 for validation.
+    Rows are ``{"uuid", "sentence_a", "sentence_b", "labels", "match": 1 or 0, "source"}``: 1,300
+    pairs of papers (titles and authors) or restaurants (names and addresses), as the package
+    py-entitymatching ships them. Every pair stands once; a record may stand in several pairs, and
+    so in several splits. 300 pairs for the test, 150 for validation.
     """
     base = "py-entitymatching-0.4.2/py_entitymatching/datasets/"
     rows: list[Row] = []
@@ -253,8 +253,9 @@ def matching(split: int = 0) -> Splits:
             lines = _member(tar, base + file).decode("utf-8", "replace").splitlines(keepends=True)
             for record in csv.DictReader(line for line in lines if not line.startswith("#")):
                 a, b = (" ".join(record[side + name] for name in columns) for side in "lr")
-                gold = "match" if record[label] == "1" else "no"
-                rows.append({"sentence_a": a, "sentence_b": b, "labels": gold, "source": source})
+                match = int(record[label])
+                row = {"sentence_a": a, "sentence_b": b, "labels": ("no", "match")[match]}
+                rows.append({**row, "match": match, "source": source})
     return split_pairs(rows, split)
 
 
@@ -292,8 +293,12 @@ def split_tagged(text: str, split: int = 0) -> Splits:
         row = _words_row(words, " ".join(words))
         row["entities_info"] = _entities(tags, row["pretokenized_word_offsets"])
         unique.setdefault(row["sentence"].lower(), row)
-    rows = unique.values()
-    return split_by_hash(rows, lambda r: r["sentence"].lower(), test=400, valid=250, split=split)
+
+    # eighteen tweets are there twice, cut into words in two ways: no split has one, and another one
+    def key(row: Row) -> str:
+        return re.sub(r"\W+", "", row["sentence"].lower()) or str(row["sentence"])
+
+    return split_by_hash(unique.values(), key, test=400, valid=250, split=split)
 
 
 def _entities(tags: Sequence[str], offsets: Sequence[Sequence[int]]) -> list[Row]:

@@ -229,6 +229,20 @@ def test_tags_become_spans_of_the_joined_words() -> None:
     assert texts == row["pretokenized_words"]
 
 
+def test_tweets_that_differ_in_spaces_share_a_split() -> None:
+    tweets = [f"{number}\tO\nI\tO\n'm\tO\n\n{number}\tO\nI'm\tO" for number in range(900)]
+    splits = split_tagged("\n\n".join(tweets))
+    numbers = {
+        part: {row["pretokenized_words"][0] for row in rows} for part, rows in splits.items()
+    }
+    assert {part: len(rows) for part, rows in splits.items()} == {
+        "train": 1150, "valid": 250, "test": 400,
+    }  # fmt: skip
+    assert not numbers["train"] & numbers["test"]
+    assert not numbers["train"] & numbers["valid"]
+    assert not numbers["valid"] & numbers["test"]
+
+
 def test_groups_of_a_turkish_word_are_one_word_and_heads_point_to_words() -> None:
     lines = [
         "# text = imkansız soru.",
