@@ -41,7 +41,13 @@ class Settings:
     max_length: int = 64
 
 
-class Pooled(nn.Module):
+class Encoding(nn.Module):
+    """A model with a pretrained part, which learns by smaller steps than the rest."""
+
+    encoder: nn.Module
+
+
+class Pooled(Encoding):
     """An encoder, the mean of its states over the tokens, and a linear head."""
 
     def __init__(self, folder: Path, num_labels: int, *, dropout: float) -> None:
@@ -86,7 +92,7 @@ def _padded(rows: Ids) -> Tensor:
     return torch.tensor([[*row, *[0] * (width - len(row))] for row in rows])
 
 
-def groups(model: Pooled, settings: Settings) -> list[dict[str, object]]:
+def groups(model: Encoding, settings: Settings) -> list[dict[str, object]]:
     """Return the optimizer's groups: encoder and the rest, each with and without weight decay."""
     made: list[dict[str, object]] = []
     encoder = {id(p) for p in model.encoder.parameters()}
@@ -101,7 +107,7 @@ def groups(model: Pooled, settings: Settings) -> list[dict[str, object]]:
 
 
 def fit(
-    model: Pooled,
+    model: Encoding,
     settings: Settings,
     *,
     count: int,
