@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -13,28 +14,56 @@ from rich.table import Table
 from dlk.preprocess import Process
 from dlk.server import Server
 from dlk.train import RunResult, Train
-from examples.data import put_all
+from examples.data import DATA, MODELS, Row, put_all
 
+ACCURACY = {"accuracy": "test_acc"}
 SPLITS = ("train", "valid", "test")
 
 
-def run(folder: Path, data: Sequence[str], questions: Sequence[str]) -> None:
+def run(
+    folder: Path,
+    data: Sequence[str],
+    questions: Sequence[str | Row],
+    *,
+    measures: Mapping[str, str] = ACCURACY,
+    variant: str = "",
+    process: str = "process.jsonc",
+    fit: str = "fit.jsonc",
+    process_set: Sequence[str] = (),
+    fit_set: Sequence[str] = (),
+    further: Callable[[RunResult], Table] | None = None,
+) -> RunResult:
     """Run an example from nothing to predictions; the last line printed is one JSON object.
 
     Args:
-        folder: the example's folder, with its two configs.
+        folder: the example's folder, with its configs.
         data: names of what `examples.data` fetches.
-        questions: a few to answer at the end.
+        questions: a few texts, or rows, to answer at the end.
+        measures: what the last line holds: {name: metric of the run}.
+        variant: folder below data, processed and logs; "": none.
+        process: the process config.
+        fit: the fit config.
+        process_set: overrides of the process config.
+        fit_set: overrides of the fit config.
+        further: makes one more table of the finished run.
     """
-    put_all(data, folder / "data")
-    processed = Process(folder / "process.jsonc").run(
-        {split: str(folder / "data" / f"{split}.jsonl") for split in SPLITS}
+    places = {name: folder / name / variant for name in ("data", "processed", "logs")}
+    if variant:
+        put_all([name for name in data if name in MODELS], folder / "data")
+        put_all([name for name in data if name in DATA], places["data"])
+        processed_dir = f"processed_data_dir={places['processed']}"
+        process_set = [f"processor.{processed_dir}", *process_set]
+        fit_set = [f"fit.{processed_dir}", f"fit.log_dir={places['logs']}", *fit_set]
+    else:
+        put_all(data, folder / "data")
+    processed = Process(folder / process, overrides=process_set).run(
+        {split: str(places["data"] / f"{split}.jsonl") for split in SPLITS}
     )
     print(processed, flush=True)
 
     print("training: metrics are in the run's metrics.jsonl as they come", flush=True)
     started = time.perf_counter()
-    result = Train(folder / "fit.jsonc").run()
+    result = Train(folder / fit, overrides=fit_set).run()
     seconds = time.perf_counter() - started
     (done,) = result.runs
     sources = own_sources(folder)
@@ -42,20 +71,23 @@ def run(folder: Path, data: Sequence[str], questions: Sequence[str]) -> None:
     print(f"run {done.name}, weights: {done.weights}")
     console = Console(width=100)
     console.print(metrics(done))
-    server = Server(done.bundle, src=sources)
-    console.print(answers(server, questions))
+    if further is not None:
+        console.print(further(done))
+    rows = [{"sentence": item} if isinstance(item, str) else item for item in questions]
+    console.print(answers(Server(done.bundle, src=sources), rows))
     needs = "".join(f" --src {source}" for source in sources)
     print(f"bundle: {done.bundle}")
     print("next, with .venv/bin in your PATH:")
-    print('  echo \'{"sentence": "Who wrote Hamlet ?"}\' > new.jsonl')
+    print(f"  echo {shlex.quote(json.dumps(rows[0], ensure_ascii=False))} > new.jsonl")
     print(f"  dlk predict {done.bundle} new.jsonl{needs}")
     print(f"  tensorboard --logdir {Path(done.dir).parent}")
     summary = {
-        "accuracy": round(done.metrics["test_acc"], 4),
+        **{name: round(done.metrics[metric], 4) for name, metric in measures.items()},
         "bundle": done.bundle,
         "seconds": round(seconds, 1),
     }
     print(json.dumps(summary), flush=True)
+    return done
 
 
 def metrics(done: RunResult) -> Table:
@@ -68,12 +100,19 @@ def metrics(done: RunResult) -> Table:
     return table
 
 
-def answers(server: Server, questions: Sequence[str]) -> Table:
-    """Return what the server answers to some questions."""
-    table = Table("question", "label", "score", title="a few predictions")
-    predictions = server.fit([{"sentence": question} for question in questions])
-    for question, prediction in zip(questions, predictions, strict=True):
-        table.add_row(question, str(prediction["label"]), f"{prediction['score']:.3f}")
+def answers(server: Server, rows: Sequence[Row]) -> Table:
+    """Return what the server answers to some rows: the texts, then each plain part of an answer."""
+    predictions = server.fit(list(rows))
+    plain = [
+        name
+        for name, value in predictions[0].items()
+        if name not in rows[0] and isinstance(value, str | float)
+    ]
+    table = Table(*rows[0], *plain, title="a few predictions")
+    for row, prediction in zip(rows, predictions, strict=True):
+        found = (prediction[name] for name in plain)
+        shown = (f"{item:.3f}" if isinstance(item, float) else str(item) for item in found)
+        table.add_row(*map(str, row.values()), *shown)
     return table
 
 

@@ -1,6 +1,15 @@
-"""Trains a question classifier on TREC with all-MiniLM-L6-v2; `make demo` runs it."""
+"""Trains text classifiers with all-MiniLM-L6-v2; `make demo` runs the first of them.
 
+python -m examples.text_cls.main           # what kind of thing a question asks for
+python -m examples.text_cls.main fine      # the same, in 50 kinds
+python -m examples.text_cls.main sms       # whether a short message is spam
+"""
+
+from __future__ import annotations
+
+import sys
 from pathlib import Path
+from typing import Any
 
 from examples.end_to_end import run
 
@@ -12,6 +21,36 @@ QUESTIONS = [
     "Why is the sky blue ?",
     "What sport do the Chicago Bulls play ?",
 ]
+MESSAGES = [
+    "are you still coming tonight?",
+    "WINNER!! Claim your free prize, call 09061701461 now",
+]
+# What a variant changes of process.jsonc and fit.jsonc.
+FINE: dict[str, Any] = {
+    "process_set": (
+        'processor.token_gather.gather_columns=["fine"]',
+        'processor.token2id-label.input_map={"tokens": "fine"}',
+    ),
+    "fit_set": ("trainer.max_epochs=10",),
+}
+SMS: dict[str, Any] = {
+    "process_set": ("processor.fast_tokenizer.truncation.max_length=96",),
+    "fit_set": (
+        "trainer.max_epochs=2",
+        "imodel.postprocessor.positive_label=spam",
+        "trainer.callback.monitor=val_f1",
+    ),
+}
 
 if __name__ == "__main__":
-    run(Path(__file__).parent, ["trec", "minilm"], QUESTIONS)
+    here = Path(__file__).parent
+    variant = sys.argv[1] if len(sys.argv) > 1 else ""
+    if variant == "fine":
+        run(here, ["trec", "minilm"], QUESTIONS, variant="fine", **FINE)
+    elif variant == "sms":
+        scores = {"accuracy": "test_acc", "f1": "test_f1"}
+        run(here, ["sms", "minilm"], MESSAGES, variant="sms", measures=scores, **SMS)
+    elif not variant:
+        run(here, ["trec", "minilm"], QUESTIONS)
+    else:
+        sys.exit(f"error: there is no variant {variant}: fine, sms, or none")

@@ -1,0 +1,115 @@
+"""The examples of matching and regression: their configs, from rows to a bundle that serves."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from transformers import BertConfig, BertModel
+
+from dlk.predict import Predict
+from dlk.preprocess import Process
+from dlk.server import Server
+from dlk.train import RunResult, Train
+
+ROOT = Path(__file__).resolve().parent.parent
+FIXTURE = ROOT / "tests" / "fixtures" / "trec"
+Rows = list[dict[str, Any]]
+
+
+def questions() -> Rows:
+    lines = (FIXTURE / "train.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def folder_of(name: str, target: Path) -> Path:
+    """Return a copy of an example with a small model of no knowledge in the place of MiniLM."""
+    leftovers = shutil.ignore_patterns("data", "processed", "logs", "__pycache__")
+    folder = shutil.copytree(ROOT / "examples" / name, target / name, ignore=leftovers)
+    small = BertConfig(
+        vocab_size=300, hidden_size=384, num_hidden_layers=1, num_attention_heads=2,
+        intermediate_size=8, max_position_embeddings=128,
+    )  # fmt: skip
+    model = folder / "data" / "minilm"
+    BertModel(small).save_pretrained(model)
+    shutil.copy(FIXTURE / "tokenizer.json", model)
+    return folder
+
+
+def trained(
+    folder: Path, rows: Rows, *, process: str = "process.jsonc", fit: str = "fit.jsonc", epochs: int
+) -> tuple[Path, RunResult]:
+    """Train; return the bundle, moved away from all that made it, and the result."""
+    Process(folder / process).run(dict.fromkeys(("train", "valid", "test"), rows))
+    (done,) = Train(folder / fit, overrides=[f"trainer.max_epochs={epochs}"]).run().runs
+    assert done.state == "done", done.error
+    bundle = folder.parent / "elsewhere"
+    shutil.move(done.bundle, bundle)
+    shutil.rmtree(folder)
+    return bundle, done
+
+
+def pairs() -> Rows:
+    """Questions with themselves in other words, and with the next one."""
+    texts = [row["sentence"] for row in questions()]
+    made = []
+    for number, text in enumerate(texts):
+        is_match = number % 3 == 0
+        other = text.rstrip(" ?") if is_match else texts[(number + 1) % len(texts)]
+        row = {"sentence_a": text, "sentence_b": other, "match": int(is_match)}
+        made.append({**row, "labels": "match" if is_match else "no"})
+    return made
+
+
+@pytest.mark.parametrize("kind", ["cross", "bi"])
+def test_evaluation_prediction_and_serving_of_a_matcher_agree(kind: str, tmp_path: Path) -> None:
+    rows = pairs()
+    bundle, done = trained(
+        folder_of("text_match", tmp_path),
+        rows,
+        process=f"process_{kind}.jsonc",
+        fit=f"fit_{kind}.jsonc",
+        epochs=3,
+    )
+    server = Server(bundle)
+    assert server.inputs == ["sentence_a", "sentence_b"]
+    texts = [{key: row[key] for key in server.inputs} for row in rows]
+    served, predicted = server.fit(texts), Predict(bundle).run(texts)
+    assert isinstance(predicted, list)
+    assert [answer["label"] for answer in served] == [answer["label"] for answer in predicted]
+    assert [answer["score"] for answer in served] == pytest.approx(
+        [answer["score"] for answer in predicted], abs=1e-5
+    )
+    right = [answer["label"] == row["labels"] for answer, row in zip(served, rows, strict=True)]
+    found = Predict(bundle).evaluate(rows).metrics
+    assert np.mean(right) == pytest.approx(found["acc"]) == pytest.approx(done.metrics["test_acc"])
+    assert found["f1"] == pytest.approx(done.metrics["test_f1"])
+    if kind == "bi":  # texts that share their words are near without any training
+        assert found["auc"] > 0.9
+        (one,) = server.fit([{"sentence_a": "", "sentence_b": "Who ?"}])
+        assert one["label"] in {"match", "no"}
+
+
+def test_evaluation_prediction_and_serving_of_a_rating_agree_in_its_own_unit(
+    tmp_path: Path,
+) -> None:
+    rows = [
+        {"sentence": row["sentence"], "values": len(row["sentence"]) / 10 - 4, "domain": "x"}
+        for row in questions()
+    ]
+    bundle, done = trained(folder_of("text_reg", tmp_path), rows, epochs=3)
+    server = Server(bundle)
+    assert server.inputs == ["sentence"]
+    served = server.fit([{"sentence": row["sentence"]} for row in rows])
+    values = np.array([answer["value"] for answer in served])
+    assert values.min() > -4
+    assert values.max() < 4
+    truth = np.array([row["values"] for row in rows])
+    found = Predict(bundle).evaluate(rows).metrics
+    assert np.square(values - truth).mean() == pytest.approx(found["mse"], rel=1e-4)
+    assert found["mse"] == pytest.approx(done.metrics["test_loss"], rel=1e-4)
+    assert found["pearson"] == pytest.approx(done.metrics["test_pearson"], abs=1e-5)
