@@ -116,17 +116,28 @@ class Chains:
         Step t fills ``2 * sizes[t]`` rows: the chains read forward, in `order`, and then the same
         chains read backward, so that one batched product takes both a step on.
         """
-        rank = torch.empty_like(self.order)
-        rank[self.order] = torch.arange(len(rank), device=rank.device)
+        rank, depth = self._cell
         sizes = torch.tensor(self.sizes, device=rank.device)
         start = 2 * (sizes.cumsum(0) - sizes)  # (L,)
-        rank = rank.index_select(0, self.chain)  # (N,)
-        number = torch.arange(len(rank), device=rank.device)
-        depth = number - self.first.index_select(0, self.chain)
-        height = self.last.index_select(0, self.chain) - number
+        height = (self.length - 1).index_select(0, self.chain) - depth
         forward = start.index_select(0, depth) + rank
         backward = (start + sizes).index_select(0, height) + rank
         return forward, backward
+
+    @property
+    def grid(self) -> Tensor:
+        """Places (N,) of the positions in a flattened (L, S), chains in `order`."""
+        rank, depth = self._cell
+        return depth * len(self.order) + rank
+
+    @cached_property
+    def _cell(self) -> tuple[Tensor, Tensor]:
+        """Each position's chain's place in `order`, and its own place in the chain, 2 x (N,)."""
+        rank = torch.empty_like(self.order)
+        rank[self.order] = torch.arange(len(rank), device=rank.device)
+        number = torch.arange(len(self.chain), device=rank.device)
+        depth = number - self.first.index_select(0, self.chain)
+        return rank.index_select(0, self.chain), depth
 
     def gather(self, values: Tensor) -> Tensor:
         """Return the kept of `values` (B, T, …) as (N, …)."""

@@ -31,6 +31,9 @@ NOT_KEPT = -1
 _LOWEST = 1e9
 """In decoding, what -inf counts as: a path that the constraints allow always comes out."""
 
+_NEVER = 1e30
+"""Further from 0 than any score of a path can get."""
+
 
 class Paths(NamedTuple):
     """Sequences of tags with their scores.
@@ -349,52 +352,59 @@ def _score(potentials: Potentials, gold: Tensor, chains: Chains) -> Tensor:
 
 
 def _best(potentials: Potentials, chains: Chains) -> tuple[Tensor, Tensor]:
-    """Return the best path of each chain, (1, N) int64, and its score, (S, 1)."""
+    """Return the best path of each chain, (1, N) int64, and its score, (S, 1).
+
+    Chains are innermost in the scan forward, so that the maximum over the tag before is one over
+    whole vectors. What led to the best is found again on the way back, for the best path alone,
+    from the very numbers that were compared.
+    """
     p, order = potentials, chains.order
+    length, count, tags = len(chains.sizes), len(order), p.emissions.shape[1]
     index = chains.over_time()  # (L, S)
-    length, count = index.shape
-    tags = p.emissions.shape[1]
-    local = p.emissions[index].transpose(1, 2).contiguous()  # (L, K, S)
+    local = p.emissions.index_select(0, index.flatten()).view(length, count, tags)
+    local = local.transpose(1, 2).contiguous()  # (L, K, S)
     scores = torch.empty_like(local)
+    scores[0] = p.begin.index_select(0, order).t() + local[0]
     steps = p.transitions.unsqueeze(2)  # (K from, K to, 1)
     block = max(1, BLOCK // (tags * count))
     room = local.new_empty(tags * min(tags, block) * count)
-    scores[0] = p.begin.index_select(0, order).t() + local[0]
-    time, before = 1, scores[0]
-    for size, number in _after_first(chains.runs):
-        before = before[:, :size]
-        blocks = [
-            (lo, min(lo + block, tags), room[: tags * (min(lo + block, tags) - lo) * size])
-            for lo in range(0, tags, block)
-        ]
-        parts = [
-            (steps[:, lo:hi], part.view(tags, hi - lo, size), lo, hi) for lo, hi, part in blocks
-        ]
-        now = scores[time : time + number, :, :size].unbind(0)
-        emitted = local[time : time + number, :, :size].unbind(0)
-        for here, emission in zip(now, emitted, strict=True):
-            source = before.unsqueeze(1)
-            for step, pair, lo, hi in parts:
+    runs = _after_first(chains.runs)
+    for size, start, stop in runs:
+        parts = []
+        for low in range(0, tags, block):
+            step = steps[:, low : low + block]
+            pair = room[: tags * step.shape[1] * size].view(tags, step.shape[1], size)
+            parts.append((step, pair, slice(low, low + block)))
+        before = scores[start - 1 : stop - 1, :, :size].unsqueeze(2).unbind(0)  # (K from, 1, n)
+        now = scores[start:stop, :, :size].unbind(0)
+        emitted = local[start:stop, :, :size].unbind(0)
+        for source, here, emission in zip(before, now, emitted, strict=True):
+            for step, pair, some in parts:
                 torch.add(source, step, out=pair)
-                torch.amax(pair, 0, out=here if len(parts) == 1 else here[lo:hi])
+                torch.amax(pair, 0, out=here if len(parts) == 1 else here[some])
             here.add_(emission)
-            before = here
-        time += number
-    # Backward: what led to the best is found again, from the very numbers compared before.
     upto = scores.transpose(1, 2).contiguous()  # (L, S, K)
     final = chains.length.index_select(0, order) - 1
-    ends = upto[final, torch.arange(count, device=final.device)]
-    ends = ends + p.finish.index_select(0, order)
-    best, last = ends.max(1)
+    ends = upto.view(-1, tags).index_select(
+        0, final * count + torch.arange(count, device=final.device)
+    )
+    best, last = (ends + p.finish.index_select(0, order)).max(1)
     path = last.repeat(length, 1)  # (L, S)
-    into = p.transitions.t().contiguous()  # (K to, K from)
+    into = p.transitions.t().clamp(min=-_NEVER)  # (K to, K from)
+    if len(chains.runs) > 1:
+        # From its last position on, a chain stays at its last tag, so that steps take all chains.
+        over = torch.arange(length, device=final.device).unsqueeze(1) >= final  # (L, S)
+        fixed = torch.full_like(upto, -_NEVER).scatter_(2, path.unsqueeze(2), 1e4 * _NEVER)
+        upto = torch.where(over.unsqueeze(2), fixed, upto)
     room = upto.new_empty(count, tags)
-    for time in range(length - 2, -1, -1):
-        size = chains.sizes[time + 1]
+    for size, start, stop in reversed(runs):
         part = room[:size]
-        torch.index_select(into, 0, path[time + 1, :size], out=part)
-        torch.argmax(part.add_(upto[time, :size]), 1, out=path[time, :size])
-    return _unsort(path.unsqueeze(0), best.unsqueeze(1), chains, index)
+        found = path[start - 1 : stop, :size].unbind(0)
+        came_from = upto[start - 1 : stop - 1, :size].unbind(0)
+        for time in range(stop - start - 1, -1, -1):
+            torch.index_select(into, 0, found[time + 1], out=part)
+            torch.argmax(part.add_(came_from[time]), 1, out=found[time])
+    return _unsort(path.unsqueeze(0), best.unsqueeze(1), chains)
 
 
 def _k_best(potentials: Potentials, chains: Chains, k: int) -> tuple[Tensor, Tensor]:
@@ -403,7 +413,7 @@ def _k_best(potentials: Potentials, chains: Chains, k: int) -> tuple[Tensor, Ten
     index = chains.over_time()  # (L, S)
     length, count = index.shape
     tags = p.emissions.shape[1]
-    local = p.emissions[index]  # (L, S, K)
+    local = p.emissions.index_select(0, index.flatten()).view(length, count, tags)
     into = p.transitions.t().unsqueeze(2)  # (K to, K from, 1)
     block = max(1, BLOCK // (tags * k * count))
     # State (S, K, k): the k best scores of paths that end in a tag, -inf where there are fewer.
@@ -432,7 +442,7 @@ def _k_best(potentials: Potentials, chains: Chains, k: int) -> tuple[Tensor, Ten
         if time:  # a chain that ended before keeps its place until its last position comes up
             place = torch.cat([came_from, place[size:]])
     path = path.masked_fill(best == -math.inf, NOT_KEPT)
-    return _unsort(path.permute(2, 0, 1), best, chains, index)
+    return _unsort(path.permute(2, 0, 1), best, chains)
 
 
 def _padded_top(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -442,21 +452,28 @@ def _padded_top(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
     return top[0], top[1].clamp(max=values.shape[-1] - 1)
 
 
-def _unsort(path: Tensor, score: Tensor, chains: Chains, index: Tensor) -> tuple[Tensor, Tensor]:
+def _unsort(path: Tensor, score: Tensor, chains: Chains) -> tuple[Tensor, Tensor]:
     """Return paths (k, L, S) as (k, N), and scores (S, k), from the scan's order to the chains'."""
-    found = path.new_empty(path.shape[0], len(chains.chain))
-    steps = torch.arange(len(chains.sizes), device=index.device).unsqueeze(1)
-    real = steps < chains.length.index_select(0, chains.order)
-    found[:, index[real]] = path[:, real]
-    scores = torch.empty_like(score)
-    scores[chains.order] = score
-    return found, scores
+    found = path.flatten(1).index_select(1, chains.grid)
+    return found, torch.empty_like(score).index_copy_(0, chains.order, score)
 
 
-def _after_first(runs: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Return the runs of steps without the first step."""
-    (size, steps), *others = runs
-    return [*([(size, steps - 1)] if steps > 1 else []), *others]
+def _after_first(runs: list[tuple[int, int]]) -> list[tuple[int, int, int]]:
+    """Return runs without the first step, as (chains, first step, step behind the last).
+
+    Runs of about as many chains are taken together, with the most that one has: a few chains too
+    many cost less than another run.
+    """
+    found: list[tuple[int, int, int]] = []
+    start = 0
+    for size, steps in runs:
+        stop = start + steps
+        if found and size > 0.75 * found[-1][0]:
+            found[-1] = (*found[-1][:2], stop)
+        elif stop > 1:
+            found.append((size, max(start, 1), stop))
+        start = stop
+    return found
 
 
 def _check(constraints: Transitions, num_tags: int) -> None:
