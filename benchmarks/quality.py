@@ -25,6 +25,9 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from statistics import fmean, stdev
 
+from examples.data import DOMAINS
+from examples.text_cls.variants import FINE, SMS
+
 ROOT = Path(__file__).resolve().parent.parent
 SYSTEMS = ("dlk", "plain")
 # Student's t, 0.975 quantile, for 1 to 30 degrees of freedom.
@@ -73,6 +76,7 @@ def example(
     fit: str = "fit.jsonc",
     process_set: Sequence[str] = (),
     fit_set: Sequence[str] = (),
+    further: Callable[[str, Path], Numbers] | None = None,
 ) -> Callable[[int], Numbers]:
     """Return what trains an example by its own two config files.
 
@@ -87,6 +91,7 @@ def example(
         fit: the fit config in the folder.
         process_set: overrides of the process config.
         fit_set: overrides of the fit config.
+        further: makes more numbers, given the bundle and the test's rows (a jsonl file).
     """
 
     def run(seed: int) -> Numbers:
@@ -115,6 +120,8 @@ def example(
             if done.state != "done":
                 raise SystemExit(f"{name}, seed {seed}: {done.state}: {done.error}")
             found = {mine: done.metrics[theirs] for mine, theirs in measures.items()}
+            if further is not None:
+                found |= further(done.bundle, scratch / "data" / "test.jsonl")
             return {**found, "seconds": round(seconds, 1)}
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
@@ -142,9 +149,83 @@ def text_cls_jobs() -> Iterable[Job]:
             measures=("accuracy",),
             target=0.95,
         )
+        yield Job(
+            f"trec-fine@{split}",
+            dlk=example(
+                "text_cls", data="trec", split=split, measures={"accuracy": "test_acc"}, **FINE
+            ),
+            plain=script("text_cls_baseline", data="trec", split=split, labels="fine"),
+            measures=("accuracy",),
+            target=0.84,
+        )
+    scores = {"f1": "test_f1", "accuracy": "test_acc"}
+    yield Job(
+        "sms",
+        dlk=example("text_cls", data="sms", measures=scores, **SMS),
+        plain=script("text_cls_baseline", data="sms"),
+        measures=("f1", "accuracy"),
+        target=0.97,
+    )
 
 
-JOBS: tuple[Job, ...] = (*text_cls_jobs(),)
+def text_match_jobs() -> Iterable[Job]:
+    """Yield pairs of records, by both kinds of model."""
+    for kind in ("cross", "bi"):
+        yield Job(
+            f"matching-{kind}",
+            dlk=example(
+                "text_match",
+                data="matching",
+                measures={"f1": "test_f1", "accuracy": "test_acc"},
+                process=f"process_{kind}.jsonc",
+                fit=f"fit_{kind}.jsonc",
+            ),
+            plain=script("text_match_baseline", variant=kind),
+            measures=("f1", "accuracy"),
+            target=0.93,
+        )
+
+
+def by_domain(bundle: str, test: Path) -> Numbers:
+    """Return Pearson's correlation for each domain of rated sentences."""
+    import numpy as np
+
+    from dlk.predict import Predict
+
+    rows = [json.loads(line) for line in test.read_text(encoding="utf-8").splitlines()]
+    found = Predict(bundle).run(rows)
+    assert isinstance(found, list)  # no file was asked for
+    made: Numbers = {}
+    for domain in sorted({row["domain"] for row in rows}):
+        pairs = [
+            (answer["value"], row["values"])
+            for answer, row in zip(found, rows, strict=True)
+            if row["domain"] == domain
+        ]
+        made[f"pearson_{domain}"] = float(np.corrcoef(np.array(pairs).T)[0, 1])
+    return made
+
+
+def text_reg_jobs() -> Iterable[Job]:
+    """Yield rated sentences: a random test with each domain's part, and each domain unseen."""
+    scores = {"pearson": "test_pearson", "mae": "test_mae"}
+    yield Job(
+        "vader",
+        dlk=example("text_reg", data="vader", measures=scores, further=by_domain),
+        plain=script("text_reg_baseline"),
+        measures=("pearson", "mae", *(f"pearson_{domain}" for domain in DOMAINS)),
+        target=0.84,
+    )
+    for domain in DOMAINS:
+        yield Job(
+            f"vader-without-{domain}",
+            dlk=example("text_reg", data="vader", hold_out=domain, measures=scores),
+            plain=script("text_reg_baseline", hold_out=domain),
+            measures=("pearson", "mae"),
+        )
+
+
+JOBS: tuple[Job, ...] = (*text_cls_jobs(), *text_match_jobs(), *text_reg_jobs())
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
 
 from examples.end_to_end import run
+from examples.text_cls.variants import FINE, SMS
 
 QUESTIONS = [
     "Who wrote Hamlet ?",
@@ -25,22 +25,6 @@ MESSAGES = [
     "are you still coming tonight?",
     "WINNER!! Claim your free prize, call 09061701461 now",
 ]
-# What a variant changes of process.jsonc and fit.jsonc.
-FINE: dict[str, Any] = {
-    "process_set": (
-        'processor.token_gather.gather_columns=["fine"]',
-        'processor.token2id-label.input_map={"tokens": "fine"}',
-    ),
-    "fit_set": ("trainer.max_epochs=10",),
-}
-SMS: dict[str, Any] = {
-    "process_set": ("processor.fast_tokenizer.truncation.max_length=96",),
-    "fit_set": (
-        "trainer.max_epochs=2",
-        "imodel.postprocessor.positive_label=spam",
-        "trainer.callback.monitor=val_f1",
-    ),
-}
 
 if __name__ == "__main__":
     here = Path(__file__).parent
