@@ -372,8 +372,10 @@ def _plain_value(value: Any) -> Any:
         return float(value)
     if isinstance(value, list | tuple):
         return [item if type(item) in _PLAIN else _plain_value(item) for item in value]
-    if isinstance(value, Mapping):
-        return {key: _plain_value(item) for key, item in value.items()}
+    if type(value) is dict or isinstance(value, Mapping):  # the look at Mapping is slow
+        return {
+            key: item if type(item) in _PLAIN else _plain_value(item) for key, item in value.items()
+        }
     if type(value).__name__ in {"NAType", "NaTType"}:  # pandas.NA, pandas.NaT
         return None
     if hasattr(value, "tolist"):  # numpy scalar or array

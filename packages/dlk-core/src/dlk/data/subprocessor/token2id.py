@@ -12,7 +12,7 @@ from dlk.registry import register
 if TYPE_CHECKING:
     from dlk.context import Setup
 
-__all__ = ["Token2Id"]
+__all__ = ["IdsOfTexts", "Token2Id"]
 
 
 @register("subprocessor", "token2id")
@@ -31,11 +31,11 @@ class Token2Id(Subprocessor):
 
     def transform(self, columns: Columns, ctx: TransformContext) -> Columns:
         """Return the ids, shaped as the words."""
-        vocabulary = self.setup.meta.vocabulary(self.vocab)
+        known = IdsOfTexts(self.setup.meta.vocabulary(self.vocab))
         ids: list[Any] = []
         for position, value in enumerate(columns[self.source]):
             try:
-                ids.append(_ids(value, vocabulary))
+                ids.append(_ids(value, known))
             except UnknownWordError as error:
                 ids.append(None)
                 ctx.bad_row(position, self.source, value, f"{error.reason} ({self.vocab})")
@@ -45,9 +45,27 @@ class Token2Id(Subprocessor):
         return {self.target: ids}
 
 
-def _ids(value: Any, vocabulary: Vocabulary) -> Any:
+class IdsOfTexts(dict[str, int]):
+    """The ids of texts, each looked up in the vocabulary but once.
+
+    Raises:
+        UnknownWordError: see `Vocabulary.id`.
+    """
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        super().__init__()
+        self.vocabulary = vocabulary
+
+    def __missing__(self, text: str) -> int:
+        self[text] = found = self.vocabulary.id(text)
+        return found
+
+
+def _ids(value: Any, known: IdsOfTexts) -> Any:
     if isinstance(value, list | tuple):
-        return [_ids(item, vocabulary) for item in value]
+        if set(map(type, value)) == {str}:
+            return [known[text] for text in value]
+        return [_ids(item, known) for item in value]
     if value is None or value != value:  # NaN is how pandas says "missing" among numbers
         raise TypeError("expected a word, found nothing")
-    return vocabulary.id(value)
+    return known.vocabulary.id(value)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from dlk.context import Setup
     from dlk.data.meta import Meta
 
-__all__ = ["TokenGather", "words_of"]
+__all__ = ["TokenGather"]
 
 
 @register("subprocessor", "token_gather")
@@ -53,8 +53,9 @@ class TokenGather(Subprocessor):
         for columns in chunks:
             for column, trace in self.sources:
                 for value in columns[column]:
+                    words = value if not trace and is_words(value) else words_of(value, trace)
                     try:
-                        counts.update(self.words(value, trace))
+                        counts.update(self.counted(words))
                     except (TypeError, LookupError) as error:
                         raise DataError(
                             f'cannot gather words from column "{column}": {error}'
@@ -76,8 +77,10 @@ class TokenGather(Subprocessor):
         """Report values that are no words, or in which a trace leads nowhere."""
         for column, trace in self.sources:
             for position, value in enumerate(columns[column]):
+                if not trace and is_words(value):
+                    continue
                 try:
-                    for _ in self.words(value, trace):
+                    for _ in words_of(value, trace):
                         pass
                 except (TypeError, LookupError) as error:
                     ctx.bad_row(position, column, value, str(error))
@@ -86,20 +89,24 @@ class TokenGather(Subprocessor):
         """Return nothing: the step learns, and writes no column."""
         return {}
 
-    def words(self, value: Any, trace: tuple[str, ...]) -> Iterable[str]:
-        """Return what is counted of a value: its words.
+    def counted(self, words: Iterable[str]) -> Iterable[str]:
+        """Return what is counted of the words of a value: the words."""
+        return words
 
-        Raises:
-            TypeError: it is no word, nor lists of words, nor dicts that a trace leads into.
-            LookupError: the trace leads nowhere.
-        """
-        return words_of(value, trace)
+
+def is_words(value: Any) -> bool:
+    """Return whether the value is a list of texts, as nearly all are: there is nothing to check."""
+    return type(value) is list and set(map(type, value)) <= {str}
 
 
 def words_of(value: Any, trace: tuple[str, ...]) -> Iterator[str]:
     """Yield the words inside a value.
 
     Lists and sets are gone through, dicts followed by the trace.
+
+    Raises:
+        TypeError: something in it is no word.
+        LookupError: the trace leads nowhere.
     """
     if value is None or value != value:  # NaN is how pandas says "missing" among numbers
         return

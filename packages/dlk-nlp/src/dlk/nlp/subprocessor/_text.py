@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any, TypeGuard
+
 from dlk.data.subprocessor.base import TransformContext
 
-__all__ = ["checked_texts"]
+__all__ = ["are_words", "checked_texts"]
+
+
+def are_words(value: Any) -> TypeGuard[Sequence[str]]:
+    """Return whether the value is a list of texts."""
+    if not isinstance(value, list | tuple):
+        return False
+    return set(map(type, value)) <= {str} or all(isinstance(word, str) for word in value)
 
 
 def checked_texts(values: list[object], column: str, ctx: TransformContext) -> list[str]:

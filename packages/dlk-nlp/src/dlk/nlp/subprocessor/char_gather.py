@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import chain
-from typing import Any
 
-from dlk.data.subprocessor.token_gather import TokenGather, words_of
+from dlk.data.subprocessor.token_gather import TokenGather
 from dlk.registry import register
 
 __all__ = ["CharGather"]
@@ -19,6 +17,6 @@ class CharGather(TokenGather):
     The order of the ids depends on the counts alone: by count, falling, then by character.
     """
 
-    def words(self, value: Any, trace: tuple[str, ...]) -> Iterable[str]:
-        """Return the characters of a value; see `TokenGather.words`."""
-        return chain.from_iterable(words_of(value, trace))
+    def counted(self, words: Iterable[str]) -> Iterable[str]:
+        """Return the characters of the words of a value, as one text: that is counted fastest."""
+        return "".join(words)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tokenizers import pre_tokenizers
 
 from dlk.data.subprocessor.base import Columns, Subprocessor, TransformContext
-from dlk.nlp.subprocessor._text import checked_texts
+from dlk.nlp.subprocessor._text import are_words, checked_texts
 from dlk.registry import register
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class PreTokenize(Subprocessor):
         rows: list[tuple[list[str], Offsets]] = []
         pairs = zip(columns[first], columns[second], strict=True)
         for position, (words, places) in enumerate(pairs):
-            if not _are_words(words):
+            if not are_words(words):
                 ctx.bad_row(position, first, words, "expected a list of words")
                 rows.append(([], []))
                 continue
@@ -84,10 +84,6 @@ class PreTokenize(Subprocessor):
                 continue
             rows.append((list(words), offsets))
         return rows
-
-
-def _are_words(value: Any) -> bool:
-    return isinstance(value, list | tuple) and all(isinstance(word, str) for word in value)
 
 
 def place(words: Sequence[str], text: Any) -> Offsets:

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from dlk.data.subprocessor.base import Columns, Subprocessor, TransformContext
-from dlk.data.vocabulary import UnknownWordError, Vocabulary
+from dlk.data.subprocessor.token2id import IdsOfTexts
+from dlk.data.vocabulary import UnknownWordError
+from dlk.nlp.subprocessor._text import are_words
 from dlk.registry import register
 
 if TYPE_CHECKING:
@@ -33,14 +35,15 @@ class Token2CharId(Subprocessor):
 
     def transform(self, columns: Columns, ctx: TransformContext) -> Columns:
         """Return the ids, a list of lists per row."""
-        ids = _Ids(self.setup.meta.vocabulary(self.vocab))
+        known = IdsOfTexts(self.setup.meta.vocabulary(self.vocab))
+        ids = _IdsOfWords(known, self.max_token_len)
         rows: list[list[list[int]]] = []
         cut = 0
         for position in range(len(columns["_row"])):
             column, words = self._words(columns, position, ctx)
             cut += sum(len(word) > self.max_token_len for word in words)
             try:
-                rows.append([[ids[char] for char in word[: self.max_token_len]] for word in words])
+                rows.append([ids[word] for word in words])
             except UnknownWordError as error:
                 rows.append([])
                 ctx.bad_row(
@@ -56,7 +59,7 @@ class Token2CharId(Subprocessor):
         if not self.by_offsets:
             column = self.input_map["tokens"]
             words = columns[column][position]
-            if isinstance(words, list | tuple) and all(isinstance(word, str) for word in words):
+            if are_words(words):
                 return column, words
             ctx.bad_row(position, column, words, "expected a list of words")
             return column, ()
@@ -78,13 +81,14 @@ def _cut(text: str, start: Any, end: Any) -> str:
     return text[start:end]
 
 
-class _Ids(dict[str, int]):
-    """Ids by character, each looked up in the vocabulary but once."""
+class _IdsOfWords(dict[str, list[int]]):
+    """The ids of the characters of each word, made once; rows share the lists."""
 
-    def __init__(self, vocabulary: Vocabulary) -> None:
+    def __init__(self, known: IdsOfTexts, max_token_len: int) -> None:
         super().__init__()
-        self.vocabulary = vocabulary
+        self.known = known
+        self.max_token_len = max_token_len
 
-    def __missing__(self, char: str) -> int:
-        self[char] = found = self.vocabulary.id(char)
-        return found
+    def __missing__(self, word: str) -> list[int]:
+        self[word] = made = [self.known[char] for char in word[: self.max_token_len]]
+        return made

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 from dlk.data.subprocessor.base import Columns, Subprocessor, TransformContext
 from dlk.errors import DataError
 from dlk.io import open_file
-from dlk.nlp.subprocessor._text import checked_texts
+from dlk.nlp.subprocessor._text import are_words, checked_texts
 from dlk.registry import register
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class TokenNorm(Subprocessor):
         rows: list[list[str]] = []
         count = 0
         for position, words in enumerate(columns[column]):
-            if isinstance(words, list | tuple) and all(isinstance(word, str) for word in words):
+            if are_words(words):
                 rows.append([rewritten[word] for word in words])
                 count += sum(map(operator.ne, words, rows[-1]))
             else:
