@@ -80,6 +80,7 @@ def test_a_mark_that_has_pieces_of_its_own_stays_theirs():
 def test_a_mark_behind_the_last_piece_of_a_text_that_was_cut_is_nobodys():
     assert piece_units("e\u0301 abc", [(0, 1)]) == [[0, 1]]
     assert piece_units("e\u0301 \u200b", [(0, 1)]) == [[0, 2]]  # nothing that could have pieces
+    assert piece_units("e\u0301 \u200b", [(0, 1)], goes_on=True) == [[0, 1]]
 
 
 def test_several_units_may_hold_one_character():

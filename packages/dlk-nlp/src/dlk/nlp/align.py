@@ -8,8 +8,8 @@ The laws, which hold for every tokenizer:
 
 - **Trimming.** A unit does not hold the white space at its ends: byte-level pieces (``Ġworld``) and
   those of Unigram (``▁world``) begin at the word, and a piece of white space alone is empty.
-- **Marks.** A combining mark that no unit holds, because the normaliser took it away or composed
-  it with its letter, belongs to the unit before it.
+- **Marks.** A combining mark (or a vowel or final of a Hangul syllable) that no unit holds, because
+  the normaliser took it away or composed it with its letter, belongs to the unit before it.
 - **Sharing.** Several units may hold one character (the bytes of an emoji, the letters of a
   ligature). A span takes all units that touch it, so that it comes back whole.
 - **Cover.** A span of characters becomes the smallest run of units that holds each of its
@@ -18,13 +18,14 @@ The laws, which hold for every tokenizer:
   the span's ends hold characters that no unit does (white space, what the normaliser removed).
 - **Cuts.** A span that goes on beyond the first or last unit of its record, in characters that are
   not *silent* (white space, marks, control and format characters), is `CUT`: the text was cut.
+  What a normaliser of your own removes besides, at a text's very end, is taken for cut off.
 """
 
 from __future__ import annotations
 
 import unicodedata
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from itertools import accumulate, pairwise
@@ -104,6 +105,7 @@ def piece_units(
     *,
     sequence_ids: Sequence[int | None] | None = None,
     sequence: int | None = None,
+    goes_on: bool = False,
 ) -> list[list[int]]:
     """Return the offsets of each piece as a unit: trimmed, with marks that no piece holds.
 
@@ -113,6 +115,8 @@ def piece_units(
         sequence_ids: of each piece, which text of a pair it is of; None for special tokens.
         sequence: the text of the pair that `text` is; the pieces of the other are empty units.
             None: there is one text.
+        goes_on: whether another window of the text follows, which may hold what is behind the last
+            unit of this one.
     """
     units = _of_sequence(offsets, sequence_ids, sequence)
     size = len(text)
@@ -127,7 +131,7 @@ def piece_units(
         else:
             unit[0], unit[1] = start, end
     if not text.isascii():
-        _take_marks(text, units)
+        _take_marks(text, units, goes_on=goes_on)
     return units
 
 
@@ -138,6 +142,7 @@ def word_units(
     *,
     sequence_ids: Sequence[int | None] | None = None,
     sequence: int | None = None,
+    goes_on: bool = False,
 ) -> Words:
     """Return the words of a record as units.
 
@@ -150,8 +155,11 @@ def word_units(
         word_ids: of each piece, the number of its word; None for special tokens.
         sequence_ids: as for `piece_units`.
         sequence: as for `piece_units`.
+        goes_on: as for `piece_units`.
     """
-    pieces = piece_units(text, offsets, sequence_ids=sequence_ids, sequence=sequence)
+    pieces = piece_units(
+        text, offsets, sequence_ids=sequence_ids, sequence=sequence, goes_on=goes_on
+    )
     words: list[list[int]] = []
     gather_index: list[int] = []
     word_index: list[int] = []
@@ -329,14 +337,10 @@ def _of_sequence(
     ]
 
 
-def _take_marks(text: str, units: list[list[int]]) -> None:
+def _take_marks(text: str, units: list[list[int]], *, goes_on: bool) -> None:
     """Let units reach over the combining marks after them that no unit holds."""
     size = len(text)
-    before_marks = [
-        unit
-        for unit in units
-        if unit[0] < unit[1] < size and unicodedata.category(text[unit[1]])[0] == "M"
-    ]
+    before_marks = [unit for unit in units if unit[0] < unit[1] < size and _is_mark(text[unit[1]])]
     if not before_marks:
         return
     held = sorted((start, end) for start, end in units if start < end)
@@ -344,17 +348,30 @@ def _take_marks(text: str, units: list[list[int]]) -> None:
     reached = list(accumulate((end for _, end in held), max))
     for unit in before_marks:
         end = stop = unit[1]
-        while stop < size and unicodedata.category(text[stop])[0] == "M":
+        while stop < size and _is_mark(text[stop]):
             if reached[bisect_right(starts, stop) - 1] > stop:  # a unit holds it
                 break
             stop += 1
         # after the record's last unit the text may have been cut, and the mark with it
-        if end < reached[-1] or _is_silent(text[end:]):
+        if end < reached[-1] or (not goes_on and _is_silent(text[end:])):
             unit[1] = stop
 
 
-def _is_silent(text: Iterable[str]) -> bool:
+def _is_mark(char: str) -> bool:
+    """Return whether a normaliser may make one character of this and the one before it.
+
+    Combining marks do that, in any width (U+FF9E), and vowels and finals of Hangul syllables.
+    """
+    return not char.isascii() and all(map(_joins, unicodedata.normalize("NFKD", char)))
+
+
+def _joins(char: str) -> bool:
+    return unicodedata.category(char)[0] == "M" or "\u1160" <= char <= "\u11ff"
+
+
+def _is_silent(text: str) -> bool:
     """Return whether tokenizers may leave all characters out: white space, marks, controls."""
     return all(
-        char.isspace() or char == "\ufffd" or unicodedata.category(char)[0] in "MC" for char in text
+        char.isspace() or _joins(char) or char == "\ufffd" or unicodedata.category(char)[0] == "C"
+        for char in unicodedata.normalize("NFKD", text)
     )

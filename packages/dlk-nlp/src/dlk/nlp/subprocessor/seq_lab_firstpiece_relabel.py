@@ -38,7 +38,7 @@ class SeqLabFirstpieceRelabel(SeqLabRelabel):
         super().__init__(config, setup)
         self.word_ids = self.input_map["word_ids"]
 
-    def units(self, position: int, columns: Columns) -> Units:
+    def units(self, position: int, columns: Columns, *, goes_on: bool) -> Units:
         """Return the words of a record; see `SeqLabRelabel.units`."""
         words = word_units(
             columns[self.sentence][position],
@@ -46,6 +46,7 @@ class SeqLabFirstpieceRelabel(SeqLabRelabel):
             columns[self.word_ids][position],
             sequence_ids=self.texts_of(position, columns),
             sequence=self.sequence,
+            goes_on=goes_on,
         )
         return {
             "unit_offsets": words.offsets or [[0, 0]],

@@ -117,7 +117,10 @@ class SeqLabRelabel(Subprocessor):
         records = enumerate(columns["_row"])
         for _, row in groupby(records, key=itemgetter(1)):
             positions = [position for position, _ in row]
-            units = [self._checked_units(position, columns, ctx) for position in positions]
+            units = [
+                self._checked_units(position, columns, ctx, goes_on=position < positions[-1])
+                for position in positions
+            ]
             for each in units:
                 for key, value in each.items():
                     made[self.output_map[key]].append(value)
@@ -131,8 +134,8 @@ class SeqLabRelabel(Subprocessor):
 
     unit_keys: tuple[str, ...] = ("unit_offsets", "unit_mask")
 
-    def units(self, position: int, columns: Columns) -> Units:
-        """Return the units of a record.
+    def units(self, position: int, columns: Columns, *, goes_on: bool) -> Units:
+        """Return the units of a record; `goes_on` where another of the row follows.
 
         Raises:
             TypeError: a column holds no such lists.
@@ -143,6 +146,7 @@ class SeqLabRelabel(Subprocessor):
             columns[self.offsets][position],
             sequence_ids=self.texts_of(position, columns),
             sequence=self.sequence,
+            goes_on=goes_on,
         )
         return {"unit_offsets": units, "unit_mask": mask_of(units)}
 
@@ -153,13 +157,15 @@ class SeqLabRelabel(Subprocessor):
         found: Sequence[int | None] = columns[self.sequence_ids][position]
         return found
 
-    def _checked_units(self, position: int, columns: Columns, ctx: TransformContext) -> Units:
+    def _checked_units(
+        self, position: int, columns: Columns, ctx: TransformContext, *, goes_on: bool
+    ) -> Units:
         text = columns[self.sentence][position]
         if not isinstance(text, str):
             ctx.bad_row(position, self.sentence, text, "expected a text")
             return {key: [] for key in self.unit_keys}
         try:
-            return self.units(position, columns)
+            return self.units(position, columns, goes_on=goes_on)
         except (TypeError, ValueError) as error:
             value = columns[self.offsets][position]
             reason = f"expected (start, end) of each piece, and as much of the rest: {error}"
