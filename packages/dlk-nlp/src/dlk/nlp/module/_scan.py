@@ -172,7 +172,8 @@ class _Scan:
 
     A message is a row of K numbers that sum to at most 1, known up to a factor. `into` holds them
     as they arrive at a position, `upto` with the position's emission; those read forward in the
-    rows `forward`, those read backward in the rows `backward`.
+    rows `forward`, those read backward in the rows `backward`. `joint` (N, K) are the products of
+    both sides' messages, whose shares of their sum `mass` are the marginals.
     """
 
     def __init__(self, potentials: Potentials, chains: Chains) -> None:
@@ -188,12 +189,12 @@ class _Scan:
         steps = (potentials.transitions - top).exp()
         most = torch.maximum(steps.sum(0).amax(), steps.sum(1).amax())
         self.steps = steps / most
-        self.into, self.upto = torch.empty_like(weights), torch.empty_like(weights)
+        into, self.upto = torch.empty_like(weights), torch.empty_like(weights)
         begin, finish = potentials.begin, potentials.finish
         tops = begin.amax(1, keepdim=True), finish.amax(1, keepdim=True)
         ends = torch.stack([(begin - tops[0]).exp(), (finish - tops[1]).exp()])
         ends = ends / ends.sum(2, keepdim=True).clamp(min=1.0)
-        scales = self._run(weights, ends.index_select(1, chains.order))
+        scales = self._run(weights, into, ends.index_select(1, chains.order))
         wide = _widest(emissions)  # for sums of many logarithms
         total = torch.empty(len(chains.order), dtype=wide, device=emissions.device)
         total[chains.order] = scales.to(wide).log().sum(0)
@@ -204,12 +205,21 @@ class _Scan:
         total += (tops[0] + tops[1]).squeeze(1).to(wide) + first_sum.to(wide).log()
         total += (chains.length - 1) * (top.to(wide) + most.to(wide).log())
         self.log_partition = total.to(emissions.dtype)
-        self.joint = self.into.index_select(0, self.forward)
+        self.joint = into.index_select(0, self.forward)
         self.joint *= self.upto.index_select(0, self.backward)  # (N, K)
         self.mass = self.joint.sum(1)  # (N,)
 
-    def _run(self, weights: Tensor, ends: Tensor) -> Tensor:
-        """Fill the messages, and return what the forward ones were divided by, (…, S)."""
+    def _run(self, weights: Tensor, messages: Tensor, ends: Tensor) -> Tensor:
+        """Fill `messages` as they arrive and `upto`; return what the forward ones were divided by.
+
+        Args:
+            weights: (2N, K), exp(emissions) in the order of the scan.
+            messages: (2N, K), empty.
+            ends: (2, S, K), what arrives at the chains' ends, chains in order.
+
+        Returns:
+            (rescalings, S), 1 where a chain had ended.
+        """
         tags = weights.shape[1]
         both = torch.stack([self.steps, self.steps.t()])  # (2, K, K)
         every = _rescale_every(tags)
@@ -224,7 +234,7 @@ class _Scan:
         for size, count in self.chains.runs:
             end = row + 2 * size * count
             shape = (count, 2, size, tags)
-            into = self.into[row:end].view(shape).unbind(0)
+            into = messages[row:end].view(shape).unbind(0)
             upto = self.upto[row:end].view(shape).unbind(0)
             local = weights[row:end].view(shape).unbind(0)
             before = before[:, :size]
@@ -277,11 +287,10 @@ class _Scan:
 
     def conditionals(self, tags: Tensor) -> Tensor:
         """Return p(tag | tag before); what the first of a chain gets means nothing."""
-        before = tags.roll(1)
-        upto = self.upto[self.backward, tags]
-        into = self.into[self.backward, tags].roll(1)
-        tiny = torch.finfo(into.dtype).tiny
-        return self.steps[before, tags] * upto / into.clamp(min=tiny)
+        after = self.upto.index_select(0, self.backward)
+        after *= self.steps.index_select(0, tags.roll(1))
+        total = after.sum(1).clamp(min=torch.finfo(after.dtype).tiny)
+        return after.gather(1, tags.unsqueeze(1)).squeeze(1) / total
 
 
 class _LogScan:

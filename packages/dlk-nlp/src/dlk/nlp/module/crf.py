@@ -342,13 +342,18 @@ def _score(potentials: Potentials, gold: Tensor, chains: Chains) -> Tensor:
         chains: S of them.
     """
     p = potentials
-    first = p.begin.gather(1, gold[chains.first].unsqueeze(1)).squeeze(1)
-    last = p.finish.gather(1, gold[chains.last].unsqueeze(1)).squeeze(1)
-    here = p.emissions.gather(1, gold.unsqueeze(1)).squeeze(1)  # (N,)
+    first, last = _pick(p.begin, gold[chains.first]), _pick(p.finish, gold[chains.last])
+    here = _pick(p.emissions, gold)  # (N,)
     steps = p.transitions.flatten().index_select(0, gold[:-1] * p.transitions.shape[0] + gold[1:])
     steps = steps.masked_fill(chains.begins[1:], 0.0)  # (N - 1,)
     score = (first + last).index_add(0, chains.chain, here)
     return score.index_add(0, chains.chain[1:], steps)
+
+
+def _pick(values: Tensor, tags: Tensor) -> Tensor:
+    """Return values[n, tags[n]], (n,); unlike `gather` its gradient can be made deterministic."""
+    row = torch.arange(len(tags), device=tags.device) * values.shape[1]
+    return values.flatten().index_select(0, row + tags)
 
 
 def _best(potentials: Potentials, chains: Chains) -> tuple[Tensor, Tensor]:
