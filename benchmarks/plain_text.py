@@ -52,9 +52,10 @@ class Pooled(Encoding):
 
     def __init__(self, folder: Path, num_labels: int, *, dropout: float) -> None:
         super().__init__()
-        self.encoder = AutoModel.from_pretrained(folder, add_pooling_layer=False)
+        encoder = AutoModel.from_pretrained(folder, add_pooling_layer=False)
+        self.encoder = encoder
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(self.encoder.config.hidden_size, num_labels)
+        self.head = nn.Linear(encoder.config.hidden_size, num_labels)
 
     def pooled(self, batch: dict[str, Tensor]) -> Tensor:
         """Return vectors (B, D) of ``input_ids`` (B, T), ``attention_mask`` and the like."""
