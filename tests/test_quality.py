@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from scipy import stats  # type: ignore[import-untyped]  # it ships no types
+from scipy import stats
 
 from benchmarks import quality
 from benchmarks.quality import JOBS, T_975, Job, Result, interval, main, read, table
