@@ -225,7 +225,34 @@ def text_reg_jobs() -> Iterable[Job]:
         )
 
 
-JOBS: tuple[Job, ...] = (*text_cls_jobs(), *text_match_jobs(), *text_reg_jobs())
+def sequence_labeling_jobs() -> Iterable[Job]:
+    """Yield names in tweets, each variant on three splits."""
+    scores = ("f1", "precision", "recall", "f1_macro")
+    for variant in ("first_piece", "crf", "lstm", "lstm_crf", "words"):
+        units = "words" if variant == "words" else "pieces"
+        for split in range(3):
+            yield Job(
+                f"tweets-{variant}@{split}",
+                dlk=example(
+                    "sequence_labeling",
+                    data="ner",
+                    models=("glove",) if variant == "words" else ("minilm",),
+                    split=split,
+                    measures={name: f"test_{name}" for name in scores},
+                    process=f"process_{units}.jsonc",
+                    fit=f"fit_{variant}.jsonc",
+                ),
+                plain=script("sequence_labeling_baseline", variant=variant, split=split),
+                measures=scores,
+            )
+
+
+JOBS: tuple[Job, ...] = (
+    *text_cls_jobs(),
+    *text_match_jobs(),
+    *text_reg_jobs(),
+    *sequence_labeling_jobs(),
+)
 
 
 @dataclass(frozen=True, slots=True)

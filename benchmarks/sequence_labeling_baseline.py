@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,8 +31,9 @@ from examples.data import Row, glove, minilm, ner
 VARIANTS = ("first_piece", "crf", "lstm", "lstm_crf", "words")
 IGNORED = -100
 PAD, UNK = 0, 1
+FREQUENT = 100_000  # words of GloVe beside those of the training tweets
 
-PIECES = Settings(epochs=8, batch=16, lr=1e-4, head_lr=1e-3, max_length=128)
+PIECES = Settings(epochs=6, batch=16, lr=1e-4, head_lr=1e-3, max_length=128)
 WORDS = replace(PIECES, epochs=25, lr=2e-3, head_lr=2e-3)
 
 Batch = dict[str, Tensor]
@@ -205,32 +205,34 @@ def in_words(
 ) -> tuple[dict[str, list[Example]], Tensor, int]:
     """Return the splits as numbers of words and characters, GloVe's vectors, number of characters.
 
-    The vocabulary is that of the training tweets, lower-case, and unknown ones one vector.
+    The vocabulary holds the words of the training tweets and GloVe's first; a word that is not
+    there is looked up in lower case.
     """
     train = splits["train"]
-    seen = Counter(word.lower() for row in train for word in row["pretokenized_words"])
-    vocabulary = {word: place for place, word in enumerate(sorted(seen), start=2)}
-    letters = sorted({c for row in train for word in row["pretokenized_words"] for c in word})
-    chars = {char: place for place, char in enumerate(letters, start=2)}
     folder = glove()
-    known = {
-        word: place
-        for place, word in enumerate(
-            pq.read_table(folder / "glove_6B_index.parquet").column(0).to_pylist()
-        )
-    }
+    known = pq.read_table(folder / "glove_6B_index.parquet").column(0).to_pylist()
+    row_of = {word: place for place, word in enumerate(known)}
     table = np.load(folder / "glove_6B_50d_emb.npy", mmap_mode="r")
-    vectors = torch.empty(len(vocabulary) + 2, table.shape[1]).uniform_(-0.25, 0.25)
+    words = {word for row in train for word in row["pretokenized_words"]} | set(known[:FREQUENT])
+    vocabulary = {word: place for place, word in enumerate(sorted(words), start=2)}
+    vectors = torch.empty(len(vocabulary) + 2, table.shape[1]).normal_(0, 0.5)
     vectors[PAD] = 0
     for word, place in vocabulary.items():
-        if word in known:
-            vectors[place] = torch.from_numpy(np.array(table[known[word]], dtype=np.float32))
+        found = row_of.get(word, row_of.get(word.lower()))
+        if found is not None:
+            vectors[place] = torch.from_numpy(np.array(table[found], dtype=np.float32))
+    letters = sorted({c for row in train for word in row["pretokenized_words"] for c in word})
+    chars = {char: place for place, char in enumerate(letters, start=2)}
+
+    def number_of(word: str) -> int:
+        return vocabulary.get(word, vocabulary.get(word.lower(), UNK))
+
     number = {tag: place for place, tag in enumerate(tags)}
     made = {
         name: [
             Example(
-                [vocabulary.get(word.lower(), UNK) for word in row["pretokenized_words"]],
-                [[chars.get(c, UNK) for c in word] for word in row["pretokenized_words"]],
+                [number_of(word) for word in row["pretokenized_words"]],
+                [[chars.get(c, UNK) for c in word[:20]] for word in row["pretokenized_words"]],
                 [],
                 [number.get(tag, 0) for tag in tags_of(row)],
             )

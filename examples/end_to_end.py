@@ -7,6 +7,7 @@ import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -106,14 +107,18 @@ def answers(server: Server, rows: Sequence[Row]) -> Table:
     plain = [
         name
         for name, value in predictions[0].items()
-        if name not in rows[0] and isinstance(value, str | float)
+        if name not in rows[0] and (isinstance(value, str | float) or name == "entities_info")
     ]
     table = Table(*rows[0], *plain, title="a few predictions")
     for row, prediction in zip(rows, predictions, strict=True):
-        found = (prediction[name] for name in plain)
-        shown = (f"{item:.3f}" if isinstance(item, float) else str(item) for item in found)
-        table.add_row(*map(str, row.values()), *shown)
+        table.add_row(*map(str, row.values()), *(_shown(prediction[name]) for name in plain))
     return table
+
+
+def _shown(value: Any) -> str:  # Any: a part of a prediction
+    if isinstance(value, list):
+        return ", ".join(f"{e['text']} ({e['labels'][0]} {e['score']:.2f})" for e in value)
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
 def own_sources(folder: Path) -> list[str]:
