@@ -92,11 +92,12 @@ class WordsAndChars(nn.Module):
 
     def __init__(self, vectors: Tensor, num_chars: int, *, dropout: float) -> None:
         super().__init__()
-        self.words = nn.Embedding.from_pretrained(vectors, freeze=False, padding_idx=PAD)
+        rows, width = vectors.shape
+        self.words = nn.Embedding(rows, width, padding_idx=PAD, _weight=vectors)
         self.chars = nn.Embedding(num_chars, 30, padding_idx=PAD)
         self.conv = nn.Conv1d(30, 30, 3, padding=1)
         self.dropout = nn.Dropout(dropout)
-        self.width = vectors.shape[1] + 30
+        self.width = width + 30
 
     def forward(self, batch: Batch) -> Tensor:
         """Return (B, W, D)."""
@@ -104,7 +105,8 @@ class WordsAndChars(nn.Module):
         embedded = self.dropout(self.chars(chars)).transpose(1, 2)  # (B * W, 30, L)
         made = self.conv(embedded).masked_fill((chars == PAD).unsqueeze(1), -1e4)
         shape = made.max(-1).values.relu().view(*batch["ids"].shape, -1)  # (B, W, 30)
-        return self.dropout(torch.cat([self.words(batch["ids"]), shape], -1))
+        joined: Tensor = self.dropout(torch.cat([self.words(batch["ids"]), shape], -1))
+        return joined
 
 
 class Tagger(Encoding):
