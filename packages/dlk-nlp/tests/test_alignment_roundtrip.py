@@ -67,21 +67,24 @@ FRAGMENTS = (
 
 
 @cache
-def steps(kind, level, window, scheme, strict):
-    """The tokenizer step and the label step."""
+def tokenizer_step(kind, window):
     path = PUBLISHED.get(kind)
     if path is None:
         path = Path(mkdtemp()) / "tokenizer.json"
         trained_tokenizer(kind).save(str(path))
     config = {"tokenizer_path": str(path), **WINDOWS[window]}
-    tokenizer = register.build(make("subprocessor", "fast_tokenizer", config), Setup(Meta.empty()))
+    return register.build(make("subprocessor", "fast_tokenizer", config), Setup(Meta.empty()))
+
+
+@cache
+def label_step(level, scheme, strict):
     options = {"scheme": scheme, "strict": strict}
-    return tokenizer, register.build(make("subprocessor", level, options), Setup(Meta.empty()))
+    return register.build(make("subprocessor", level, options), Setup(Meta.empty()))
 
 
 def processed(rows, kind, level, window, scheme, strict):
     """The records of rows of (text, entities), and what was counted."""
-    tokenizer, relabel = steps(kind, level, window, scheme, strict)
+    tokenizer, relabel = tokenizer_step(kind, window), label_step(level, scheme, strict)
     texts = [text for text, _ in rows]
     numbers = list(range(len(rows)))
     wanted = frozenset({"offsets", "word_ids"})

@@ -349,16 +349,12 @@ def kind(request, build, tmp_path):
 ALL = frozenset({"offsets", "word_ids", "special_tokens_mask", "tokens"})
 
 
-def pieces(made, record, text):
-    """(token, id, end, characters, word) of each piece that the text gave.
-
-    White space before the first piece of a later window is inside of its offsets or not, where the
-    file trims: a matter of `tokenizers`.
-    """
+def pieces(made, record):
+    """(token, id, offsets, word) of each piece that the text gave."""
     rows = zip(*(made[name][record] for name in (*sorted(ALL), "input_ids")), strict=True)
     return [
-        (token, number, end if text[start:end].strip() else None, text[start:end].strip(), word)
-        for (start, end), special, token, word, number in rows
+        (token, number, offsets, word)
+        for offsets, special, token, word, number in rows
         if not special
     ]
 
@@ -369,11 +365,11 @@ def test_windows_of_a_long_text_hold_every_piece_with_its_place_and_word(kind, d
         "Hello wörld, 你好 👩\u200d👧 e\u0301 test  of ﬁne\n\tthings. " * 2000
     )  # 102,000 characters
     whole, _ = run(kind(truncation={"max_length": None}), ALL, sentence=[text])
-    expected = pieces(whole, 0, text)
+    expected = pieces(whole, 0)
     cut = {"max_length": 512, "stride": 64, "direction": direction}
     made, _ = run(kind(truncation=cut, expand_examples=True), ALL, sentence=[text])
     assert made["_part"] == list(range(len(made["_part"])))
-    windows = [pieces(made, record, text) for record in made["_part"]]
+    windows = [pieces(made, record) for record in made["_part"]]
     assert all(len(each) <= 512 for each in made["input_ids"])
     if direction == "right":
         joined = windows[0] + [piece for window in windows[1:] for piece in window[64:]]
@@ -444,10 +440,37 @@ def test_offsets_of_words_are_mended_by_their_text_where_type_ids_are_all_zero(r
 
 def test_a_real_piece_at_zero_zero_is_mended_as_one(roberta):
     step = roberta(process_data={"is_pretokenized": True}, fix_offset=True)
-    given = {"pretokenized_words": [["  x"]], "pretokenized_word_offsets": [[[7, 10]]]}
+    given = {"pretokenized_words": [["x", "  x"]], "pretokenized_word_offsets": [[[7, 8], [9, 12]]]}
     made, _ = run(step, {"offsets", "tokens"}, **given)
-    assert made["tokens"][0][1] == "Ġ"  # trimmed to nothing: (0, 0) in its word
-    assert made["offsets"][0] == [(0, 0), (7, 7), (9, 9), (9, 10), (0, 0)]
+    places = dict(zip(made["tokens"][0], made["offsets"][0], strict=True))
+    assert places["<s>"] == places["</s>"] == (0, 0)
+    assert 9 <= places["Ġ"][0] == places["Ġ"][1] <= 12  # space alone: nothing, in its word
+    assert made["offsets"][0][-2] == (11, 12)
+
+
+def test_offsets_hold_no_space_where_the_file_trims_them(roberta, build, tmp_path):
+    text = "Hello world</s>test  x this test"
+    cut = {"truncation": {"max_length": 6}, "expand_examples": True}
+    made, _ = run(roberta(**cut), {"offsets", "tokens"}, sentence=[text])
+    held = [text[start:end] for each in made["offsets"] for start, end in each]
+    # tokenizers itself loses the "t" behind a special token, and keeps a window's first space
+    assert "".join(held) == "Helloworld</s>testxthistest"
+    assert {each.strip() for each in held} == set(held)
+    trained_tokenizer("bytelevel").save(str(tmp_path / "plain.json"))
+    plain = build(tokenizer_path=str(tmp_path / "plain.json"))
+    made, _ = run(plain, {"offsets"}, sentence=["a test"])
+    assert any("a test"[start] == " " for start, _ in made["offsets"][0])  # as the file says
+
+
+def test_the_kept_copy_trims_as_the_file(roberta, tmp_path):
+    meta = Meta(tmp_path / "meta")
+    meta.save()
+    first = roberta(meta=meta)
+    first.store(meta)
+    again = roberta(meta=meta)
+    text = ["a </s>test this  x"]
+    assert run(again, {"offsets"}, sentence=text) == run(first, {"offsets"}, sentence=text)
+    assert again.trims
 
 
 def test_the_post_processor_of_roberta_can_be_asked_for(roberta):

@@ -5,6 +5,7 @@ The same file, options and code in training and in serving.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +55,7 @@ _SPECIALS = {
     "bos_id": ("[BOS]", "<s>", "<bos>", "<|startoftext|>", "<|endoftext|>"),
     "eos_id": ("[EOS]", "</s>", "<eos>", "<|endoftext|>"),
 }
+_SPACE = "Ġ"  # how byte-level tokenizers write it, and nothing else
 # encode_batch_fast leaves these empty
 _SLOW_OUTPUTS = ("offsets", "word_ids", "sequence_ids", "tokens")
 
@@ -115,7 +117,7 @@ class FastTokenizer(Subprocessor):
             tokenizer.enable_truncation(
                 cut.max_length, stride=cut.stride, strategy=cut.strategy, direction=cut.direction
             )
-        self.tokenizer = tokenizer
+        self.tokenizer, self.trims = _untrimmed(tokenizer)
 
     def store(self, meta: Meta) -> None:
         """Put the tokenizer as used into `meta`, with its size and special ids.
@@ -166,7 +168,17 @@ class FastTokenizer(Subprocessor):
             if key in wanted:
                 result[self.output_map[key]] = [getattr(encoding, key) for encoding in encodings]
         if "offsets" in wanted:
-            result[self.output_map["offsets"]] = self._offsets(encodings, positions, columns, ctx)
+            places = (
+                [
+                    self._trimmed(each, at, inputs)
+                    for each, at in zip(encodings, positions, strict=True)
+                ]
+                if self.trims
+                else [encoding.offsets for encoding in encodings]
+            )
+            result[self.output_map["offsets"]] = self._offsets(
+                encodings, places, positions, columns, ctx
+            )
         return result
 
     def _checked(self, value: Any, position: int, column: str, ctx: TransformContext) -> Any:
@@ -237,6 +249,7 @@ class FastTokenizer(Subprocessor):
     def _offsets(
         self,
         encodings: list[Any],
+        places: list[list[tuple[int, int]]],
         positions: Sequence[int],
         columns: Columns,
         ctx: TransformContext,
@@ -246,11 +259,11 @@ class FastTokenizer(Subprocessor):
         Of the text, or of the word unless `fix_offset`.
         """
         if not self.fix_offset:
-            return [encoding.offsets for encoding in encodings]
+            return places
         found = []
-        for encoding, position in zip(encodings, positions, strict=True):
+        for encoding, inside, position in zip(encodings, places, positions, strict=True):
             try:
-                found.append(self._from_text_start(encoding, position, columns))
+                found.append(self._from_text_start(encoding, inside, position, columns))
             except (LookupError, TypeError):
                 column = self.offset_columns[0]
                 ctx.bad_row(
@@ -259,16 +272,43 @@ class FastTokenizer(Subprocessor):
                     columns[column][position],
                     "expected (start, end) of each word",
                 )
-                found.append(encoding.offsets)
+                found.append(inside)
         return found
 
+    def _trimmed(
+        self, encoding: Any, position: int, inputs: list[list[Any]]
+    ) -> list[tuple[int, int]]:
+        """Return the offsets without the white space at the ends of pieces.
+
+        A piece of spaces alone is empty, also where the space was added before a letter.
+        """
+        trimmed = []
+        for (start, end), token, word, number in zip(
+            encoding.offsets, encoding.tokens, encoding.word_ids, encoding.sequence_ids, strict=True
+        ):
+            if number is None:  # a special token
+                trimmed.append((start, end))
+                continue
+            text = inputs[number][position]
+            if self.is_pretokenized:
+                text = text[word]
+            held = text[start:end]
+            first = end - len(held.lstrip())
+            last = first if not token.strip(_SPACE) else start + len(held.rstrip())
+            trimmed.append((first, max(first, last)))
+        return trimmed
+
     def _from_text_start(
-        self, encoding: Any, position: int, columns: Columns
+        self,
+        encoding: Any,
+        inside: list[tuple[int, int]],
+        position: int,
+        columns: Columns,
     ) -> list[tuple[int, int]]:
         words = [columns[column][position] for column in self.offset_columns]
         mended = []
         for (start, end), word, text in zip(
-            encoding.offsets, encoding.word_ids, encoding.sequence_ids, strict=True
+            inside, encoding.word_ids, encoding.sequence_ids, strict=True
         ):
             if word is None or text is None:  # a special token
                 mended.append((start, end))
@@ -310,6 +350,24 @@ def _apply_options(tokenizer: Tokenizer, config: FastTokenizerConfig) -> None:
                 f'post_processor "{post_processor}" needs {first} and {last} in the tokenizer'
             )
         tokenizer.post_processor = made((last, ids[0]), (first, ids[1]))
+
+
+def _untrimmed(tokenizer: Tokenizer) -> tuple[Tokenizer, bool]:
+    """Return the tokenizer without trimming of offsets, and whether it trimmed.
+
+    `tokenizers` trims by the piece, not the text: the first piece of a later window keeps its
+    space, and a piece after a special token, where the space was added, loses its first letter.
+    """
+    if tokenizer.post_processor is None:
+        return tokenizer, False
+    whole = json.loads(tokenizer.to_str())
+    plain = whole["post_processor"]
+    trimming = [part for part in (plain, *plain.get("processors", ())) if part.get("trim_offsets")]
+    if not trimming:
+        return tokenizer, False
+    for part in trimming:
+        part["trim_offsets"] = False
+    return Tokenizer.from_str(json.dumps(whole)), True
 
 
 def _joined(
