@@ -12,14 +12,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import torch
 from seqeval.metrics import f1_score
-from transformers import BertConfig, BertModel
 
 from dlk.predict import Predict
 from dlk.preprocess import Process
 from dlk.server import Server
 from dlk.train import RunResult, Train
+from scripts import sequence_labeling_golden as golden
 
 ROOT = Path(__file__).resolve().parent.parent
 FIXTURES = ROOT / "tests" / "fixtures"
@@ -27,16 +26,6 @@ EXAMPLE = ROOT / "examples" / "sequence_labeling"
 SPLITS = ("train", "valid", "test")
 
 Rows = list[dict[str, Any]]
-
-
-def small_bert(folder: Path, width: int) -> None:
-    """Write an encoder of one layer that knows the fixture's pieces; always the same."""
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=400, hidden_size=width, num_hidden_layers=1, num_attention_heads=2,
-        intermediate_size=64, max_position_embeddings=128,
-    )  # fmt: skip
-    BertModel(config, add_pooling_layer=False).save_pretrained(folder)
 
 
 def rows(folder: Path, split: str) -> Rows:
@@ -75,14 +64,7 @@ class Tagger:
 @pytest.fixture(scope="module")
 def tagger(tmp_path_factory: pytest.TempPathFactory) -> Tagger:
     folder = tmp_path_factory.mktemp("tweets") / "task"
-    shutil.copytree(FIXTURES / "sequence_labeling", folder)
-    shutil.copytree(FIXTURES / "tweets", folder / "data")
-    shutil.move(folder / "data" / "tokenizer.json", folder)
-    small_bert(folder / "encoder", 32)
-    data = {split: str(folder / "data" / f"{split}.jsonl") for split in SPLITS}
-    Process(folder / "process.jsonc").run(data)
-    (done,) = Train(folder / "fit.jsonc").run().runs
-    return Tagger(folder, done)
+    return Tagger(folder, golden.train(folder))
 
 
 def test_training_learns_the_tweets_it_saw(tagger: Tagger) -> None:
@@ -203,22 +185,15 @@ def test_a_label_never_seen_in_training_counts_as_missed(tagger: Tagger) -> None
     assert [line["support"] for line in found.table if line["label"] == "planet"] == [1]
 
 
-def test_golden_predictions(tagger: Tagger) -> None:
-    """Renew by hand when a change is meant: print them, and read the difference as code."""
-    asked = [
-        "JV soccer leads 4-1 after Benitez scores again , less than 7 mins to play",
-        "Salty i broke one of my favorite Betsey Johnson necklaces today !!",
-        "watching the VMA in Austin with Jimmie Johnson",
-        "Now time too do my hair !",
-    ]
-    found = Server(tagger.bundle).fit([{"sentence": text} for text in asked])
-    assert [[(e["text"], e["labels"][0]) for e in row["entities_info"]] for row in found] == [
-        [("JV soccer", "sportsteam"), ("Benitez", "person")],
-        [("Betsey Johnson", "person")],
-        [("VMA", "sportsteam"), ("Jimmie Johnson", "person")],
-        [],
-    ]
-    assert 0.05 <= tagger.result.metrics["test_f1"] <= 0.4
+def test_the_golden_run(tagger: Tagger) -> None:
+    """Renew by ``python -m scripts.sequence_labeling_golden`` where a change is meant."""
+    expected = json.loads(golden.GOLDEN.read_text(encoding="utf-8"))
+    assert golden.entities(tagger.result.bundle) == expected["entities"]
+    assert any(expected["entities"].values())
+    for name, value in expected["metrics"].items():
+        # another machine rounds otherwise, and 325 steps carry that far
+        tolerance = 0.15 * value if name.endswith("loss") else 0.12
+        assert tagger.result.metrics[name] == pytest.approx(value, abs=tolerance), name
 
 
 # The example -------------------------------------------------------------------------------------
@@ -232,7 +207,7 @@ def copied(target: Path) -> Path:
     leftovers = shutil.ignore_patterns("data", "processed", "logs", "__pycache__")
     folder = shutil.copytree(EXAMPLE, target / "example", ignore=leftovers)
     shutil.copytree(FIXTURES / "tweets", folder / "data")
-    small_bert(folder / "data" / "minilm", 384)
+    golden.small_bert(folder / "data" / "minilm", 384)
     shutil.move(folder / "data" / "tokenizer.json", folder / "data" / "minilm")
     glove = folder / "data" / "glove"
     glove.mkdir()

@@ -179,6 +179,16 @@ def test_units_without_text_carry_nothing_even_between_the_words_of_an_entity(bu
     assert found(result) == [(3, 11, "LOC")]
 
 
+def test_a_unit_that_is_no_part_of_the_chain_carries_nothing(build):
+    ids = torch.tensor([[0, 1, -1, 2, 0, -1]])  # O, B-LOC, none, I-LOC, O, none
+    even = torch.full((1, 6), 0.5)
+    out = {"predict_seq_label": ids, "predict_seq_marginal": even}
+    component = build(use_crf=True)
+    (result,) = component.decode(out | {"predict_seq_conditional": even}, rows(0))
+    assert found(result) == [(3, 12, "LOC")]
+    assert result["entities_info"][0]["score"] == 0.25
+
+
 def test_an_empty_text_has_no_entities(build):
     for component in (build(), build(aggregation_strategy="max")):
         for offsets in ([], [SPECIAL, SPECIAL]):
@@ -321,7 +331,8 @@ def test_in_io_neighbours_of_one_type_are_one_entity(build):
 
 def test_words_are_not_voted_on_across_records(build):
     component = build(aggregation_strategy="average")
-    logits = torch.cat([scored(["O", "B-LOC"]), scored(["O", "O"])])
+    # piece by piece the second record is surer of O than the first of LOC
+    logits = torch.cat([scored(["O", "B-LOC"]), scored(["O", "O"], margin=9.0)])
     each = [
         rows(0, unit_offsets=[[0, 2], [3, 6]], word_ids=[0, 1])[0],
         rows(1, unit_offsets=[[3, 6], [7, 11]], word_ids=[1, 2])[0],
