@@ -11,9 +11,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from dlk.config import make
+from dlk.context import Setup
+from dlk.data.meta import Meta
 from dlk.errors import DataError
 from dlk.predict import Predict
 from dlk.preprocess import Process
+from dlk.registry import register
 from dlk.server import Server
 from dlk.train import RunResult, Train
 
@@ -182,6 +186,35 @@ def test_any_number_of_labels_per_text(task: Task) -> None:
     assert done.metrics["val_f1_micro"] <= done.metrics["val_f1_micro_best"]
     found = Predict(bundle).evaluate(rows).metrics
     assert found["f1_micro_best"] == pytest.approx(done.metrics["val_f1_micro_best"])
+
+
+def test_thousands_of_labels_stay_short_on_disk_and_rows_may_have_none(task: Task) -> None:
+    names = [f"label {number}" for number in range(3000)]
+    train_rows = [
+        {"sentence": "Who ?", "labels": [names[number], names[number * 7 % 3000]]}
+        for number in range(3000)
+    ]
+    none = [{"sentence": "Who ?", "labels": []}]
+    task.process.write_text(
+        json.dumps(
+            {"@processor@default": {"processed_data_dir": "processed", **GATHER, **LABEL_IDS}}
+        )
+    )
+    done = Process(task.process).run(
+        {"train": train_rows, "valid": none, "test": train_rows[:1] + none}
+    )
+    assert sum(file.stat().st_size for file in Path(done.dir).rglob("*.arrow")) < 300_000
+    config = {
+        "@dataset@default": {"key_type_pairs": {"label_ids": "long"}},
+        "@data_collate@default": {"key_multi_hot": {"label_ids": 3000}},
+    }
+    setup = Setup(meta=Meta.load(done.dir))
+    datamodule = register.build(make("datamodule", "default", config), setup)
+    datamodule.open(done.dir)
+    batches = {split: next(iter(datamodule.loader(split))) for split in ("train", "valid", "test")}
+    assert batches["train"]["label_ids"].shape == (32, 3000)
+    assert batches["valid"]["label_ids"].sum() == 0
+    assert batches["test"]["label_ids"].sum(-1).tolist() == [1.0, 0.0]
 
 
 @pytest.mark.parametrize("bad_rows", ["stop", "reject"])

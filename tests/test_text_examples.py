@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -113,3 +114,58 @@ def test_evaluation_prediction_and_serving_of_a_rating_agree_in_its_own_unit(
     assert np.square(values - truth).mean() == pytest.approx(found["mse"], rel=1e-4)
     assert found["mse"] == pytest.approx(done.metrics["test_loss"], rel=1e-4)
     assert found["pearson"] == pytest.approx(done.metrics["test_pearson"], abs=1e-5)
+
+
+# Golden runs: the examples' configs on a few dozen real rows, words of no knowledge for MiniLM.
+# Renew by hand when a change is meant: print what is found, and read the difference as code.
+
+
+def golden(name: str, fixture: str, target: Path, *, process: str, fit: str) -> RunResult:
+    leftovers = shutil.ignore_patterns("data", "processed", "logs", "__pycache__")
+    folder = shutil.copytree(ROOT / "examples" / name, target / name, ignore=leftovers)
+    shutil.copytree(FIXTURE.parent / fixture, folder / "data")
+    (folder / "data" / "minilm").mkdir()
+    shutil.move(folder / "data" / "tokenizer.json", folder / "data" / "minilm")
+    words = '"@embedding@random": {"vocab_size": 2000, "embedding_dim": 384}'
+    text = (folder / fit).read_text(encoding="utf-8")
+    changed, count = re.subn(r'"@embedding@bert_like": \{.*?\n +\}', words, text, flags=re.DOTALL)
+    assert count == 1
+    (folder / fit).write_text(changed, encoding="utf-8")
+    Process(folder / process).run(
+        {split: str(folder / "data" / f"{split}.jsonl") for split in ("train", "valid", "test")}
+    )
+    overrides = ["trainer.max_epochs=20", "imodel.optimizer.lr=1e-2", "fit.seed=3"]
+    (done,) = Train(folder / fit, overrides=overrides).run().runs
+    assert done.state == "done", done.error
+    return done
+
+
+RESTAURANTS = [
+    {
+        "sentence_a": "zuni cafe & grill 1658 market st.",
+        "sentence_b": "zuni cafe 1658 market st. at gough",
+    },
+    {
+        "sentence_a": "zuni cafe & grill 1658 market st.",
+        "sentence_b": "ciboulette restaurant 1529 piedmont ave.",
+    },
+]
+
+
+def test_golden_matches(tmp_path: Path) -> None:
+    configs = {"process": "process_bi.jsonc", "fit": "fit_bi.jsonc"}
+    done = golden("text_match", "pairs", tmp_path, **configs)
+    found = Server(done.bundle).fit(RESTAURANTS)
+    assert [answer["label"] for answer in found] == ["match", "no"]
+    assert 0.6 <= done.metrics["test_f1"] <= 0.95
+    assert done.metrics["test_auc"] > 0.8
+
+
+def test_golden_ratings(tmp_path: Path) -> None:
+    done = golden("text_reg", "ratings", tmp_path, process="process.jsonc", fit="fit.jsonc")
+    asked = ["I love it.", "a great film", "the worst movie", "it does not work"]
+    good, great, worst, broken = (
+        answer["value"] for answer in Server(done.bundle).fit([{"sentence": s} for s in asked])
+    )
+    assert min(good, great) > max(worst, broken)
+    assert 0.2 <= done.metrics["test_pearson"] <= 0.8
