@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -105,18 +106,16 @@ def _bi(splits: Splits, folder: Path, epochs: int) -> dict[str, float]:
         name: tuple(_ids(tokenizer, rows, side) for side in "ab") for name, rows in splits.items()
     }
     truth = {name: _truth(rows) for name, rows in splits.items()}
-    model = BiEncoder(folder)
+    model, rows = BiEncoder(folder), splits["train"]
 
     def loss_of(chosen: list[int]) -> Tensor:
         a, b = (model(pad([side[i] for i in chosen])) for side in ids["train"])
         match = truth["train"][chosen]
         pair = binary_cross_entropy_with_logits(model.logits(a, b), match.float())
-        scores, own = a @ b.T / TEMPERATURE, torch.arange(len(chosen))
-        kept = match.bool()
-        if not kept.any():
+        if not match.any():
             return pair
-        one = cross_entropy(scores[kept], own[kept])
-        return pair + (one + cross_entropy(scores.T[kept], own[kept])) / 2
+        right = [(rows[i]["id_a"], rows[i]["id_b"]) for i in chosen if rows[i]["match"]]
+        return pair + ranked(a @ b.T / TEMPERATURE, match.bool(), [rows[i] for i in chosen], right)
 
     def answers(part: str) -> Tensor:
         a, b = (outputs(model, batches_of(side)) for side in ids[part])
@@ -129,6 +128,25 @@ def _bi(splits: Splits, folder: Path, epochs: int) -> dict[str, float]:
     seconds = fit(model, settings, count=count, loss_of=loss_of, score=score)
     with torch.inference_mode():
         return _numbers(answers("test"), truth["test"], seconds)
+
+
+def ranked(
+    scores: Tensor, match: Tensor, rows: Sequence[Row], right: Sequence[tuple[int, int]]
+) -> Tensor:
+    """Return how well partners are told from the batch's others, (), from both sides.
+
+    Args:
+        scores: (B, B), a down, b across.
+        match: (B,) bool, rows that ask for their partner.
+        rows: the rows, with the ids of their records.
+        right: pairs of records that match, so are no wrong answers elsewhere in the batch.
+    """
+    known = set(right)
+    as_right = torch.tensor([[(r["id_a"], c["id_b"]) in known for c in rows] for r in rows])
+    as_right.fill_diagonal_(False)
+    scores, own = scores.masked_fill(as_right, -math.inf), torch.arange(len(rows))
+    one = cross_entropy(scores[match], own[match])
+    return (one + cross_entropy(scores.T[match], own[match])) / 2
 
 
 def _ids(tokenizer: Tokenizer, rows: list[Row], side: str) -> Ids:

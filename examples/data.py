@@ -232,10 +232,11 @@ def split_vader(rows: Sequence[Row], split: int = 0, hold_out: str | None = None
 def matching(split: int = 0) -> Splits:
     """Return pairs of records, labelled by hand whether both are of one thing: match or no.
 
-    Rows are ``{"uuid", "sentence_a", "sentence_b", "labels", "match": 1 or 0, "source"}``: 1,300
-    pairs of papers (titles and authors) or restaurants (names and addresses), as the package
-    py-entitymatching ships them. Every pair stands once; a record may stand in several pairs, and
-    so in several splits. 300 pairs for the test, 150 for validation.
+    Rows are ``{"uuid", "sentence_a", "sentence_b", "labels", "match": 1 or 0, "id_a", "id_b",
+    "source"}``: 1,300 pairs of papers (titles and authors) or restaurants (names and addresses), as
+    the package py-entitymatching ships them. Every pair stands once; a record may stand in several
+    pairs, where its id tells it, and so in several splits. 300 pairs for the test, 150 for
+    validation.
     """
     base = "py-entitymatching-0.4.2/py_entitymatching/datasets/"
     rows: list[Row] = []
@@ -266,8 +267,12 @@ def split_pairs(rows: Sequence[Row], split: int = 0) -> Splits:
         return " \n ".join(sorted((skeleton(row["sentence_a"]), skeleton(row["sentence_b"]))))
 
     unique: dict[str, Row] = {}
+    ids: dict[str, int] = {}  # of a text's words
     for row in rows:
-        unique.setdefault(key(row), row)
+        a, b = (
+            ids.setdefault(skeleton(row[name]), len(ids)) for name in ("sentence_a", "sentence_b")
+        )
+        unique.setdefault(key(row), {**row, "id_a": a, "id_b": b})
     return split_by_hash(unique.values(), key, test=300, valid=150, split=split)
 
 

@@ -21,7 +21,7 @@ def pair_of(row: Row) -> Row | None:
     """Return the pair where it is short, plain, and of restaurants."""
     texts = (row["sentence_a"], row["sentence_b"])
     fits = row["source"] == "restaurants" and all(_is_short(text) for text in texts)
-    keys = ("uuid", "sentence_a", "sentence_b", "labels", "match")
+    keys = ("uuid", "sentence_a", "sentence_b", "labels", "match", "id_a", "id_b")
     return {key: row[key] for key in keys} if fits else None
 
 

@@ -214,6 +214,14 @@ def test_a_pair_and_its_mirror_are_one() -> None:
     assert is_partition(split_pairs([pair, mirror]), 1)
 
 
+def test_a_record_of_several_pairs_has_one_id() -> None:
+    pair = {"sentence_a": "Kafka", "sentence_b": "Franz K.", "labels": "match", "source": "x"}
+    other = {**pair, "sentence_a": "Max Brod", "labels": "no"}
+    rows = [row for part in split_pairs([pair, other]).values() for row in part]
+    ids = {row["sentence_a"]: (row["id_a"], row["id_b"]) for row in rows}
+    assert ids == {"Kafka": (0, 1), "Max Brod": (2, 1)}
+
+
 def test_tags_become_spans_of_the_joined_words() -> None:
     block = "Ann\tB-person\nLee\tI-person\nin\tO\nNew\tI-place\nYork\tI-place\nBob\tB-place"
     (row,) = (row for part in split_tagged(f"{block}\n\n\n{block}\n").values() for row in part)

@@ -62,6 +62,7 @@ def pairs() -> Rows:
         is_match = number % 3 == 0
         other = text.rstrip(" ?") if is_match else texts[(number + 1) % len(texts)]
         row = {"sentence_a": text, "sentence_b": other, "match": int(is_match)}
+        row |= {"id_a": number, "id_b": number if is_match else number + 1}
         made.append({**row, "labels": "match" if is_match else "no"})
     return made
 
