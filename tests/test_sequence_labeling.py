@@ -18,6 +18,8 @@ from dlk.predict import Predict
 from dlk.preprocess import Process
 from dlk.server import Server
 from dlk.train import RunResult, Train
+from examples import end_to_end
+from examples.sequence_labeling import main
 from scripts import sequence_labeling_golden as golden
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -196,6 +198,99 @@ def test_the_golden_run(tagger: Tagger) -> None:
         assert tagger.result.metrics[name] == pytest.approx(value, abs=tolerance), name
 
 
+# Other ways of tagging ---------------------------------------------------------------------------
+
+
+PIECES = {"type_ids": "", "gather_index": ""}
+WAYS: dict[str, dict[str, Any]] = {
+    "pieces whose CRF writes nothing but BIOES": {
+        "relabel": {"vocab": "label_vocab.json", "scheme": "BIOES"},
+        "columns": {"unit_mask": "bool"},
+        "decoder": {
+            "@decoder@linear_crf": {
+                "scheme": "BIOES",
+                "label_vocab": "label_vocab.json",
+                "reduction": "token_mean",
+                "input_map": {"embedding_mask": "unit_mask"},
+            }
+        },
+        "loss": {"@loss@identity": {}},
+        "post": {"use_crf": True, "scheme": "BIOES", "strict": True},
+    },
+    "pieces that vote on their word": {
+        "relabel": {"vocab": "label_vocab.json"},
+        "keep": ["word_ids"],
+        "decoder": {"@decoder@linear": {}},
+        "loss": {"@loss@cross_entropy": {"pred_truth_pair": {"logits": "label_ids"}}},
+        "post": {"aggregation_strategy": "average"},
+    },
+    "pieces in IO, some types left out": {
+        "relabel": {"vocab": "label_vocab.json", "scheme": "IO"},
+        "decoder": {"@decoder@linear": {}},
+        "loss": {"@loss@focal": {"pred_truth_pair": {"logits": "label_ids"}}},
+        "post": {"scheme": "IO", "ignore_labels": ["person"], "ignore_position": True},
+    },
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_other_ways_of_tagging_agree_from_evaluation_to_server(
+    tagger: Tagger, way: str, tmp_path: Path
+) -> None:
+    options = WAYS[way]
+    columns = {"input_ids": "long", "label_ids": "long", **options.get("columns", {})}
+    tokenizer = {
+        "tokenizer_path": str(tagger.folder / "tokenizer.json"),
+        "truncation": {"max_length": 28, "stride": 8},
+        "expand_examples": True,
+    }
+    process = {
+        "processed_data_dir": str(tmp_path / "processed"),
+        "keep": options.get("keep", []),
+        "@subprocessor@fast_tokenizer": tokenizer,
+        "@subprocessor@seq_lab_relabel": options["relabel"],
+    }
+    ((decoder, more),) = options["decoder"].items()
+    size = {"input_size": 32, "output_size": "@lambda @_G.meta.label_vocab.size"}
+    embedding = {"pretrained_model_path": str(tagger.folder / "encoder"), "input_map": PIECES}
+    fit = {
+        "processed_data_dir": str(tmp_path / "processed"),
+        "log_dir": str(tmp_path / "logs"),
+        "seed": 1,
+        "@trainer@lightning": {"accelerator": "cpu", "max_epochs": 12},
+        "@datamodule@default": {
+            "train_batch_size": 16,
+            "@dataset@default": {"key_type_pairs": columns},
+            "@data_collate@default": {
+                "key_padding_pairs": {"input_ids": 0, "label_ids": -100},
+                "gen_mask": {"input_ids": "attention_mask"},
+            },
+        },
+        "@imodel@default": {
+            "@model@basic": {"@embedding@bert_like": embedding, decoder: {**size, **more}},
+            "@optimizer@adamw": {"lr": 5e-3},
+            "@postprocessor@seq_lab": {"label_vocab": "label_vocab.json", **options["post"]},
+            **options["loss"],
+        },
+    }
+    train = rows(tagger.folder, "train")
+    Process({"@processor@default": process}).run({"train": train, "test": train})
+    (done,) = Train({"@fit": fit}).run().runs
+    predict = Predict(done.bundle)
+    found = predict.evaluate(train)
+    assert found.metrics["f1"] == pytest.approx(done.metrics["test_f1"])
+    assert found.metrics["f1"] > 0.15  # it learns
+    served = Server(done.bundle).fit(texts(train))
+    same(served, predict.run(texts(train)))
+    labels = {label for row in served for *_, label in spans(row)}
+    ignored = set(options["post"].get("ignore_labels", ()))
+    assert not labels & ignored
+    assert not {line["label"] for line in found.table} & ignored
+    if options["post"].get("aggregation_strategy"):
+        letters = [row["sentence"][s - 1 : s + 1] for row in served for s, *_ in spans(row) if s]
+        assert not any(pair.isalpha() and pair.isascii() for pair in letters)  # whole words
+
+
 # The example -------------------------------------------------------------------------------------
 
 
@@ -244,3 +339,24 @@ def test_each_variant_of_the_example_trains_and_serves(
     same(server.fit(texts(data)), Predict(moved).run(texts(data)))
     found = Predict(moved).evaluate(data).metrics
     assert found["f1"] == pytest.approx(done.metrics["test_f1"])
+
+
+def test_the_example_prints_scores_by_type_and_entities(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = copied(tmp_path)
+    trainer = folder / "modules" / "trainer@tweets.jsonc"
+    text = trainer.read_text(encoding="utf-8")
+    assert '"max_epochs": 6' in text
+    trainer.write_text(text.replace('"max_epochs": 6', '"max_epochs": 2'), encoding="utf-8")
+    monkeypatch.setattr(end_to_end, "put_all", lambda names, folder: None)
+    monkeypatch.setattr(main, "FOLDER", folder)
+    monkeypatch.setattr("sys.argv", ["main"])
+    main.main()
+    printed = capsys.readouterr().out
+    summary = json.loads(printed.splitlines()[-1])
+    assert set(summary) == {"f1", "precision", "recall", "f1_macro", "bundle", "seconds"}
+    assert "test, by type" in printed
+    assert "geo-loc" in printed
+    assert "Lady Gaga" in printed
+    assert Path(summary["bundle"]).is_relative_to(folder / "logs" / "crf")
