@@ -213,6 +213,22 @@ def test_an_entity_ends_with_its_record(build):
     assert found(second) == [(0, 2, "LOC")]
 
 
+def test_units_that_share_a_character_say_it_once(build):
+    logits = scored(["B-LOC", "B-LOC", "B-art-work", "O", "O", "O"])
+    logits[0, 1] *= 2
+    bytes_of_one = [[0, 1], [0, 1], [0, 1], [2, 3], [4, 5], [6, 7]]
+    (result,) = build().decode({"logits": logits}, rows(0, unit_offsets=bytes_of_one))
+    assert found(result) == [(0, 1, "LOC")]
+    assert result["entities_info"][0]["score"] == pytest.approx(softmax_of(4.0, 5), abs=1e-6)
+
+
+def test_an_entity_holds_all_its_units_whatever_their_order(build):
+    logits = scored(["B-LOC", "I-LOC", "O", "O", "O", "O"])
+    reordered = [[2, 6], [1, 3], [7, 8], [8, 9], [9, 10], [10, 11]]
+    (result,) = build().decode({"logits": logits}, rows(0, unit_offsets=reordered))
+    assert found(result) == [(1, 6, "LOC")]
+
+
 def test_strict_takes_only_what_the_scheme_writes(build):
     words = ["I-LOC", "O", "B-LOC", "I-art-work", "O", "B-LOC"]
     out = {"logits": scored(words)}

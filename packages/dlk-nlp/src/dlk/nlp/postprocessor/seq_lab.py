@@ -70,7 +70,8 @@ class SeqLab(TextPostProcessor):
     """One prediction per row, after its copied columns, in a shape that can be fed back as data:
 
     ``{"entities_info": [{"start": 0, "end": 8, "labels": ["LOC"], "text": "New York",
-    "score": 0.9}, …]}``, in the order of the text; [] for a text without any.
+    "score": 0.9}, …]}``, in the order of the text; [] for a text without any. Entities never
+    overlap: where units share a character (the bytes of an emoji), the more probable one stays.
 
     `score` is the probability that the units of the entity have the tags they have: of a CRF its
     own, ``p(y_i) p(y_{i+1} | y_i) …``; of logits the product of the softmax in float32. Where a
@@ -209,8 +210,14 @@ class SeqLab(TextPostProcessor):
                     continue
                 start, stop = begin + span.start, begin + span.end
                 score = float(units.alone[start] * units.after[start + 1 : stop].prod())
-                place = int(units.offsets[start, 0]), int(units.offsets[stop - 1, 1])
-                entities.append(Found(*place, span.label, min(score, 1.0)))
+                # the least and the most: normalisers may reorder what pieces hold
+                low = int(units.offsets[start:stop, 0].min())
+                high = int(units.offsets[start:stop, 1].max())
+                one = Found(low, high, span.label, min(score, 1.0))
+                if not entities or entities[-1].end <= one.start:
+                    entities.append(one)
+                elif one.score > entities[-1].score:  # they share a character: bytes of an emoji
+                    entities[-1] = one
         return found
 
     def _plain(self, entities: Sequence[Found], row: Row) -> list[dict[str, object]]:
