@@ -96,7 +96,9 @@ def unpack(archive: Archive, members: Mapping[str, str], folder: Path) -> Path:
 
 
 def link(source: Path, place: Path) -> None:
-    """Make a folder known under another path: a link, else a copy."""
+    """Make a folder known under another path: a link, else a copy. A right link stays untouched."""
+    if place.is_symlink() and place.resolve() == source.resolve():
+        return  # a run beside this one may be reading through it
     place.parent.mkdir(parents=True, exist_ok=True)
     if place.is_symlink():
         place.unlink()

@@ -23,7 +23,7 @@ from examples.data import (
     split_treebank,
     split_vader,
 )
-from examples.fetch import Archive, FetchError, cache_dir, fetch
+from examples.fetch import Archive, FetchError, cache_dir, fetch, link
 
 LINES = [f"{label}:x What is number {i} ?" for i, label in enumerate(["NUM", "HUM", "LOC"] * 400)]
 
@@ -125,6 +125,15 @@ def test_a_model_replaces_an_older_link(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setitem(data.MODELS, "minilm", lambda: model)
     put_all(["minilm"], tmp_path / "work")
     assert (tmp_path / "work" / "minilm").resolve() == model
+
+
+def test_a_link_that_is_right_stays_for_a_run_that_reads_through_it(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    place = tmp_path / "work" / "minilm"
+    link(tmp_path / "model", place)
+    before = place.lstat()
+    link(tmp_path / "model", place)
+    assert place.lstat().st_ino == before.st_ino
 
 
 def test_two_data_sets_are_not_put_into_one_folder(tmp_path: Path) -> None:
