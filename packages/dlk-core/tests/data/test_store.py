@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from dlk.data.ragged import Pieces, Ragged
 from dlk.data.store import SplitWriter, is_split, open_split
-from dlk.errors import DataError
+from dlk.errors import DataError, RowError
 
 COLUMNS = {
     "text": ["a", None, "ü"],
@@ -120,6 +120,18 @@ def test_types_that_do_not_go_together_name_the_records(tmp_path):
         write(tmp_path / "t", {"a": [1, "text"]})
     with pytest.raises(DataError, match="differ in length"):
         write(tmp_path / "u", {"a": [1], "b": []})
+
+
+@pytest.mark.parametrize("place", [0, 1, 5, 8])
+def test_a_value_that_does_not_fit_names_its_row(tmp_path, place):
+    values = [1] * 9
+    values[place] = "text"
+    first = max(place, 1)  # the second value cannot know which of the two is meant
+    with pytest.raises(
+        RowError, match=f"row {first + 40}, column 'a': is of another type"
+    ) as caught:
+        write(tmp_path / "s", {"a": values, "_row": list(range(40, 49))})
+    assert caught.value.value == values[first]
 
 
 def test_a_new_file_begins_after_so_many_rows(tmp_path):

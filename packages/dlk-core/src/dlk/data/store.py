@@ -24,7 +24,7 @@ import pyarrow.compute as pc
 from pyarrow import ipc
 
 from dlk.data.ragged import Pieces, Ragged
-from dlk.errors import DataError, did_you_mean
+from dlk.errors import DataError, RowError, did_you_mean
 from dlk.io import sha256_of
 
 __all__ = ["Split", "SplitWriter", "is_split", "open_split"]
@@ -67,6 +67,7 @@ class SplitWriter:
 
         Raises:
             DataError: columns differ in length, or one mixes types that Arrow cannot hold together.
+            RowError: so does one, and there is a column `_row` to tell where.
         """
         if not columns:
             return
@@ -139,26 +140,42 @@ class SplitWriter:
 
 
 def _to_table(columns: Mapping[str, Sequence[Any]]) -> pa.Table:
-    arrays = [_to_array(name, values) for name, values in columns.items()]
+    rows = columns.get("_row")
+    arrays = [_to_array(name, values, rows) for name, values in columns.items()]
     lengths = {name: len(values) for name, values in columns.items()}
     if len(set(lengths.values())) > 1:
         raise DataError(f"columns differ in length: {lengths}")
     return pa.table(arrays, names=list(columns))
 
 
-def _to_array(name: str, values: Sequence[Any]) -> pa.Array:
+_UNFIT = (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError)
+
+
+def _to_array(name: str, values: Sequence[Any], rows: Sequence[int] | None) -> pa.Array:
     try:
         made = pa.array(values)
-    except (
-        pa.ArrowInvalid,
-        pa.ArrowTypeError,
-        pa.ArrowNotImplementedError,
-        OverflowError,
-    ) as error:
-        raise DataError(
-            f'column "{name}" mixes types or holds something that is no plain data: {error}'
-        ) from error
+    except _UNFIT as error:
+        reason = f"mixes types or holds something that is no plain data: {error}"
+        if rows is None or len(rows) != len(values):
+            raise DataError(f'column "{name}" {reason}') from error
+        place = _first_unfit(values)
+        reason = f"is of another type than those before, or no plain data ({error})"
+        raise RowError(rows[place], name, values[place], reason) from error
     return _narrow(made)
+
+
+def _first_unfit(values: Sequence[Any]) -> int:
+    """Return the place of the first value that does not go together with those before it."""
+    fits, breaks = 0, len(values)  # so many do; so many do not
+    while breaks - fits > 1:
+        middle = (fits + breaks) // 2
+        try:
+            pa.array(values[:middle])
+        except _UNFIT:
+            breaks = middle
+        else:
+            fits = middle
+    return breaks - 1
 
 
 def _narrow(array: pa.Array) -> pa.Array:

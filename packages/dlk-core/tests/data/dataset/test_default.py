@@ -119,3 +119,19 @@ def test_rows_that_nest_otherwise_than_declared_are_refused(split):
 def test_options_that_do_not_fit_are_config_errors(types, message):
     with pytest.raises(ConfigError, match=message):
         dataset(**types)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("nested", [False, True])
+def test_what_is_no_number_is_never_learnt_from(tmp_path, value, nested):
+    values = [[1.0], [0.5, value], [2.0]] if nested else [1.0, value, 2.0]
+    columns = {"score": values, "_row": [4, 7, 9]}
+    for split in ("train", "valid"):
+        with SplitWriter(tmp_path / split) as writer:
+            writer.info["split"] = split
+            writer.write(columns)
+    one = dataset(score="float")
+    with pytest.raises(DataError, match=r"train: row 7, column 'score': expected finite numbers"):
+        one.open(open_split(tmp_path / "train"), depths={}, partial=False)
+    # elsewhere it stands for a truth that is not known
+    assert len(one.open(open_split(tmp_path / "valid"), depths={}, partial=False)) == 3

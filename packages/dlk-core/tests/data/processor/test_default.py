@@ -416,6 +416,23 @@ def test_a_file_that_nobody_makes_is_a_config_error_before_any_work(tmp_path):
 BAD = {"sentence": ["a", "bad", "c", "very bad", "e"]}
 
 
+def test_a_value_of_another_type_than_the_others_is_a_bad_row(tmp_path):
+    rows = [{"sentence": "a", "id": 1}, {"sentence": "b", "id": "x"}, {"sentence": "c", "id": 3}]
+    with pytest.raises(DataError, match=r"train: row 1, column 'id': is of another type.*got 'x'"):
+        processor({"test_length": {}}).fit_transform({"train": rows}, tmp_path / "stop")
+    made = processor({"test_length": {}}, bad_rows="reject")
+    report = made.fit_transform({"train": rows}, tmp_path / "out")
+    assert (report.rows, report.records, report.rejects) == (
+        {"train": 3},
+        {"train": 2},
+        {"train": 1},
+    )
+    split = open_split(tmp_path / "out" / "train")
+    assert split.rows(range(2), ["_row", "id"]) == [{"_row": 0, "id": 1}, {"_row": 2, "id": 3}]
+    (line,) = (tmp_path / "out" / "train" / "rejects.jsonl").read_text().splitlines()
+    assert (json.loads(line)["row"], json.loads(line)["value"]) == (1, "x")
+
+
 @pytest.mark.parametrize("how", ["report", "raise"])
 @pytest.mark.parametrize("size", [2, 100])
 def test_rejected_rows_are_listed_counted_and_the_others_stay(tmp_path, how, size):

@@ -10,7 +10,7 @@ import numpy as np
 from dlk.data.dataset.base import Dataset, Items, Records
 from dlk.data.dataset.configs import DefaultDatasetConfig
 from dlk.data.ragged import Pieces, Ragged
-from dlk.errors import DataError, did_you_mean
+from dlk.errors import DataError, RowError, did_you_mean
 from dlk.registry import register
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ _TYPES: dict[str, type[np.generic]] = {
     "float": np.float32,
     "bool": np.bool_,
 }
+_AT_ONCE = 1 << 16
+"""Records looked through at a time."""
 
 
 @register("dataset", "default")
@@ -50,6 +52,8 @@ class DefaultDataset(Dataset):
                 )
             column = split.numbers(name)
             _check(column, name, dtype, depths.get(name))
+            if split.info.get("split") == "train" and column.dtype.kind == "f":
+                _refuse_gaps(column, name, split)
             columns[name] = column
         return _Typed(columns, len(split), self.types)
 
@@ -111,6 +115,22 @@ def _check(column: Ragged | Pieces, name: str, dtype: type[np.generic], depth: i
         limits = np.iinfo(dtype)  # type: ignore[type-var]  # of integers here
         if low < limits.min or high > limits.max:
             raise DataError(f'column "{name}" goes from {low} to {high}: its type is "long"')
+
+
+def _refuse_gaps(column: Ragged | Pieces, name: str, split: Split) -> None:
+    """Refuse to learn from NaN and infinity: the first one makes the loss, and all weights, NaN.
+
+    In other splits they stand for a truth that is not known.
+    """
+    for start in range(0, len(column), _AT_ONCE):
+        numbers = range(start, min(start + _AT_ONCE, len(column)))
+        if np.isfinite(column.take(numbers).values).all():
+            continue
+        record = next(n for n in numbers if not np.isfinite(column.take([n]).values).all())
+        there = [each for each in ("_row", name) if each in split.column_names]
+        (row,) = split.rows([record], there)
+        reason = "expected finite numbers to learn from; leave the row out"
+        raise DataError(f"train: {RowError(row.get('_row', record), name, row[name], reason)}")
 
 
 def _nesting(depth: int) -> str:

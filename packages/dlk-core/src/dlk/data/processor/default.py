@@ -300,6 +300,15 @@ class DefaultProcessor(Processor):
             size = len(columns["_row"])
             made = self._run(self._plans[stage, split], columns, stage, split, bad, counts)
             self._stop_at(bad, split)
+            while made["_row"]:
+                try:
+                    writer.write(made)
+                except RowError as error:  # a value that cannot stand in one column with the others
+                    bad[error.row] = error
+                    self._stop_at(bad, split)
+                    made = _without(made, bad)
+                else:
+                    break
             if bad:
                 first = first or bad[min(bad)]
                 with open(writer.folder / REJECTS, "a", encoding="utf-8") as handle:
@@ -307,8 +316,6 @@ class DefaultProcessor(Processor):
                         json.dumps(_reject(split, bad[row]), ensure_ascii=False) + "\n"
                         for row in sorted(bad)
                     )
-            if made["_row"]:
-                writer.write(made)
             rows, rejects = rows + size, rejects + len(bad)
             advance(size)
         return rows, rejects, first
