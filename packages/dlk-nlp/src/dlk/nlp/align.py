@@ -118,18 +118,16 @@ def piece_units(
         goes_on: whether another window of the text follows, which may hold what is behind the last
             unit of this one.
     """
-    units = _of_sequence(offsets, sequence_ids, sequence)
+    units = []
     size = len(text)
-    for unit in units:
-        start, end = unit
-        if end > size:  # never from a tokenizer given this text
-            end = size
-        if start < end and (text[start].isspace() or text[end - 1].isspace()):
-            start, end = trim(text, start, end)
-        if start >= end:
-            unit[0] = unit[1] = max(0, min(start, size))
+    for start, end in _of_sequence(offsets, sequence_ids, sequence):
+        if start < end <= size and not (text[start].isspace() or text[end - 1].isspace()):
+            units.append([start, end])  # nearly all
+        elif start < min(end, size):
+            units.append(list(trim(text, start, min(end, size))))
         else:
-            unit[0], unit[1] = start, end
+            place = max(0, min(start, size))
+            units.append([place, place])
     if not text.isascii():
         _take_marks(text, units, goes_on=goes_on)
     return units
@@ -201,11 +199,14 @@ class Aligner:
         self.text = text
         self.kept = [place for place, (start, end) in enumerate(units) if start < end]
         """Positions of the units that can carry a tag, in order."""
-        self._starts = [units[place][0] for place in self.kept]
-        self._ends = [units[place][1] for place in self.kept]
-        # normalisers may reorder marks: bounds that rise are what a bisection needs
-        self._reached = list(accumulate(self._ends, max))
-        self._ahead = list(accumulate(reversed(self._starts), min))[::-1]
+        self._starts = [start for start, end in units if start < end]
+        self._ends = [end for start, end in units if start < end]
+        # a bisection needs bounds that rise, and normalisers may reorder marks
+        self._reached, self._ahead = self._ends, self._starts
+        self._rise = self._ends == sorted(self._ends) and self._starts == sorted(self._starts)
+        if not self._rise:
+            self._reached = list(accumulate(self._ends, max))
+            self._ahead = list(accumulate(reversed(self._starts), min))[::-1]
         self.start = self._ahead[0] if self.kept else 0
         """Where the first character that a unit holds begins."""
         self.end = self._reached[-1] if self.kept else 0
@@ -244,6 +245,8 @@ class Aligner:
         """Return the characters from the first to the last that a run of `kept` units holds."""
         if not 0 <= start < end <= len(self.kept):
             raise ValueError(f"no run of {len(self.kept)} units goes from {start} to {end}")
+        if self._rise:
+            return self._starts[start], self._ends[end - 1]
         return min(self._starts[start:end]), max(self._ends[start:end])
 
 
@@ -263,7 +266,7 @@ def place_in_windows(
         span, where no record says it.
     """
     runs = [aligner.place(start, end, strict=strict) for aligner in aligners]
-    best = max((run.fit for run in runs), default=Fit.NOWHERE)
+    best = runs[0].fit if len(runs) == 1 else max((r.fit for r in runs), default=Fit.NOWHERE)
     if best is not Fit.NOWHERE:
         return runs, best, best is Fit.CUT
     filled = [aligner for aligner in aligners if aligner.kept]
@@ -328,12 +331,12 @@ def _border(starts: Sequence[int], first: int, last: int) -> int:
 
 def _of_sequence(
     offsets: Offsets, sequence_ids: Sequence[int | None] | None, sequence: int | None
-) -> list[list[int]]:
+) -> Offsets:
     if sequence is None or sequence_ids is None:
-        return [[start, end] for start, end in offsets]
+        return offsets
     return [
-        [start, end] if number == sequence else [0, 0]
-        for (start, end), number in zip(offsets, sequence_ids, strict=True)
+        each if number == sequence else (0, 0)
+        for each, number in zip(offsets, sequence_ids, strict=True)
     ]
 
 

@@ -64,19 +64,20 @@ def read_entities(value: object, size: int) -> list[Entity]:
 
 def _entity(item: Any, place: int, size: int) -> Entity:  # Any: a value of a row
     where = f"entity {place}"
-    if not isinstance(item, Mapping):
+    if not isinstance(item, dict | Mapping):
         raise EntityError(f'{where}: expected {{"start", "end", "labels"}}, got {item!r}')
-    missing = [name for name in ("start", "end", "labels") if item.get(name) is None]
-    if missing:
+    start, end, labels = item.get("start"), item.get("end"), item.get("labels")
+    if start is None or end is None or labels is None:
+        missing = [name for name in ("start", "end", "labels") if item.get(name) is None]
         raise EntityError(f"{where} has no {', '.join(missing)}")
-    start, end = _place(item["start"], where, "start"), _place(item["end"], where, "end")
+    if type(start) is not int or type(end) is not int:
+        start, end = _place(start, where, "start"), _place(end, where, "end")
     if not 0 <= start < end <= size:
         raise EntityError(
             f"{where}: expected 0 <= start < end <= {size} (characters of the text), "
             f"got {start} and {end}"
         )
-    labels = item["labels"]
-    if hasattr(labels, "tolist"):
+    if not isinstance(labels, list | tuple) and hasattr(labels, "tolist"):
         labels = labels.tolist()
     if not isinstance(labels, list | tuple) or not labels:
         raise EntityError(f"{where}: expected a list of at least one label, got {labels!r}")
@@ -85,7 +86,7 @@ def _entity(item: Any, place: int, size: int) -> Entity:  # Any: a value of a ro
     name = item.get("entity_id")
     if name is None:
         name = place
-    if isinstance(name, bool) or not isinstance(name, str | int):
+    elif isinstance(name, bool) or not isinstance(name, str | int):
         raise EntityError(f"{where}: entity_id is a text or a number, got {name!r}")
     return Entity(start, end, tuple(labels), name, place)
 

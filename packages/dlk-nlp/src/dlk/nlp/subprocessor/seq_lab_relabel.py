@@ -263,12 +263,7 @@ class SeqLabRelabel(Subprocessor):
             if vocabulary is not None and f"I-{entity.label}" not in vocabulary:
                 ctx.count("entities of unknown type")
             elif best >= Fit.SNAPPED:
-                held = [
-                    aligner.characters(run.start, run.end)
-                    for aligner, run in zip(aligners, runs, strict=True)
-                    if run.kept
-                ]
-                start, end = min(low for low, _ in held), max(high for _, high in held)
+                start, end = _held(aligners, runs)
                 found.append(_Candidate(entity, runs, start, end))
                 continue
             elif is_cut:
@@ -324,6 +319,18 @@ class SeqLabRelabel(Subprocessor):
 def mask_of(units: Sequence[Sequence[int]]) -> list[int]:
     """Return 1 for each unit that can carry a tag, 0 for those that are empty."""
     return [int(start < end) for start, end in units]
+
+
+def _held(aligners: Sequence[Aligner], runs: Sequence[Placed]) -> tuple[int, int]:
+    """Return the characters from the first to the last that any of the runs holds."""
+    if len(runs) == 1:
+        return aligners[0].characters(runs[0].start, runs[0].end)
+    held = [
+        aligner.characters(run.start, run.end)
+        for aligner, run in zip(aligners, runs, strict=True)
+        if run.kept
+    ]
+    return min(start for start, _ in held), max(end for _, end in held)
 
 
 def _num_joined(stay: Sequence[_Candidate]) -> int:
