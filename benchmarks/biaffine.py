@@ -1,7 +1,8 @@
 """Peak memory and time of all-pairs scores: dlk's biaffine and the usual way with full tensors.
 
 The usual way projects, activates, makes ``s'Ue`` by one product over all pairs, moves the classes
-to the end and masks the copy. Both then take the cross entropy of the kept pairs and go backward.
+to the end and masks the copy. Then each takes the cross entropy of the kept pairs, torch's or
+dlk's, and goes backward.
 Each case is a process of its own, since a peak is a process's; what is printed is the peak above
 what the process held before the first step. Both have the same weights, and their gradients are
 compared.
@@ -27,7 +28,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dlk.config import make
 from dlk.nlp.module.biaffine import Biaffine
+from dlk.registry import register
 
 WIDTH = 384
 
@@ -52,6 +55,11 @@ class Usual(nn.Module):
         return scores.masked_fill(~pair.unsqueeze(-1), -1e4)
 
 
+def torch_loss(scores: Tensor, target: Tensor) -> Tensor:
+    """Return the mean cross entropy of scores (..., C) and targets (...)."""
+    return functional.cross_entropy(scores.reshape(-1, scores.shape[-1]), target.reshape(-1))
+
+
 def peak() -> float:
     """Return the most memory that this process ever held, in MiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -61,13 +69,16 @@ def measure(args: argparse.Namespace) -> dict[str, float]:
     """Run one case in this process."""
     torch.manual_seed(0)
     torch.set_num_threads(1)
-    ours = Biaffine(WIDTH, args.hidden, args.classes, chunk_size=args.chunk)
+    ours = Biaffine(WIDTH, args.hidden, args.classes)
     usual = Usual(args.hidden, args.classes)
     with torch.no_grad():
         usual.weight.copy_(ours.form["weight"].permute(1, 0, 2))
     for name in ("start", "end"):
         getattr(usual, name).load_state_dict(getattr(ours, name).state_dict())
     module = cast(Callable[[Tensor, Tensor], Tensor], usual if args.case == "usual" else ours)
+    pair = {"pred_truth_pair": {"logits": "label_ids"}}
+    own_loss = register.build(make("loss", "cross_entropy", pair))
+    loss = torch_loss if args.case == "usual" else own_loss
     vectors = torch.randn(args.batch, args.length, WIDTH, requires_grad=True)
     lengths = torch.linspace(args.length, args.length // 2, args.batch).long()
     mask = torch.arange(args.length) < lengths.unsqueeze(1)
@@ -78,9 +89,7 @@ def measure(args: argparse.Namespace) -> dict[str, float]:
         start = time.process_time()
         scores = module(vectors[:, :length], mask[:, :length])
         if args.loss == "cross_entropy":
-            wanted = target[:, :length, :length].reshape(-1)
-            loss = functional.cross_entropy(scores.reshape(-1, args.classes), wanted)
-            torch.autograd.backward(loss)
+            torch.autograd.backward(loss(scores, target[:, :length, :length]))
         else:  # the scores and their gradient alone
             torch.autograd.backward(scores, weights[:, :length, :length])
         return time.process_time() - start
@@ -105,7 +114,6 @@ def main() -> None:
     parser.add_argument("--length", type=int, default=512)
     parser.add_argument("--hidden", type=int, default=150)
     parser.add_argument("--classes", type=int, default=11)
-    parser.add_argument("--chunk", type=int, default=32)
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--case", choices=["usual", "dlk"], help="measure one case here")
     parser.add_argument("--loss", choices=["cross_entropy", "none"], default="cross_entropy")
@@ -122,10 +130,7 @@ def main() -> None:
             settings = {
                 "case": case,
                 "loss": loss,
-                **{
-                    k: getattr(args, k)
-                    for k in ("batch", "length", "hidden", "classes", "chunk", "repeat")
-                },
+                **{k: getattr(args, k) for k in ("batch", "length", "hidden", "classes", "repeat")},
             }
             flags = [f"--{key}={value}" for key, value in settings.items()]
             command = [sys.executable, "-m", "benchmarks.biaffine", *flags]

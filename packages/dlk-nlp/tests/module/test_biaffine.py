@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
+from dlk.nlp.module import biaffine
 from dlk.nlp.module.biaffine import ACTIVATIONS, BUCKETS, WIDTHS, Biaffine
 
 OPTIONS = st.fixed_dictionaries(
@@ -294,3 +295,16 @@ def test_one_batch_can_be_learnt():
         optimizer.step()
     assert loss < 0.05
     assert (module(vectors, mask).argmax(-1) == target)[target >= 0].all()
+
+
+def test_long_rows_go_by_chunks_of_their_own_accord(monkeypatch):
+    vectors, mask = drawn([7, 5])
+    whole, auto = made(chunk_size=0), made()
+    seen = []
+    monkeypatch.setattr(auto, "_left", lambda s, *a: seen.append(s.shape[1]) or whole._left(s, *a))
+    expected = auto(vectors, mask)
+    monkeypatch.setattr(biaffine, "CHUNK", 2 * 2 * 7 * 2)  # two rows of two records, two classes
+    torch.testing.assert_close(auto(vectors, mask), expected)
+    monkeypatch.setattr(biaffine, "CHUNK", 1)
+    torch.testing.assert_close(auto(vectors, mask), expected)
+    assert seen == [7, 2, 2, 2, 1, *[1] * 7]

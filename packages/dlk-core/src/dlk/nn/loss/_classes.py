@@ -37,7 +37,7 @@ class ClassLoss(PairLoss):
 
 
 def flat(name: str, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Return scores (N, C), in float32 at least, and targets (N,).
+    """Return scores (N, C) and targets (N,).
 
     Raises:
         ValueError: `logits` is not (..., C) with `target` (...).
@@ -47,8 +47,6 @@ def flat(name: str, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
             f"{name} needs logits (..., C) and target (...), such as (B, C) and (B,), "
             f"got {tuple(logits.shape)} and {tuple(target.shape)}"
         )
-    if logits.dtype in (torch.float16, torch.bfloat16):
-        logits = logits.float()
     return logits.reshape(-1, logits.shape[-1]), target.reshape(-1)
 
 

@@ -5,12 +5,14 @@ Label smoothing: Szegedy et al. 2016, arXiv:1512.00567, §7.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from torch import Tensor
 from torch.nn import functional
 
 from dlk.nn.loss import _classes
+from dlk.nn.loss._chunks import summed
 from dlk.registry import register
 
 if TYPE_CHECKING:
@@ -42,12 +44,11 @@ class CrossEntropyLoss(_classes.ClassLoss):
         """
         logits, target = _classes.flat("cross entropy", logits, target)  # (N, C), (N,)
         _classes.check_weight(self.weight, logits.shape[-1])
-        total = functional.cross_entropy(
-            logits,
-            target,
+        rows_loss = partial(
+            functional.cross_entropy,
             weight=self.weight_as(logits),
             ignore_index=self.ignore_index,
             reduction="sum",
             label_smoothing=self.label_smoothing,
         )
-        return _classes.mean(total, self.items(logits, target))
+        return _classes.mean(summed(rows_loss, logits, target), self.items(logits, target))

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from dlk.nn.loss import _classes
+from dlk.nn.loss._chunks import summed
 from dlk.registry import register
 
 if TYPE_CHECKING:
@@ -42,6 +43,10 @@ class FocalLoss(_classes.ClassLoss):
         """
         logits, target = _classes.flat("focal loss", logits, target)  # (N, C), (N,)
         _classes.check_weight(self.weight, logits.shape[-1])
+        return _classes.mean(summed(self._sum, logits, target), self.items(logits, target))
+
+    def _sum(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Return the sum over rows (N, C)."""
         nll = cross_entropy(logits, target, ignore_index=self.ignore_index, reduction="none")
         # expm1 keeps 1 - p exact near p = 1; the clamp keeps the power's gradient finite at p = 1.
         miss = (-torch.expm1(-nll)).clamp(min=torch.finfo(nll.dtype).tiny)  # (N,)
@@ -49,4 +54,4 @@ class FocalLoss(_classes.ClassLoss):
         if self.weight is not None:
             kept = target != self.ignore_index
             loss = loss * self.weight[target.where(kept, 0)]
-        return _classes.mean(loss.sum(), self.items(logits, target))
+        return loss.sum()

@@ -49,10 +49,12 @@ class BiaffineDecoderConfig(Base):
     width_size = IntField(
         value=0, minimum=0, help="width of a learnt vector per bucket of distances; 0: none"
     )
-    chunk_size = IntField(
-        value=32,
+    chunk_size: int | None = IntField(
+        value=None,
+        additions=[None],
         minimum=0,
-        help="rows of the score matrix made at once, which bounds the memory; 0: all",
+        help="rows of the score matrix made at once, which bounds the memory; 0: all; null: as "
+        "many as make a million scores",
     )
     input_map = MapField(
         {"embedding": "embedding", "embedding_mask": "embedding_mask"}, help="batch names read"

@@ -22,6 +22,9 @@ from dlk.nn.module import rotary
 NOTHING = -1e4
 """Score of every class but the first where a pair is not kept; finite in half precision too."""
 
+CHUNK = 2**20
+"""Scores made at once where nothing else is said, 4 MiB of float32."""
+
 WIDTHS = (1, 2, 3, 4, 5, 6, 7, 8, 12, 16, 23, 32, 46, 64, 91)
 """Distances at which a new bucket begins: each to 8, then two for each doubling (T5's shape)."""
 
@@ -65,7 +68,7 @@ class Biaffine(nn.Module):
         rank: int = 0,
         use_rotary: bool = False,
         width_size: int = 0,
-        chunk_size: int = 32,
+        chunk_size: int | None = None,
     ) -> None:
         """Build the weights.
 
@@ -84,7 +87,7 @@ class Biaffine(nn.Module):
                 the bucket of the distance j - i; 0: none.
             chunk_size: rows i whose scores are computed at once: beside the result and its gradient
                 only so much is ever held, and the backward pass makes each chunk's left side again.
-                0: all at once.
+                0: all at once; None: as many rows as make `CHUNK` scores.
 
         Raises:
             ValueError: `use_rotary` and an odd width of the product (rank, or else hidden_size).
@@ -137,14 +140,19 @@ class Biaffine(nn.Module):
             form = {name: weight.to(starts.dtype) for name, weight in self.form.items()}
             place = rotary.positions(mask)  # (B, L)
             right = self._right(ends, place, form)  # (B, G, L, K)
-            length = vectors.shape[1]
-            if self.chunk_size and length > self.chunk_size:
+            if self._rows_at_once(mask) < mask.shape[1]:
                 return self._by_chunks(starts, right, form, mask, place)
             left, table = self._left(starts, place, form)
             scores = self._split(self._cells(left, right, table, place, place))
             pair = _pairs(mask, mask)  # (B, 1, L, L, 1)
             scores = torch.where(pair, scores, self.nothing.to(scores.dtype))
         return scores if self.matrices > 1 else scores.squeeze(1)
+
+    def _rows_at_once(self, mask: Tensor) -> int:
+        rows, length = mask.shape
+        if self.chunk_size is None:
+            return max(1, CHUNK // max(1, rows * length * self.classes * self.matrices))
+        return self.chunk_size or length
 
     def _right(self, ends: Tensor, place: Tensor, form: Mapping[str, Tensor]) -> Tensor:
         """Return the right side of the product, (B, G, L, K): G groups of classes that share it."""
@@ -264,8 +272,9 @@ class _Chunks(torch.autograd.Function):
         rows, length = mask.shape
         out = starts.new_empty(rows, scorer.matrices, length, length, scorer.classes)
         nothing = scorer.nothing.to(starts.dtype)
-        for first in range(0, length, scorer.chunk_size):
-            chunk = slice(first, first + scorer.chunk_size)
+        step = scorer._rows_at_once(mask)
+        for first in range(0, length, step):
+            chunk = slice(first, first + step)
             left, table = scorer._left(starts[:, chunk], place[:, chunk], form)
             scores = scorer._split(scorer._cells(left, right, table, place[:, chunk], place))
             out[:, :, chunk] = torch.where(_pairs(mask[:, chunk], mask), scores, nothing)
@@ -280,9 +289,10 @@ class _Chunks(torch.autograd.Function):
         of_starts, of_right, *of_weights = sums
         leaves = [weight.detach().requires_grad_() for weight in weights]
         form = dict(zip(ctx.names, leaves, strict=True))
+        step = scorer._rows_at_once(mask)
         with torch.autocast(starts.device.type, enabled=False):
-            for first in range(0, mask.shape[1], scorer.chunk_size):
-                chunk = slice(first, first + scorer.chunk_size)
+            for first in range(0, mask.shape[1], step):
+                chunk = slice(first, first + step)
                 at = place[:, chunk]
                 with torch.enable_grad():
                     given = starts[:, chunk].detach().requires_grad_()
