@@ -179,6 +179,7 @@ def test_marginals_and_conditionals_are_shares_of_all_paths(
     tags = case.crf.viterbi(case.emissions, case.mask).tags
     along = case.crf.path_probabilities(case.emissions, tags, case.mask)
     assert (marginals[~case.mask] == 0).all()
+    assert (marginals <= 1).all()
     assert (along.marginal[~case.mask] == 0).all()
     assert (along.conditional[~case.mask] == 0).all()
     for row, kept in enumerate(case.kept):

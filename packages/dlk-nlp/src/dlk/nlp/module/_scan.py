@@ -326,7 +326,7 @@ class _LogScan:
         self.total = self.log_partition.index_select(0, chains.chain).unsqueeze(1)  # (N, 1)
 
     def marginals(self) -> Tensor:
-        return (self.ahead + self.behind - self.total).exp()
+        return (self.ahead + self.behind).softmax(1)
 
     def pairs(self, weight: Tensor) -> Tensor:
         """Return the weighted sum of p(i, j), position by position in blocks."""
