@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from seqeval.metrics import f1_score, precision_score, recall_score
 from seqeval.scheme import IOB2, IOBES
@@ -43,6 +43,7 @@ def tagged(draw):
     return scheme, draw(st.lists(pairs, min_size=1, max_size=5))
 
 
+@settings(deadline=None)
 @given(tagged=tagged(), strict=st.booleans())
 def test_scores_are_those_of_seqeval(tagged, strict):
     scheme, sentences = tagged
@@ -150,6 +151,7 @@ def test_the_table_has_a_row_per_type_sorted():
     ]
 
 
+@settings(deadline=None)
 @given(rows=st.lists(st.tuples(*[st.lists(st.sampled_from([("a", 1), ("a", 2), ("b", 1)]))] * 2)))
 def test_parts_merged_in_any_order_score_as_one_pass(rows):
     whole, backwards = ThingCounts(), ThingCounts()

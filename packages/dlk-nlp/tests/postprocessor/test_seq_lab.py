@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from functools import cache
+from pathlib import Path
+from tempfile import mkdtemp
 from typing import ClassVar
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from seqeval.metrics import f1_score, precision_score, recall_score
 from seqeval.scheme import IOB2, IOBES
@@ -15,11 +18,13 @@ from seqeval.scheme import IOB2, IOBES
 from dlk.config import make
 from dlk.context import Setup
 from dlk.data.meta import Meta
+from dlk.data.subprocessor.base import TransformContext
 from dlk.data.vocabulary import Vocabulary
 from dlk.errors import ConfigError, DlkError
 from dlk.nlp import tags
 from dlk.registry import register
 from dlk.testing.postprocessor import PostProcessorConformance
+from dlk.testing.tokenizers import KINDS, trained_tokenizer
 
 LABELS = ("LOC", "art-work")
 SEQEVAL = {"BIO": IOB2, "BIOES": IOBES}
@@ -432,6 +437,7 @@ def cut(draw):
     return words, bounds
 
 
+@settings(deadline=None)
 @given(cut=cut())
 def test_windows_that_agree_give_what_one_window_gives(tmp_path_factory, cut):
     words, bounds = cut
@@ -452,6 +458,62 @@ def test_windows_that_agree_give_what_one_window_gives(tmp_path_factory, cut):
     assert decoded(*bounds) == decoded((0, len(words)))
 
 
+# From characters to tags and back ----------------------------------------------------------------
+
+FRAGMENTS = (
+    "New", "York", " ", "  ", "\n", ".", "x-y", "café", "cafe\u0301", "\u0301", "oﬃce", "½", "İ",
+    "한", "世界", "नमस्ते", "שָׁלוֹם", "می\u200cخواهم",
+    "👩\u200d👩\u200d👧", "😀", "🇩🇪", "\u200b", "\x00",
+)  # fmt: skip
+
+
+@cache
+def chain(kind, level):
+    """Return tokenizer, relabel and postprocessor for one type, LOC."""
+    folder = Path(mkdtemp())
+    trained_tokenizer(kind).save(str(folder / "tokenizer.json"))
+    path = {"tokenizer_path": str(folder / "tokenizer.json"), "truncation": {"max_length": None}}
+    meta = tag_meta(folder, words=tags.tag_set(["LOC"], "BIO"))
+    return tuple(
+        register.build(make(family, name, config), Setup(meta=meta))
+        for family, name, config in (
+            ("subprocessor", "fast_tokenizer", path),
+            ("subprocessor", level, {}),
+            ("postprocessor", "seq_lab", {"label_vocab": "label_vocab.json", "strict": True}),
+        )
+    )
+
+
+@settings(deadline=None)
+@given(
+    parts=st.lists(st.sampled_from(FRAGMENTS), min_size=1, max_size=8),
+    data=st.data(),
+    kind=st.sampled_from(KINDS),
+    level=st.sampled_from(["seq_lab_relabel", "seq_lab_firstpiece_relabel"]),
+)
+def test_an_entity_comes_back_from_its_tags_with_the_characters_that_units_hold(
+    parts, data, kind, level
+):
+    text = "".join(parts)
+    start = data.draw(st.integers(0, len(text) - 1))
+    end = data.draw(st.integers(start + 1, len(text)))
+    truth = [{"start": start, "end": end, "labels": ["LOC"]}]
+    tokenizer, relabel, component = chain(kind, level)
+    ctx = TransformContext("train", "train", [0], frozenset({"offsets", "word_ids"}))
+    columns = tokenizer.transform({"sentence": [text], "_row": [0]}, ctx)
+    columns |= {"sentence": [text], "_row": [0], "entities_info": [truth]}
+    columns |= relabel.transform(columns, TransformContext("train", "train", [0]))
+    (words,), (units,) = columns["labels"], columns["unit_offsets"]
+    words = ["O" if word == "X" else word for word in words]
+    row = {"_row": 0, "_part": 0, "sentence": text, "unit_offsets": units}
+    (result,) = component.decode({"logits": scored(words, labels=["LOC"])}, [row])
+    touched = [unit for unit in units if unit[0] < unit[1] and unit[0] < end and start < unit[1]]
+    expected = []
+    if touched:
+        expected = [(min(low for low, _ in touched), max(high for _, high in touched), "LOC")]
+    assert found(result) == expected
+
+
 # Metrics -----------------------------------------------------------------------------------------
 
 
@@ -464,6 +526,7 @@ def tagged(draw):
     return scheme, draw(st.lists(pairs, min_size=1, max_size=4))
 
 
+@settings(deadline=None)
 @given(tagged=tagged(), strict=st.booleans(), use_crf=st.booleans())
 def test_metrics_from_words_to_spans_are_those_of_seqeval(
     tmp_path_factory, tagged, strict, use_crf
