@@ -85,16 +85,14 @@ def epoch(
     return time.process_time() - start, real / total
 
 
-def measure(
-    texts: Sequence[str], args: argparse.Namespace, *, batch: int, windows: int
-) -> dict[str, float]:
+def measure(texts: Sequence[str], args: argparse.Namespace, *, batch: int) -> dict[str, float]:
     """Return tokens per second of both ways, their ratio, and what could be won."""
     folder = minilm()
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.no_padding()
     tokenizer.enable_truncation(args.truncate)
     order = torch.randperm(len(texts), generator=torch.Generator().manual_seed(args.seed))
-    some = [texts[i] for i in order[: batch * args.window * windows].tolist()]
+    some = [texts[i] for i in order[: batch * args.window * args.windows].tolist()]
     ids = [encoding.ids for encoding in tokenizer.encode_batch(some)]
     lengths = [len(row) for row in ids]
     model = hf.load_encoder(str(folder), layers=args.layers)
@@ -131,6 +129,7 @@ def main() -> None:
     parser.add_argument("--truncate", type=int, default=256, help="pieces at which texts are cut")
     parser.add_argument("--layers", type=int, default=2, help="blocks of MiniLM, of 6")
     parser.add_argument("--window", type=int, default=20, help="batches sorted together")
+    parser.add_argument("--windows", type=int, default=2, help="windows of records in a round")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
@@ -139,7 +138,7 @@ def main() -> None:
     ratios = {}
     for name in args.data:
         short = name == "tweets"
-        one = measure(DATA[name](), args, batch=32 if short else 8, windows=2 if short else 1)
+        one = measure(DATA[name](), args, batch=32 if short else 8)
         share = one["ratio"] / one["by size"]
         verdict = "reached" if share >= GOAL else "missed"
         print(
