@@ -56,3 +56,29 @@ def test_configs_that_name_different_folders_are_refused(project, capsys):
     (project / "other.jsonc").write_text(json.dumps(config))
     assert main(["check", "process.jsonc", "other.jsonc"]) == 2
     assert "name different folders" in capsys.readouterr().err
+
+
+def test_ids_of_a_vocabulary_that_is_not_there_yet_lie_below_its_size(project, capsys):
+    padded = {
+        "vocab_size": "@lambda @_G.meta.token_vocab.size",
+        "embedding_dim": 4,
+        "padding_idx": "@lambda @_G.meta.token_vocab.pad_id",
+    }
+    imodel = {
+        "@model@basic": {"@embedding@random": padded},
+        "@loss@cross_entropy": {"pred_truth_pair": {"embedding": "labels"}},
+        "@postprocessor@identity": {},
+    }
+    fit = {
+        "processed_data_dir": "never_made",
+        "@datamodule@default": {
+            "@dataset@default": {"key_type_pairs": {"input_ids": "long", "labels": "long"}},
+            "@data_collate@default": {
+                "key_padding_pairs": {"input_ids": 0},
+                "gen_mask": {"input_ids": "attention_mask"},
+            },
+        },
+        "@imodel@default": imodel,
+    }
+    (project / "padded.jsonc").write_text(json.dumps({"@fit": fit}))
+    assert main(["check", "padded.jsonc"]) == 0, capsys.readouterr().err

@@ -24,7 +24,7 @@ class Read:
     Attributes:
         loaded: the config, one point or a grid.
         processed: false where there is no processed data: each number it would give is
-            a large placeholder.
+            a large placeholder, and each id 0.
     """
 
     def __init__(self, path: str, overrides: Sequence[str] = ()) -> None:
@@ -48,7 +48,8 @@ class Read:
         numbers: dict[str, dict[str, int]] = {}
         for match in _NUMBER.finditer(repr(tree.root)):
             entry, name = (part for part in match.groups() if part)
-            numbers.setdefault(entry, {})[name] = PLACEHOLDER
+            # the ids of a vocabulary, such as pad_id, lie below its size
+            numbers.setdefault(entry, {})[name] = 0 if name.endswith("_id") else PLACEHOLDER
         self.processed = not numbers
         return {"meta": numbers}
 
