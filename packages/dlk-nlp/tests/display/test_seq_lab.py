@@ -157,6 +157,12 @@ def test_of_too_many_entities_the_best_are_drawn_and_the_rest_is_counted():
     assert "Drawn are 2 of 6 entities, those with the best scores." in body
 
 
+def test_what_the_prediction_itself_leaves_out_is_said():
+    prediction = {"sentence": "a b", "entities_info": [], "left_out": 7}
+    assert "The prediction leaves 7 more out." in display().draw(prediction)
+    assert "more out" not in display().draw({"sentence": "a b", "entities_info": []})
+
+
 def test_an_answer_that_is_null_is_not_shown_as_no_entities():
     body = display().draw({"sentence": "a b", "entities_info": None})
     assert "The model gave no answer." in body

@@ -31,12 +31,22 @@ def draw(prediction, name="txt_match", **config):
     return register.build(make("display", name, config)).draw(prediction)
 
 
-def test_labels_are_bars_and_a_number_alone_is_a_gauge():
-    assert "dlk-bars" in draw({**PAIR, "label": "same", "score": 0.9}).partition("</style>")[2]
+def test_a_list_of_labels_is_bars_and_a_number_is_a_gauge():
+    predicts = [{"label": "same", "score": 0.9}]
+    body = draw({**PAIR, "label": "same", "score": 0.9, "predicts": predicts})
+    assert "dlk-bars" in body.partition("</style>")[2]
     for key in ("score", "value"):
         body = draw({**PAIR, key: 0.25}).partition("</style>")[2]
         assert "dlk-bars" not in body
         assert 'aria-label="0.25 on a scale from 0 to 1"' in body
+
+
+def test_a_label_stands_above_the_score_which_is_not_its_own():
+    # of the postprocessor txt_match: the score is that of a match
+    body = draw({**PAIR, "label": "no", "score": 0.1}).partition("</style>")[2]
+    assert "<bdi>no</bdi>" in body
+    assert "%" not in body.partition("<svg")[0]
+    assert 'aria-label="0.1 on a scale from 0 to 1"' in body
 
 
 def test_it_goes_by_its_older_name_for_numbers_too():

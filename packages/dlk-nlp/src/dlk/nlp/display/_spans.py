@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from dlk.display.html import number, words
 from dlk.nlp.display._graphemes import cluster_starts
 
-__all__ = ["Drawn", "Span", "best", "labels_of", "listed", "spans_of"]
+__all__ = ["Drawn", "Span", "best", "labels_of", "left_out", "listed", "spans_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +94,12 @@ def spans_of(text: str, entities: object, *, ignored: Sequence[str], most: int) 
     if len(kept) < len(found):
         notes.append(f"Drawn are {len(kept)} of {len(found)} entities, those with the best scores.")
     return Drawn(sorted(kept, key=lambda span: (span.start, -span.end, span.number)), notes)
+
+
+def left_out(value: object) -> list[str]:
+    """Return the sentence on what the prediction itself leaves out; none where it is nothing."""
+    count = number(value)
+    return [f"The prediction leaves {count:.0f} more out."] if count else []
 
 
 def best(spans: list[Span], most: int) -> list[Span]:

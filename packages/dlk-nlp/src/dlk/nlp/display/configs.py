@@ -23,8 +23,8 @@ class SpanDisplayConfig(DisplayConfig):
 
     output_head = StrField(value="Entities", help="heading above the picture; empty: none")
     input_map = MapField(
-        {"sentence": "sentence", "entities_info": "entities_info"},
-        help="keys of a prediction: its text, and the entities in it",
+        {"sentence": "sentence", "entities_info": "entities_info", "left_out": "left_out"},
+        help="keys of a prediction: its text, the entities in it, and how many more there were",
     )
     ignore_labels = ListField(
         value=["O", "X"], help="labels of entities that are not drawn, such as the one for nothing"
@@ -62,8 +62,10 @@ class SpanRelationDisplayConfig(SpanDisplayConfig):
             "sentence": "sentence",
             "entities_info": "entities_info",
             "relations_info": "relations_info",
+            "left_out": "left_out",
         },
-        help="keys of a prediction: its text, the entities in it, and relations between them",
+        help="keys of a prediction: its text, the entities in it, relations between them, and how "
+        "many more there were",
     )
     show_score = BoolField(
         value=False, help="write the scores of entities and relations behind their labels"

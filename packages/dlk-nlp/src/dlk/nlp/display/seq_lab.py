@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from dlk.display.base import Display
 from dlk.display.html import escaped, figure, shown, text_of, toned
-from dlk.nlp.display._spans import Close, Open, Span, nested, spans_of
+from dlk.nlp.display._spans import Close, Open, Span, left_out, nested, spans_of
 from dlk.registry import register
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ class SeqLabDisplay(Display):
         super().__init__(config)
         self.text_key = config.input_map["sentence"]
         self.entities_key = config.input_map["entities_info"]
+        self.left_out_key = config.input_map["left_out"]
         self.ignored = tuple(config.ignore_labels)
         self.labels = tuple(config.labels)
         self.show_score = config.show_score
@@ -48,7 +49,11 @@ class SeqLabDisplay(Display):
             f"{''.join(pieces)}</p>",
             head=self.output_head,
             label=f"Text with {count} {'entity' if count == 1 else 'entities'}",
-            notes=drawn.notes if text else [*drawn.notes, "The text is empty."],
+            notes=[
+                *drawn.notes,
+                *left_out(prediction.get(self.left_out_key)),
+                *([] if text else ["The text is empty."]),
+            ],
             style=_STYLE,
             width=self.width,
             scheme=self.color_scheme,

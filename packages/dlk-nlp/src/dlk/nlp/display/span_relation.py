@@ -13,7 +13,7 @@ from dlk.nlp.display._arcs import Arc, Stretch, channels, free_channel, rounded,
 from dlk.nlp.display._bidi import is_rtl
 from dlk.nlp.display._columns import EM, width_of
 from dlk.nlp.display._lines import Line, cut, place, wrap
-from dlk.nlp.display._spans import Span, labels_of, listed, spans_of
+from dlk.nlp.display._spans import Span, labels_of, left_out, listed, spans_of
 from dlk.registry import register
 
 if TYPE_CHECKING:
@@ -78,7 +78,12 @@ class SpanRelationDisplay(Display):
             f"{plane.svg(told)}{_table(text, relations)}",
             head=self.output_head,
             label=told,
-            notes=[*drawn.notes, *notes, *([] if text else ["The text is empty."])],
+            notes=[
+                *drawn.notes,
+                *notes,
+                *left_out(prediction.get(self.keys["left_out"])),
+                *([] if text else ["The text is empty."]),
+            ],
             style=_STYLE,
             width=self.width,
             scheme=self.color_scheme,

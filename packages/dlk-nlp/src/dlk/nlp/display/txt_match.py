@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from dlk.display.base import Display
-from dlk.display.html import BARS_STYLE, bars, figure, number, text_of
+from dlk.display.html import BARS_STYLE, bars, escaped, figure, number, text_of, toned, words
 from dlk.nlp.display._gauge import GAUGE_STYLE, gauge
 from dlk.nlp.display._labels import bars_of
 from dlk.nlp.display._spans import listed
@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
 @register("display", "txt_match")
 class TxtMatchDisplay(Display):
-    """The two texts; beneath them bars where there are labels, and a gauge where there are none.
+    """The two texts; beneath them a bar for each label, where a prediction lists `predicts`.
 
-    The gauge shows the value of a regression, or the score of a bi-encoder.
+    Where it does not, a gauge shows its value, or its score, which may belong to no label: that of
+    a match stands beside the label "no" too. The label stands above it.
     """
 
     def __init__(self, config: TxtMatchDisplayConfig) -> None:
@@ -35,7 +36,7 @@ class TxtMatchDisplay(Display):
         found = {name: prediction.get(key) for name, key in self.keys.items()}
         given = [found["label"], *listed(found["labels"])]
         notes: list[str] = []
-        if listed(found["predicts"]) or any(label is not None for label in given):
+        if listed(found["predicts"]):
             rows, notes = bars_of(
                 found["predicts"], given=given, score=found["score"], top_k=self.top_k
             )
@@ -43,7 +44,8 @@ class TxtMatchDisplay(Display):
         else:
             values = (number(found["value"]), number(found["score"]))
             value = next((value for value in values if value is not None), None)
-            chart = gauge(value, minimum=self.minimum, maximum=self.maximum)
+            scale = gauge(value, minimum=self.minimum, maximum=self.maximum)
+            chart = _answer([label for label in given if label is not None]) + scale
             if value is None:
                 notes = ["The model gave no score."]
         return figure(
@@ -51,7 +53,22 @@ class TxtMatchDisplay(Display):
             head=self.output_head,
             label="Two texts and how well they match",
             notes=notes,
-            style=BARS_STYLE + TEXTS_STYLE + GAUGE_STYLE,
+            style=BARS_STYLE + TEXTS_STYLE + GAUGE_STYLE + _STYLE,
             width=self.width,
             scheme=self.color_scheme,
         )
+
+
+def _answer(labels: Sequence[object]) -> str:
+    """Return the labels given as one line, in their first one's colour."""
+    if not labels:
+        return ""
+    text = words(labels)
+    return f"<p {toned(words(labels[:1]), (), 'dlk-answer')}><bdi>{escaped(text)}</bdi></p>"
+
+
+_STYLE = (
+    ".dlk-answer{text-align:center;margin:.8em 0 0}.dlk-answer bdi{color:var(--ink);"
+    "background:var(--fill);border:1px solid var(--line);border-radius:.3em;padding:.1em .6em;"
+    "font-weight:600}"
+)
