@@ -233,15 +233,15 @@ def same_weights(crf: CRF) -> torchcrf.CRF:
     return peer
 
 
-@pytest.mark.parametrize("lengths", [(40, 40, 40), (40, 1, 17)])
+@pytest.mark.parametrize("lengths", [(40, 40, 40), (40, 1, 17), tuple(range(40, 16, -1))])
 def test_equals_pytorch_crf(lengths: tuple[int, ...]) -> None:
     torch.manual_seed(0)
     crf = CRF(7)
     peer = same_weights(crf)
     mask = torch.arange(40) < torch.tensor(lengths).unsqueeze(1)
-    ours, theirs = (torch.randn(3, 40, 7).requires_grad_() for _ in range(2))
-    theirs.data.copy_(ours.data)
-    tags = torch.randint(7, (3, 40))
+    ours = torch.randn(len(lengths), 40, 7, requires_grad=True)
+    theirs = ours.detach().clone().requires_grad_()
+    tags = torch.randint(7, (len(lengths), 40))
     for name in ("none", "sum", "mean", "token_mean"):
         loss = crf(ours, tags, mask, reduction=name)
         expected = -peer(theirs, tags, mask, reduction=name)
@@ -359,6 +359,8 @@ def test_positions_without_a_target_are_no_part_of_the_chain() -> None:
     assert_close(crf(emissions, tags), expected)
     masked = crf(emissions, tags.clamp(min=0), tags != IGNORED)
     assert_close(masked, expected)
+    both = crf(emissions, tags, torch.tensor([[True, True, True, True, True, False]]))
+    assert_close(both, crf(emissions[:, [0, 2, 3]], tags[:, [0, 2, 3]]))
 
 
 @settings(deadline=None, max_examples=30)
