@@ -93,9 +93,9 @@ def test_a_word_is_rewritten_only_if_it_is_unknown_and_the_result_known(words):
 
 
 def test_each_change_can_be_left_out(words):
-    row = ["Apple", "42", "X7"]
-    assert words(row, lowercase=False)[0] == [["Apple", "00", "X7"]]
-    assert words(row, zero_digits_replaced=False)[0] == [["apple", "42", "X7"]]
+    row = ["Apple", "42", "X7", "Rio"]
+    assert words(row, lowercase=False)[0] == [["Apple", "00", "X7", "Rio"]]
+    assert words(row, zero_digits_replaced=False)[0] == [["apple", "42", "X7", "Rio"]]
 
 
 def test_texts_are_rewritten_where_their_words_are_unknown(texts):
