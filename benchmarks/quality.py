@@ -247,11 +247,41 @@ def sequence_labeling_jobs() -> Iterable[Job]:
             )
 
 
+def span_jobs() -> Iterable[Job]:
+    """Yield names in tweets by spans on three splits, and words with their relations."""
+    scores = ("f1", "precision", "recall")
+    for split in range(3):
+        yield Job(
+            f"tweet-spans@{split}",
+            dlk=example(
+                "span_cls",
+                data="ner",
+                split=split,
+                measures={name: f"test_{name}" for name in scores},
+            ),
+            plain=script("span_cls_baseline", split=split),
+            measures=scores,
+        )
+    scores = ("rel_f1", "rel_given_f1", "ent_f1")
+    yield Job(
+        "turkish-relations",
+        dlk=example(
+            "span_relation_extraction",
+            data="turkish",
+            models=(),
+            measures={name: f"test_{name}" for name in scores},
+        ),
+        plain=script("span_relation_baseline"),
+        measures=scores,
+    )
+
+
 JOBS: tuple[Job, ...] = (
     *text_cls_jobs(),
     *text_match_jobs(),
     *text_reg_jobs(),
     *sequence_labeling_jobs(),
+    *span_jobs(),
 )
 
 
