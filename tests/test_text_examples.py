@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 from transformers import BertConfig, BertModel
 
+from dlk.cli import main as dlk
 from dlk.predict import Predict
 from dlk.preprocess import Process
 from dlk.server import Server
 from dlk.train import RunResult, Train
+from examples.text_cls.variants import FINE, SMS, Changes
 
 ROOT = Path(__file__).resolve().parent.parent
 FIXTURE = ROOT / "tests" / "fixtures" / "trec"
@@ -52,6 +54,20 @@ def trained(
     shutil.move(done.bundle, bundle)
     shutil.rmtree(folder)
     return bundle, done
+
+
+@pytest.mark.parametrize("changes", [FINE, SMS], ids=["fine", "sms"])
+def test_the_variants_of_text_cls_fit_their_configs(changes: Changes) -> None:
+    for name, overrides in (("process", changes["process_set"]), ("fit", changes["fit_set"])):
+        options = [word for override in overrides for word in ("--set", override)]
+        assert dlk(["check", str(ROOT / "examples" / "text_cls" / f"{name}.jsonc"), *options]) == 0
+
+
+def test_the_fine_variant_learns_the_fine_labels(tmp_path: Path) -> None:
+    rows = [{**row, "fine": f"{row['labels']}:{n % 2}"} for n, row in enumerate(questions())]
+    folder = folder_of("text_cls", tmp_path)
+    done = Process(folder / "process.jsonc", overrides=FINE["process_set"]).run({"train": rows})
+    assert done.meta["label_vocab"]["size"] == len({row["fine"] for row in rows})
 
 
 def pairs() -> Rows:

@@ -15,13 +15,13 @@ class Changes(TypedDict):
 
 FINE: Changes = {
     "process_set": (
-        'processor.token_gather.gather_columns=["fine"]',
-        'processor.token2id-label.input_map={"tokens": "fine"}',
+        'processor.subprocessor@token_gather.gather_columns=["fine"]',
+        'processor.subprocessor@token2id-label.input_map={"tokens": "fine"}',
     ),
     "fit_set": ("trainer.max_epochs=10",),
 }
 SMS: Changes = {
-    "process_set": ("processor.fast_tokenizer.truncation.max_length=96",),
+    "process_set": ("processor.subprocessor@fast_tokenizer.truncation.max_length=96",),
     "fit_set": (
         "trainer.max_epochs=2",
         "imodel.postprocessor.positive_label=spam",
