@@ -70,7 +70,13 @@ def load_config(path: str) -> PretrainedConfig:
 def num_layers(path: str) -> int:
     """Return how many blocks a model's encoder has, by its config; errors as `load_config`."""
     config = load_config(path)
-    return int(getattr(config, _layers_field(config)))
+    count = getattr(config, _layers_field(config), None)
+    if not isinstance(count, int):
+        raise DlkError(
+            f'pretrained model: the config in "{path}" does not say how many layers there are '
+            f"({type(config).__name__} has no num_hidden_layers), so none can be chosen."
+        )
+    return count
 
 
 def load_encoder(path: str, *, pretrained: bool = True, layers: int | None = None) -> nn.Module:
@@ -94,7 +100,7 @@ def load_encoder(path: str, *, pretrained: bool = True, layers: int | None = Non
     transformers = _transformers()
     config = load_config(path)
     if layers is not None:
-        setattr(config, _layers_field(config), layers)
+        _cut(config, layers)
     local = _is_folder(path)
     with _as_dlk_error(path, local=local), _quiet(transformers):
         cls = _model_class(transformers, config)
@@ -239,6 +245,16 @@ def _positions(model: nn.Module) -> tuple[int, int] | None:
             first = int(getattr(module, "offset", first))
             return int(module.num_embeddings) - first, first
     return None
+
+
+def _cut(config: Any, layers: int) -> None:
+    try:
+        setattr(config, _layers_field(config), layers)
+    except (AttributeError, NotImplementedError) as error:  # a number made of others, as Funnel's
+        raise DlkError(
+            f"{type(config).__name__} cannot be built with its lowest {layers} layers alone: "
+            "read its last one as well."
+        ) from error
 
 
 def _layers_field(config: Any) -> str:

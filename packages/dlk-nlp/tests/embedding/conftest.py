@@ -39,6 +39,16 @@ CONFIGS = {
         dim=16, n_layers=2, n_heads=2, hidden_dim=24, vocab_size=30, max_position_embeddings=20
     ),
     "electra": transformers.ElectraConfig(embedding_size=8, **SIZES),
+    "funnel": transformers.FunnelConfig(
+        architectures=["FunnelModel"],
+        block_sizes=[1, 1],
+        num_decoder_layers=1,
+        d_model=16,
+        n_head=2,
+        d_head=8,
+        d_inner=24,
+        vocab_size=30,
+    ),
     "gpt2": transformers.GPT2Config(
         n_embd=16, n_layer=2, n_head=2, n_inner=24, vocab_size=30, n_positions=20
     ),

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -271,3 +272,17 @@ def test_states_of_layers_are_asked_of_the_model_only_where_they_are_read(pretra
     hf.encode_layers(model, ids, mask)
     assert asked == [None, True]
     assert model.config._attn_implementation == "sdpa"
+
+
+def test_a_model_whose_layers_cannot_be_counted_off_is_used_whole_or_refused(pretrained):
+    path = str(pretrained("funnel"))
+    model = hf.load_encoder(path).eval()
+    hf.encode(model, torch.randint(2, 30, (1, 4)), torch.ones(1, 4).bool())
+    with pytest.raises(DlkError, match="FunnelConfig cannot be built with its lowest 1 layers"):
+        hf.load_encoder(path, layers=1)
+
+
+def test_a_config_that_does_not_count_its_layers_is_named(monkeypatch):
+    monkeypatch.setattr(hf, "load_config", lambda _: SimpleNamespace(hidden_size=16))
+    with pytest.raises(DlkError, match=r"not say how many layers there are \(SimpleNamespace"):
+        hf.num_layers("somewhere")

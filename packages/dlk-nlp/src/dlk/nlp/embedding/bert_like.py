@@ -6,8 +6,9 @@ arXiv:1802.05365, eq. 1 (the learnt sum of layers).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Self
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -36,23 +37,10 @@ class BertLikeEmbedding(Embedding):
 
     def __init__(self, config: BertLikeEmbeddingConfig, setup: Setup) -> None:
         super().__init__(config)
-        path = config.pretrained_model_path
-        count = hf.num_layers(path)
-        joined = list(config.layers) or list(range(count + 1))
-        layers = [_numbered("layers", number, count) for number in joined]
-        picked = {
-            name: _numbered("gather_layer", number, count)
-            for name, number in config.gather_layer.items()
-        }
-        top = count if config.layer_pooling == "last" else max(layers)
-        top = max(top, *picked.values()) if picked else top
-        if top == 0:
-            raise ConfigError(
-                "bert_like.layers: 0 is the embeddings alone, and no block would be read: "
-                f"name a layer from 1 to {count} as well, or use another embedding."
-            )
+        path, pooling = config.pretrained_model_path, config.layer_pooling
+        chosen = _chosen(config) if pooling != "last" or config.gather_layer else _Chosen()
         self.bert = hf.load_encoder(
-            path, pretrained=setup.pretrained and config.from_pretrain, layers=top
+            path, pretrained=setup.pretrained and config.from_pretrain, layers=chosen.top
         )
         width = hf.hidden_size(self.bert)
         if config.embedding_dim not in (0, width):
@@ -60,10 +48,9 @@ class BertLikeEmbedding(Embedding):
                 f'bert_like.embedding_dim: the model in "{path}" writes '
                 f"states of width {width}, got {config.embedding_dim}."
             )
-        pooling = config.layer_pooling
-        self.layers = None if pooling == "last" else layers
-        self.mix = ScalarMix(len(layers)) if pooling == "mix" else None
-        self.pick = LogitsGather(picked) if picked else None
+        self.layers = None if pooling == "last" else chosen.joined
+        self.mix = ScalarMix(len(chosen.joined)) if pooling == "mix" else None
+        self.pick = LogitsGather(chosen.named) if chosen.named else None
         self.gather = config.gather
         self.dropout = nn.Dropout(config.dropout)
         self.freeze = config.freeze
@@ -210,6 +197,40 @@ def word_max(states: Tensor, word: Tensor, count: int) -> Tensor:
     given = torch.where((word >= 0).unsqueeze(-1), states, lowest)
     start = states.new_full((len(states), count, states.shape[-1]), lowest)
     return start.scatter_reduce(1, place, given, reduce="amax")
+
+
+class _Chosen(NamedTuple):
+    """Layers by their numbers from the front: joined, named, and the highest to be built.
+
+    `top` is None where the model is built whole.
+    """
+
+    joined: Sequence[int] = ()
+    named: Mapping[str, int] = MappingProxyType({})
+    top: int | None = None
+
+
+def _chosen(config: BertLikeEmbeddingConfig) -> _Chosen:
+    """Return the layers that a config reads.
+
+    Raises:
+        ConfigError: the model has no such layer, or no block is read at all.
+    """
+    count = hf.num_layers(config.pretrained_model_path)
+    joined = [_numbered("layers", number, count) for number in config.layers or range(count + 1)]
+    named = {
+        name: _numbered("gather_layer", number, count)
+        for name, number in config.gather_layer.items()
+    }
+    if config.layer_pooling == "last":
+        return _Chosen(joined, named)
+    top = max(*joined, 0, *named.values())
+    if top == 0:
+        raise ConfigError(
+            "bert_like.layers: 0 is the embeddings alone, and no block would be read: "
+            f"name a layer from 1 to {count} as well, or use another embedding."
+        )
+    return _Chosen(joined, named, top if top < count else None)
 
 
 def _numbered(field: str, number: int, count: int) -> int:
