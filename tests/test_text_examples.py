@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rich.table import Table
 from transformers import BertConfig, BertModel
 
 from dlk.cli import main as dlk
@@ -17,6 +18,7 @@ from dlk.predict import Predict
 from dlk.preprocess import Process
 from dlk.server import Server
 from dlk.train import RunResult, Train
+from examples import end_to_end
 from examples.text_cls.variants import FINE, SMS, Changes
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -137,7 +139,8 @@ def test_evaluation_prediction_and_serving_of_a_rating_agree_in_its_own_unit(
 # Renew by hand when a change is meant: print what is found, and read the difference as code.
 
 
-def golden(name: str, fixture: str, target: Path, *, process: str, fit: str) -> RunResult:
+def wordy(name: str, fixture: str, target: Path, fit: str) -> Path:
+    """Return a copy of an example with a fixture's rows, and a table of words for MiniLM."""
     leftovers = shutil.ignore_patterns("data", "processed", "logs", "__pycache__")
     folder = shutil.copytree(ROOT / "examples" / name, target / name, ignore=leftovers)
     shutil.copytree(FIXTURE.parent / fixture, folder / "data")
@@ -148,6 +151,11 @@ def golden(name: str, fixture: str, target: Path, *, process: str, fit: str) -> 
     changed, count = re.subn(r'"@embedding@bert_like": \{.*?\n +\}', words, text, flags=re.DOTALL)
     assert count == 1
     (folder / fit).write_text(changed, encoding="utf-8")
+    return folder
+
+
+def golden(name: str, fixture: str, target: Path, *, process: str, fit: str) -> RunResult:
+    folder = wordy(name, fixture, target, fit)
     Process(folder / process).run(
         {split: str(folder / "data" / f"{split}.jsonl") for split in ("train", "valid", "test")}
     )
@@ -186,3 +194,34 @@ def test_golden_ratings(tmp_path: Path) -> None:
     )
     assert min(good, great) > max(worst, broken)
     assert 0.2 <= done.metrics["test_pearson"] <= 0.8
+
+
+def test_a_variant_keeps_its_data_runs_and_answers_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = wordy("text_reg", "ratings", tmp_path, "fit.jsonc")
+    put: list[tuple[list[str], Path]] = []
+
+    def put_all(names: list[str], place: Path) -> None:
+        put.append((names, place))
+        if names == ["vader"]:
+            shutil.copytree(FIXTURE.parent / "ratings", place)
+
+    monkeypatch.setattr(end_to_end, "put_all", put_all)
+    done = end_to_end.run(
+        folder,
+        ["vader", "minilm"],
+        ["I love it."],
+        measures={"pearson": "test_pearson"},
+        variant="short",
+        fit_set=["trainer.max_epochs=1"],
+        further=lambda run: Table("further", run.name),
+    )
+    assert put == [(["minilm"], folder / "data"), (["vader"], folder / "data" / "short")]
+    assert (folder / "processed" / "short" / "meta").is_dir()
+    assert Path(done.bundle).is_relative_to(folder / "logs" / "short")
+    printed = capsys.readouterr().out
+    assert "further" in printed
+    summary = json.loads(printed.splitlines()[-1])
+    assert summary["pearson"] == round(done.metrics["test_pearson"], 4)
+    assert re.search(r"I love it\. +│ -?\d\.\d{3} ", printed)
