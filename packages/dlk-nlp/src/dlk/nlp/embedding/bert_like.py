@@ -38,7 +38,8 @@ class BertLikeEmbedding(Embedding):
     def __init__(self, config: BertLikeEmbeddingConfig, setup: Setup) -> None:
         super().__init__(config)
         path, pooling = config.pretrained_model_path, config.layer_pooling
-        chosen = _chosen(config) if pooling != "last" or config.gather_layer else _Chosen()
+        whole = not (config.layers or config.gather_layer) and pooling == "last"
+        chosen = _Chosen() if whole else _chosen(config)
         self.bert = hf.load_encoder(
             path, pretrained=setup.pretrained and config.from_pretrain, layers=chosen.top
         )
