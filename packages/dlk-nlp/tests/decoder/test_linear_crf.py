@@ -135,12 +135,16 @@ def test_a_scheme_forbids_what_it_never_writes(tmp_path: Any, scheme: str) -> No
 
 def test_words_that_are_no_tags_are_never_predicted(tmp_path: Any) -> None:
     setup = setup_of(tmp_path, pad="[PAD]", unk="O")
+    vocabulary = setup.meta.vocabulary(VOCAB)
     decoder = build(setup, output_size=6, scheme="BIO", label_vocab=VOCAB)
     with torch.no_grad():
         decoder.linear.bias[0] = 50.0  # [PAD]
     kept = evaluate(decoder, vector_inputs(8))["predict_seq_label"][kept_mask()]
     assert not (kept == 0).any()
-    assert (kept > 0).any()
+    with torch.no_grad():
+        decoder.linear.bias[vocabulary.id("O")] = 50.0  # the unknown word, and a tag all the same
+    kept = evaluate(decoder, vector_inputs(8))["predict_seq_label"][kept_mask()]
+    assert (kept == vocabulary.id("O")).all()
 
 
 def test_the_vocabulary_must_be_of_tags_and_as_long_as_the_scores(tmp_path: Any) -> None:

@@ -154,7 +154,7 @@ class CRF(nn.Module):
         """Return the best path of each row: tags (B, T) and score (B,).
 
         Args:
-            emissions: (B, T, K) float; what is not finite counts as very low (NaN, -inf) or high.
+            emissions: (B, T, K) float; they count as at most 1e9 and at least -1e9, NaN as that.
             mask: (B, T), true where kept; None: everywhere.
         """
         best = self.k_best(emissions, mask, k=1)
@@ -181,13 +181,8 @@ class CRF(nn.Module):
             scores[:, 0] = 0.0  # the empty path
             tags = torch.full((batch, k, time), NOT_KEPT, device=emissions.device)
             if chains.sizes:
-                clamped = Potentials(
-                    potentials.emissions.clamp(min=-_LOWEST),
-                    potentials.transitions,
-                    potentials.begin,
-                    potentials.finish,
-                )
-                found, best = _best(clamped, chains) if k == 1 else _k_best(clamped, chains, k)
+                search = _best(potentials, chains) if k == 1 else _k_best(potentials, chains, k)
+                found, best = search
                 for rank in range(k):
                     tags[:, rank] = chains.scatter(found[rank], NOT_KEPT)
                 base = taken.new_zeros(len(chains.row)).index_add_(0, chains.chain, taken)
@@ -307,10 +302,6 @@ class CRF(nn.Module):
             return chains, None
         with torch.autocast(emissions.device.type, enabled=False):
             potentials, _ = self._potentials(chains.gather(_finite(emissions)), chains)
-            clamped = potentials.emissions.clamp(min=-_LOWEST)
-            potentials = Potentials(
-                clamped, potentials.transitions, potentials.begin, potentials.finish
-            )
             return chains, Posterior(potentials, chains)
 
     def _check(self, emissions: Tensor, mask: Tensor | None) -> None:
@@ -519,5 +510,6 @@ def _lift(scores: Tensor) -> Tensor:
 
 
 def _finite(emissions: Tensor) -> Tensor:
-    """Return emissions to decode: lifted, NaN and -inf very low, inf very high."""
-    return torch.nan_to_num(_lift(emissions), nan=-_LOWEST, posinf=_LOWEST, neginf=-_LOWEST)
+    """Return emissions to decode: lifted, and none so large that their sum would be infinite."""
+    known = torch.nan_to_num(_lift(emissions), nan=-_LOWEST, posinf=_LOWEST, neginf=-_LOWEST)
+    return known.clamp(-_LOWEST, _LOWEST)
