@@ -426,7 +426,8 @@ def test_many_pairs_are_looked_at_in_parts(meta, monkeypatch):
     for config in ({}, {"sym": True}):
         whole = decode(meta, out, **config)
         assert whole[0]["relations_info"]
-        monkeypatch.setattr("dlk.nlp.postprocessor.span_relation.PAIRS_AT_ONCE", 7)
+        for name in ("PAIRS_AT_ONCE", "SCORED_AT_ONCE"):
+            monkeypatch.setattr(f"dlk.nlp.postprocessor.span_relation.{name}", 7)
         assert decode(meta, out, **config) == whole
 
 

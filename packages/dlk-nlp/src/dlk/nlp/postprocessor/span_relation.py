@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["SpanRelation"]
 
 PAIRS_AT_ONCE = 1 << 22  # pairs of entities looked at together: 32 MiB for each matrix
+SCORED_AT_ONCE = 1 << 17  # of those that agree, how many are scored together: 40 types, 40 MiB
 
 
 Cells = tuple[Ints, Ints, Bools]
@@ -245,8 +246,7 @@ class SpanRelation(SpanPostProcessor):
             candidates = np.concatenate([each for each in found if each is not None])  # (n, 3)
             if len(records) > 1:
                 candidates = np.unique(candidates, axis=0)
-            head, tail = self._probabilities(scores, records, places, candidates)
-            pairs = self._chosen(candidates, head, tail)
+            pairs = self._scored(scores, records, places, candidates)
             limit = self.most_relations * units.count(records)
             left_out = max(0, len(pairs.scores) - limit)
             if left_out:
@@ -289,6 +289,24 @@ class SpanRelation(SpanPostProcessor):
                 found.append(np.stack(places, axis=1))
         return np.concatenate(found)
 
+    def _scored(
+        self,
+        scores: Tensor,
+        records: Sequence[int],
+        places: Sequence[Cells],
+        candidates: Ints,
+    ) -> Pairs:
+        """Return the candidates that are relations, by entities and type."""
+        found = []
+        for start in range(0, max(len(candidates), 1), SCORED_AT_ONCE):
+            some = candidates[start : start + SCORED_AT_ONCE]
+            found.append(self._chosen(some, *self._probabilities(scores, records, places, some)))
+        sources, targets, labels, probabilities = (
+            np.concatenate(parts) for parts in zip(*found, strict=True)
+        )
+        pairs = Pairs(sources, targets, labels, probabilities)
+        return pairs.take(np.lexsort((labels, targets, sources)))
+
     def _probabilities(
         self,
         scores: Tensor,
@@ -315,7 +333,7 @@ class SpanRelation(SpanPostProcessor):
         return head, tail
 
     def _chosen(self, candidates: Ints, head: Tensor, tail: Tensor) -> Pairs:
-        """Return the pairs whose heads and tails agree, sorted by entities and type."""
+        """Return the pairs whose heads and tails agree."""
         head_score, head_label = head.max(-1)
         tail_score, tail_label = tail.max(-1)
         source, target, group = candidates.T
@@ -325,8 +343,7 @@ class SpanRelation(SpanPostProcessor):
             label = group + 1
         kept &= ~np.isin(label, self.ignored_types)
         pairs = Pairs(source, target, label, (head_score * tail_score).numpy())
-        pairs = pairs.take(np.flatnonzero(kept))
-        return pairs.take(np.lexsort((pairs.labels, pairs.targets, pairs.sources)))
+        return pairs.take(np.flatnonzero(kept))
 
     def _relations(self, pairs: Pairs, names: Sequence[Any]) -> list[Prediction]:
         columns = (values.tolist() for values in pairs)
