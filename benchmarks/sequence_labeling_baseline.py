@@ -103,8 +103,10 @@ class WordsAndChars(nn.Module):
         """Return (B, W, D)."""
         chars = batch["chars"].flatten(0, 1)  # (B * W, L)
         embedded = self.dropout(self.chars(chars)).transpose(1, 2)  # (B * W, 30, L)
-        made = self.conv(embedded).masked_fill((chars == PAD).unsqueeze(1), -1e4)
-        shape = made.max(-1).values.relu().view(*batch["ids"].shape, -1)  # (B, W, 30)
+        padding = chars == PAD
+        made = self.conv(embedded).masked_fill(padding.unsqueeze(1), -1e4).max(-1).values
+        made = made.masked_fill(padding.all(-1, keepdim=True), 0.0)  # words that are padding
+        shape = made.view(*batch["ids"].shape, -1)  # (B, W, 30)
         joined: Tensor = self.dropout(torch.cat([self.words(batch["ids"]), shape], -1))
         return joined
 
