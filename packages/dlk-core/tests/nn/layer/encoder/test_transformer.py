@@ -20,7 +20,7 @@ def encoder(**changes: object) -> TransformerEncoder:
 
 class TestConformance(EncoderConformance):
     component = ("encoder", "transformer")
-    config: ClassVar = {"input_size": 8, "output_size": 8}
+    config: ClassVar = {"input_size": 8, "output_size": 8, "dropout": 0.1}
 
 
 class TestConformancePost(EncoderConformance):
@@ -33,7 +33,6 @@ class TestConformancePost(EncoderConformance):
         "norm": "post",
         "active": "swiglu",
         "position": "sinusoidal",
-        "dropout": 0.0,
     }
 
 

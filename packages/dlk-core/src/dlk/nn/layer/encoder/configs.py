@@ -96,7 +96,7 @@ class TransformerEncoderConfig(Base):
         help="how the order is known: by turning queries and keys, by added waves, or not at all",
     )
     dropout = FloatField(
-        value=0.1, minimum=0.0, maximum=1.0, help="share dropped in training, in every part"
+        value=0.0, minimum=0.0, maximum=1.0, help="share dropped in training, in every part"
     )
     input_map = MapField(
         {"embedding": "embedding", "embedding_mask": "embedding_mask"}, help="batch names read"
