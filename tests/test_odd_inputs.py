@@ -10,11 +10,20 @@ from typing import Any
 
 import pytest
 
-from dlk.errors import ConfigError, DataError, RowError
+from dlk.errors import ConfigError, DataError, DlkError, RowError
 from dlk.predict import Predict
 from dlk.server import Server
 from dlk.train import Train
-from tests.small_tasks import SEQ_LAB, SPAN_CLS, SPAN_RELATION, TASKS, TXT_CLS, SmallTask
+from tests.small_tasks import (
+    SEQ_LAB,
+    SIZE,
+    SPAN_CLS,
+    SPAN_RELATION,
+    TASKS,
+    TXT_CLS,
+    TXT_MATCH,
+    SmallTask,
+)
 
 GOOD = "What did Ada write in Paris ?"
 TEXTS = {
@@ -374,3 +383,26 @@ def test_hundreds_of_entity_types_are_learnt(task: SmallTask, tmp_path: Path) ->
 def test_equal_rows_are_all_kept(task: SmallTask, tmp_path: Path) -> None:
     report = task.process(tmp_path, {"train": [task.rows[0]] * 9})
     assert (report.rows["train"], report.records["train"]) == (9, 9)
+
+
+CLASSIFIERS = [task for task in TASKS if SIZE in json.dumps(task.imodel)]
+
+
+@pytest.mark.parametrize("task", CLASSIFIERS, ids=lambda task: task.name)
+def test_labels_beyond_the_model_s_size_say_which_ids_there_are(
+    task: SmallTask, tmp_path: Path
+) -> None:
+    task.process(tmp_path, {"train": list(task.rows), "valid": list(task.rows)})
+    text = json.dumps(task.fit_config(tmp_path))
+    config = json.loads(text.replace(f'"output_size": "{SIZE}"', '"output_size": 1'))
+    with pytest.raises(DlkError) as caught:
+        Train(config).run()
+    assert "_size" in str(caught.value) or "cannot take a batch" in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [-1.0, 4.0])
+def test_a_match_that_is_neither_yes_nor_no_is_refused(value: float, tmp_path: Path) -> None:
+    rows = [*TXT_MATCH.rows, {**TXT_MATCH.rows[0], "match": value}]
+    TXT_MATCH.process(tmp_path, {"train": rows})
+    with pytest.raises(DlkError, match=r"targets in 0\.\.1"):
+        Train(TXT_MATCH.fit_config(tmp_path)).run()

@@ -9,6 +9,7 @@ import math
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor, nn
 
 from dlk.context import Context, Setup
@@ -86,10 +87,22 @@ class DefaultIModel(IModel):
         )
 
     def compute(self, batch: Batch) -> tuple[Batch, LossOut]:
-        """Return the batch merged with the model's outputs, and the loss."""
+        """Return the batch merged with the model's outputs, and the loss.
+
+        Raises:
+            RunError: sizes of the config do not fit the batch, such as an `output_size` below the
+                ids of the labels.
+        """
         x: Batch = MappingProxyType(dict(batch))
-        out = merge(x, self.model(x), writer=self.model)
-        return out, self.loss.compute(out, self.context())
+        try:
+            written = self.model(x)
+        except (IndexError, ValueError) as error:
+            raise _misfit("model", error, x) from error
+        out = merge(x, written, writer=self.model)
+        try:
+            return out, self.loss.compute(out, self.context())
+        except (IndexError, ValueError) as error:
+            raise _misfit("loss", error, out) from error
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of one batch; how the loss went is kept as tensors until it is logged."""
@@ -245,6 +258,21 @@ class DefaultIModel(IModel):
         if math.isfinite(batches):
             return max(1, math.ceil(batches / self.trainer.accumulate_grad_batches))
         return max(1, self._total_steps)
+
+
+def _misfit(part: str, error: Exception, batch: Batch) -> RunError:
+    """Return the error of a batch that a part of the config does not fit, with what was there."""
+    there = []
+    for name, tensor in sorted(batch.items()):
+        ids = tensor.numel() and tensor.dtype in (torch.int64, torch.int32) and name[0] != "_"
+        span = f" from {int(tensor.min())} to {int(tensor.max())}" if ids else ""
+        there.append(f"{name} {tuple(tensor.shape)}{span}")
+    hint = (
+        "an id has no place: compare vocab_size and output_size with the vocabularies of @_G.meta; "
+        if isinstance(error, IndexError)
+        else ""
+    )
+    return RunError(f"the {part} cannot take a batch: {error}; {hint}there is {', '.join(there)}")
 
 
 def _values(loss: LossOut) -> dict[str, Tensor]:

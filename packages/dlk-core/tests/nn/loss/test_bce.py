@@ -94,3 +94,11 @@ def test_a_weight_for_each_label_is_needed():
         loss(pos_weight=[1.0, 1.0])(torch.zeros(4, 3), TARGET)
     with pytest.raises(ConfigError, match=r"pos_weight: expected numbers >= 0"):
         loss(pos_weight=[-1.0])
+
+
+@pytest.mark.parametrize("wrong", [-0.5, 4.0])
+def test_a_target_that_is_no_probability_is_refused(wrong):
+    target = torch.tensor([0.0, wrong, 1.0])
+    with pytest.raises(ValueError, match=r"bce needs targets in 0\.\.1, got"):
+        loss()(torch.zeros(3), target)
+    loss(ignore_index=-1)(torch.zeros(3), torch.tensor([0.0, -1.0, 1.0]))

@@ -40,7 +40,7 @@ class BCELoss(PairLoss):
                 or `ignore_index`.
 
         Raises:
-            ValueError: the shapes disagree.
+            ValueError: the shapes disagree, or (seen on the CPU) a target lies elsewhere.
             DlkError: `pos_weight` has neither one number nor one for each of C labels.
         """
         logits, target = matched("bce", logits, target)
@@ -50,6 +50,11 @@ class BCELoss(PairLoss):
                 f"got {len(self.pos_weight)}."
             )
         kept = target != self.ignore_index
+        # Read on the CPU only: on a GPU the answer would make every step wait for it.
+        if target.device.type == "cpu" and (kept & ((target < 0) | (target > 1))).any():
+            raise ValueError(
+                f"bce needs targets in 0..1, got {target[kept].min():g} to {target[kept].max():g}"
+            )
         each = binary_cross_entropy_with_logits(
             logits,
             target.where(kept, 0.0).to(logits.dtype),
