@@ -205,7 +205,9 @@ class DisplayConformance(Conformance, ABC):
         display: Display = self.build()
         config = self.make()
         row = display.row(dict.fromkeys(config.input, "x"))
-        assert row == {**config.hold, **dict.fromkeys(config.input, "x")}
+        assert row == {**config.hold, **dict.fromkeys(config.input, "x")}, (
+            f"{self._name}: row gives {row}, not every column of `input` and `hold`"
+        )
 
     def _check(self, body: str) -> None:
         mistakes = Page(body).mistakes
