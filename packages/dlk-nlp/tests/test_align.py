@@ -254,6 +254,12 @@ def test_a_word_that_two_windows_cut_comes_from_the_one_that_has_it_whole():
     ]  # fmt: skip
 
 
+def test_a_character_of_several_pieces_that_a_window_cuts_comes_whole_from_the_other():
+    left = [[3, 4], [4, 5], [4, 5], [4, 5], [5, 6]]
+    right = [[4, 5], [4, 5], [5, 6], [6, 7]]
+    assert merge_windows([left, right]) == [(0, 0), (0, 1), (0, 2), (0, 3), (1, 2), (1, 3)]
+
+
 @given(
     size=st.integers(0, 40),
     room=st.integers(1, 12),

@@ -265,6 +265,18 @@ def test_overlaps_are_decided_once_for_all_windows():
     assert counts == {"entities overlapping another": 1}
 
 
+def test_a_mark_behind_a_window_is_left_to_the_next_which_may_have_a_piece_for_it():
+    columns = {
+        "sentence": ["e\u0301"] * 2,
+        "offsets": [[(0, 1)], [(1, 2)]],
+        "entities_info": [[entity(0, 2, "x")]] * 2,
+    }
+    made, _ = relabel(columns, rows=[0, 0])
+    assert made["unit_offsets"] == [[[0, 1]], [[1, 2]]]
+    alone = {name: values[:1] for name, values in columns.items()}
+    assert relabel(alone)[0]["unit_offsets"] == [[[0, 2]]]
+
+
 def test_the_other_text_of_a_pair_has_no_tags():
     columns = {
         "sentence": ["ab"],
