@@ -137,6 +137,16 @@ def test_every_format_gives_the_same_rows(tmp_path, table, name, how):
     assert numbers == {"size": 10, "dim": 3, "exact": 8, "by_case": 0, "missing": 1}
 
 
+@pytest.mark.parametrize("name", ["lists.parquet", "columns.parquet", "m.npy", "m.safetensors"])
+def test_rows_are_read_in_parts(tmp_path, table, monkeypatch, name):
+    monkeypatch.setattr("dlk.nlp.subprocessor._vectors._BATCH", 3)
+    path = write(tmp_path / name, header=name == "columns.parquet")
+    words_file = None if name.endswith("parquet") else str((tmp_path / name).with_suffix(".txt"))
+    some = ("the", "naïve", "PARIS", "a\u0085b")
+    found, _ = table(path, vocabulary(*some), words_file=words_file)
+    assert [found[word].tolist() for word in some] == [VECTORS[word] for word in some]
+
+
 def test_words_of_a_matrix_may_stand_in_a_parquet(tmp_path, table):
     path = write(tmp_path / "m.npy")
     pq.write_table(pa.table({"index": list(VECTORS)}), tmp_path / "words.parquet")
@@ -145,12 +155,14 @@ def test_words_of_a_matrix_may_stand_in_a_parquet(tmp_path, table):
 
 
 def test_a_word_falls_back_to_its_lower_upper_and_capital_form_in_this_order(tmp_path, table):
-    path = write(tmp_path / "v.txt")
-    found, numbers = table(path, vocabulary("Apple", "APPLE", "paris", "PARIS", "the", "aPPLE"))
+    path = write(tmp_path / "v.txt", {**VECTORS, "Rome": [9.0, 9.0, 9.0]})
+    words = ("Apple", "APPLE", "paris", "PARIS", "the", "aPPLE", "rome")
+    found, numbers = table(path, vocabulary(*words))
+    assert found["rome"].tolist() == [9, 9, 9]
     assert all(found[word].tolist() == VECTORS["apple"] for word in ("Apple", "APPLE", "aPPLE"))
     assert found["paris"].tolist() == VECTORS["PARIS"]
     assert found["PARIS"].tolist() == VECTORS["PARIS"]
-    assert (numbers["exact"], numbers["by_case"], numbers["missing"]) == (2, 4, 1)
+    assert (numbers["exact"], numbers["by_case"], numbers["missing"]) == (2, 5, 1)
 
 
 def test_the_form_that_counts_does_not_depend_on_the_order_of_the_file(tmp_path, table):
@@ -187,7 +199,7 @@ def test_drawn_vectors_depend_on_the_word_alone(tmp_path_factory, order):
 def test_drawn_vectors_follow_the_spread_of_those_found(tmp_path, table):
     generator = np.random.default_rng(0)
     scales = np.array([0.1, 1.0, 10.0])
-    vectors = {f"w{i}": (generator.standard_normal(3) * scales).tolist() for i in range(400)}
+    vectors = {f"w{i}": (5.0 + generator.standard_normal(3) * scales).tolist() for i in range(400)}
     words = vocabulary(*vectors, *(f"missing{i}" for i in range(400)))
     found, numbers = table(write(tmp_path / "v.txt", vectors), words)
     drawn = np.stack([found[f"missing{i}"] for i in range(400)])
