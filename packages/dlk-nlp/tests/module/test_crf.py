@@ -317,8 +317,9 @@ def test_only_what_the_scheme_writes_comes_out(scheme: str) -> None:
     emissions[0] = math.nan
     emissions[1] = -math.inf
     emissions[2, 3, 0] = math.inf
+    mask[3] = True
     emissions[3] = torch.finfo(torch.float32).min
-    emissions[3, ::2, 2] = 0.0  # I-x, and nothing like it between
+    emissions[3, ::2, 2] = emissions[3, 1::2, 0] = 0.0  # I-x and O by turns
     for path in crf.k_best(emissions, mask, k=3).tags.flatten(0, 1).tolist():
         said = [tags[tag] for tag in path if tag != NOT_KEPT]
         assert encode(decode(said, scheme, strict=True), len(said), scheme) == said
