@@ -215,6 +215,16 @@ def test_a_word_longer_than_a_line_is_cut_and_no_cluster_with_it():
     assert all(right <= 900 for _, _, right, _, _ in found)
 
 
+def test_words_move_apart_for_the_labels_beneath_them():
+    labels = ["organisation", "administration", "representation"]
+    body = draw("a b c", [entity(2 * k, 2 * k + 1, label) for k, label in enumerate(labels)], [])
+    tags = re.findall(r'dlk-tag" x="([\d.]+)" y="([\d.]+)" textLength="([\d.]+)"', body)
+    assert len({y for _, y, _ in tags}) == 1
+    edges = sorted((float(x) - float(w) / 2, float(x) + float(w) / 2) for x, _, w in tags)
+    assert edges[0][0] >= 0
+    assert all(one[1] < other[0] for one, other in itertools.pairwise(edges))
+
+
 def test_chinese_wraps_between_its_signs():
     text = "居里夫人出生于华沙，" * 30
     found = letters(draw(text, [entity(0, 4), entity(7, 9)], [relation(0, 1)]))
