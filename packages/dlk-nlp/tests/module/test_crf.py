@@ -317,12 +317,18 @@ def test_only_what_the_scheme_writes_comes_out(scheme: str) -> None:
     emissions[0] = math.nan
     emissions[1] = -math.inf
     emissions[2, 3, 0] = math.inf
-    mask[3] = True
-    emissions[3] = torch.finfo(torch.float32).min
-    emissions[3, ::2, tags.index("I-x")] = emissions[3, 1::2, tags.index("O")] = 0.0
     for path in crf.k_best(emissions, mask, k=3).tags.flatten(0, 1).tolist():
         said = [tags[tag] for tag in path if tag != NOT_KEPT]
         assert encode(decode(said, scheme, strict=True), len(said), scheme) == said
+
+
+def test_the_only_allowed_path_comes_out_whatever_speaks_against_it() -> None:
+    by_turns = Transitions([[False, True], [True, False]], [False, True], [True, True])
+    crf, lowest = CRF(2, constraints=by_turns), torch.finfo(torch.float32).min
+    against = torch.tensor([[0.0, lowest], [lowest, 0.0]]).repeat(1, 3, 1)  # (1, 6, 2)
+    for emissions in (against, against.clamp(min=-1e4), torch.full((1, 6, 2), NEGATIVE)):
+        assert crf.viterbi(emissions).tags.tolist() == [[1, 0, 1, 0, 1, 0]]
+        assert crf.k_best(emissions, k=2).tags[:, 0].tolist() == [[1, 0, 1, 0, 1, 0]]
 
 
 def test_forbidden_pairs_learn_nothing_and_have_no_share() -> None:
