@@ -1,1 +1,1 @@
-"""Building blocks that several components share: pooling, recurrent layers, attention, positions."""
+"""Building blocks that components share: pooling, recurrent layers, attention, positions."""
