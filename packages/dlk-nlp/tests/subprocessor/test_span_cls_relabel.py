@@ -249,6 +249,20 @@ def test_an_entity_that_no_window_holds_whole_is_lost_and_counted_once(meta):
     assert ctx.counts == {"entities": 1, "entities cut by the edges of windows": 1}
 
 
+@pytest.mark.parametrize("level", ["piece", "word"])
+def test_a_mark_behind_a_window_is_left_to_the_next_which_may_have_a_piece_for_it(meta, level):
+    columns = {
+        "sentence": ["e\u0301"] * 2,
+        "offsets": [[(0, 1)], [(1, 2)]],
+        "word_ids": [[0], [0]],
+        "entities_info": [[entity(0, 2, "per")]] * 2,
+    }
+    made, _ = relabel(meta, rows=[0, 0], columns=columns, level=level)
+    assert made["unit_offsets"] == [[[0, 1]], [[1, 2]]]
+    alone = {name: values[:1] for name, values in columns.items()}
+    assert relabel(meta, columns=alone, level=level)[0]["unit_offsets"] == [[[0, 2]]]
+
+
 def test_an_entity_of_white_space_fits_no_unit_and_is_counted(meta):
     columns = {
         "sentence": ["a  b"],

@@ -79,7 +79,12 @@ class SpanClsRelabel(Subprocessor):
         records: list[Record] = []
         for _, row in groupby(enumerate(columns["_row"]), key=itemgetter(1)):
             positions = [position for position, _ in row]
-            mine = [self._record(columns, position, texts[position], ctx) for position in positions]
+            mine = [
+                self._record(
+                    columns, position, texts[position], ctx, goes_on=position < positions[-1]
+                )
+                for position in positions
+            ]
             if with_truth:
                 self._label(mine, texts[positions[0]], positions[0], columns, vocabulary, ctx)
             records += mine
@@ -97,7 +102,10 @@ class SpanClsRelabel(Subprocessor):
 
     # Units ---------------------------------------------------------------------------------------
 
-    def _record(self, columns: Columns, position: int, text: str, ctx: TransformContext) -> Record:
+    def _record(
+        self, columns: Columns, position: int, text: str, ctx: TransformContext, *, goes_on: bool
+    ) -> Record:
+        """Return the units of a record; `goes_on` where another of the row follows."""
         offsets = columns[self.input_map["offsets"]][position]
         sequences: Sequence[int | None] | None = None
         if self.second_only:
@@ -106,10 +114,19 @@ class SpanClsRelabel(Subprocessor):
         try:
             if self.is_word:
                 word_ids = columns[self.input_map["word_ids"]][position]
-                words = word_units(text, offsets, word_ids, sequence_ids=sequences, sequence=second)
+                words = word_units(
+                    text,
+                    offsets,
+                    word_ids,
+                    sequence_ids=sequences,
+                    sequence=second,
+                    goes_on=goes_on,
+                )
                 mask = [1] * len(words.offsets)
                 return Record(words.offsets, mask, words.gather_index, words.word_index)
-            units = piece_units(text, offsets, sequence_ids=sequences, sequence=second)
+            units = piece_units(
+                text, offsets, sequence_ids=sequences, sequence=second, goes_on=goes_on
+            )
         except (TypeError, ValueError) as error:
             reason = f"expected (start, end) of each piece, and as much of the rest: {error}"
             ctx.bad_row(position, self.input_map["offsets"], offsets, reason)
