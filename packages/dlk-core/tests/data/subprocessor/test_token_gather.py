@@ -9,6 +9,7 @@ import pytest
 from dlk.config import make
 from dlk.context import Setup
 from dlk.data.meta import Meta
+from dlk.data.subprocessor.base import TransformContext
 from dlk.data.vocabulary import Vocabulary
 from dlk.errors import ConfigError, DataError
 from dlk.registry import register
@@ -64,10 +65,19 @@ def test_a_trace_follows_dicts_inside_lists(gather):
 def test_a_trace_that_leads_nowhere_says_where_it_stops(gather):
     with pytest.raises(DataError, match=r'column "e": the trace finds no "tag" among \[\'tags\'\]'):
         gather({"e": [{"tags": "x"}]}, gather_columns=[{"column": "e", "trace": "tag"}])
-    with pytest.raises(DataError, match="needs dicts, found 'x'"):
-        gather({"e": ["x"]}, gather_columns=[{"column": "e", "trace": "tag"}])
+    for value in ("x", ["x"]):  # a word, and a list of them
+        with pytest.raises(DataError, match="needs dicts, found 'x'"):
+            gather({"e": [value]}, gather_columns=[{"column": "e", "trace": "tag"}])
     with pytest.raises(DataError, match="texts and numbers, got dict"):
         gather({"e": [{"tag": "x"}]}, gather_columns=["e"])
+
+
+def test_words_where_a_trace_needs_dicts_are_bad_rows(tmp_path):
+    values = {"gather_columns": [{"column": "e", "trace": "tag"}]}
+    step = register.build(make("subprocessor", "token_gather", values), Setup.empty())
+    ctx = TransformContext("train", "train", range(2))
+    step.screen({"e": [[{"tag": "x"}], ["x"]], "_row": [0, 1]}, ctx)
+    assert list(ctx.bad) == [1]
 
 
 def test_special_words_are_those_of_the_config(gather):
