@@ -89,7 +89,7 @@ class Joint(Encoding):
         self.encoder = Encoder(words, chars)
         self.types = types
         self.entity = Biaffine(400, 64, kinds, dropout=DROPOUT, rotary=True)
-        self.relation = Biaffine(400, 100, 2 * types, dropout=DROPOUT)
+        self.relation = Biaffine(400, 100, 2 * types, dropout=DROPOUT, rotary=True)
 
     def forward(self, rows: Sequence[Example]) -> tuple[Tensor, Tensor]:
         """Return (B, L, L, E) and (B, L, L, 2, R)."""
