@@ -169,6 +169,17 @@ def test_strict_refuses_a_run_that_holds_more_and_takes_one_that_lacks_space():
     assert fits(TEXT, UNITS, 0, 4, strict=True)[0] is Fit.EXACT
 
 
+def test_a_closed_run_shares_no_character_with_a_unit_outside_of_it():
+    aligner = Aligner("abcdefgh", [(0, 3), (2, 5), (4, 6), (6, 8)])
+    assert aligner.place(5, 6) == (2, 3, Fit.SNAPPED)
+    assert aligner.place(5, 6, closed=True) == (0, 3, Fit.SNAPPED)
+    assert aligner.place(0, 6, closed=True) == (0, 3, Fit.EXACT)
+    assert aligner.place(6, 8, closed=True) == (3, 4, Fit.EXACT)
+    assert aligner.place(0, 3, closed=True, strict=True) == (0, 3, Fit.PARTIAL)
+    runs, best, _ = place_in_windows([aligner], 5, 6, closed=True)
+    assert (runs, best) == ([(0, 3, Fit.SNAPPED)], Fit.SNAPPED)
+
+
 def test_a_span_that_goes_on_beyond_the_record_is_cut():
     kept = [[5, 7]]
     assert fits(TEXT, kept, 3, 6)[0] is Fit.CUT

@@ -203,11 +203,11 @@ def test_each_span_of_characters_is_the_one_cell_that_annotations_get(drawn):
     aligner = Aligner("x" * 12, units)
     cells = {}
     for start in range(12):
-        for end in range(start + 1, 12):
-            placed = aligner.place(start, end)
-            if placed.kept and aligner.characters(placed.start, placed.end) == (start, end):
+        for end in range(start + 1, 12):  # a span that begins inside of a unit takes all of it
+            placed = aligner.place(start, end, closed=True)
+            if placed.kept:
                 run = aligner.kept[placed.start], aligner.kept[placed.end - 1]
-                cells[run] = (start, end)
+                cells[run] = aligner.characters(placed.start, placed.end)
     decoded = {
         (i, j): (int(made.starts[0, i]), int(made.ends[0, j]))
         for i in np.flatnonzero(made.opens[0])

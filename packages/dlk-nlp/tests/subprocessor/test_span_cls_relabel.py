@@ -263,6 +263,19 @@ def test_a_mark_behind_a_window_is_left_to_the_next_which_may_have_a_piece_for_i
     assert relabel(meta, columns=alone, level=level)[0]["unit_offsets"] == [[[0, 2]]]
 
 
+def test_an_entity_inside_of_units_that_share_characters_takes_them_all(meta):
+    """As in "▁" and "สวัสดี", both of which hold the first letter: what is read from a cell."""
+    columns = {
+        "sentence": ["abcdef gh"],
+        "offsets": [[(0, 1), (0, 6), (7, 9)]],
+        "entities_info": [[entity(3, 6, "per"), entity(3, 9, "loc")]],
+    }
+    made, ctx = relabel(meta, columns=columns)
+    assert made["span_cells"] == [[[0, 1, 1], [0, 2, 2]]]
+    assert made["entity_units"] == [[[0, 1], [0, 2]]]
+    assert ctx.counts == {"entities": 2, "entities snapped to whole units": 2}
+
+
 def test_an_entity_of_white_space_fits_no_unit_and_is_counted(meta):
     columns = {
         "sentence": ["a  b"],

@@ -212,7 +212,7 @@ class Aligner:
         self.end = self._reached[-1] if self.kept else 0
         """Where the last one ends."""
 
-    def place(self, start: int, end: int, *, strict: bool = False) -> Placed:
+    def place(self, start: int, end: int, *, strict: bool = False, closed: bool = False) -> Placed:
         """Return the run of `kept` units (places in that list) that says a span of characters.
 
         Args:
@@ -220,6 +220,9 @@ class Aligner:
             end: after the last one.
             strict: a run that holds characters beside the span's own is `PARTIAL`, not `SNAPPED`;
                 so a span may still lack the characters at its ends that no unit holds.
+            closed: the run shares no character with a unit outside of it; it grows until that is
+                so. Then the characters that it holds are placed as the same run: what says spans by
+                their first and last unit needs that, or one span could be said in two ways.
         """
         first = bisect_right(self._reached, start)
         last = bisect_left(self._ahead, end) - 1
@@ -234,12 +237,21 @@ class Aligner:
             end > self.end and not _is_silent(self.text[self.end : end])
         ):
             return Placed(*run, Fit.CUT)
+        if closed:
+            run = self._closed(*run)
         low, high = self.characters(*run)
         if (low, high) == (start, end):
             return Placed(*run, Fit.EXACT)
         if strict and (low < start or high > end):
             return Placed(*run, Fit.PARTIAL)
         return Placed(*run, Fit.SNAPPED)
+
+    def _closed(self, start: int, end: int) -> tuple[int, int]:
+        while start > 0 and self._reached[start - 1] > self._ahead[start]:
+            start -= 1
+        while end < len(self.kept) and self._ahead[end] < self._reached[end - 1]:
+            end += 1
+        return start, end
 
     def characters(self, start: int, end: int) -> tuple[int, int]:
         """Return the characters from the first to the last that a run of `kept` units holds."""
@@ -251,7 +263,12 @@ class Aligner:
 
 
 def place_in_windows(
-    aligners: Sequence[Aligner], start: int, end: int, *, strict: bool = False
+    aligners: Sequence[Aligner],
+    start: int,
+    end: int,
+    *,
+    strict: bool = False,
+    closed: bool = False,
 ) -> tuple[list[Placed], Fit, bool]:
     """Return how a span is placed in each window of a text, and how well it is said by the best.
 
@@ -260,12 +277,13 @@ def place_in_windows(
         start: first character.
         end: after the last one.
         strict: as in `Aligner.place`.
+        closed: as in `Aligner.place`.
 
     Returns:
         The run in each record; the best fit; and whether the text was cut before or inside of the
         span, where no record says it.
     """
-    runs = [aligner.place(start, end, strict=strict) for aligner in aligners]
+    runs = [aligner.place(start, end, strict=strict, closed=closed) for aligner in aligners]
     best = runs[0].fit if len(runs) == 1 else max((r.fit for r in runs), default=Fit.NOWHERE)
     if best is not Fit.NOWHERE:
         return runs, best, best is Fit.CUT

@@ -207,7 +207,7 @@ class SpanRelation(SpanPostProcessor):
         held = np.zeros(len(entities), dtype=np.bool_)
         for number, entity in enumerate(entities):
             try:
-                placed = aligner.place(int(entity["start"]), int(entity["end"]))
+                placed = aligner.place(int(entity["start"]), int(entity["end"]), closed=True)
             except (KeyError, TypeError, ValueError) as error:
                 raise DataError(
                     f'row {row["_row"]}, column "{self.origin["entities_info"]}": expected '

@@ -248,7 +248,7 @@ class SpanClsRelabel(Subprocessor):
     ) -> list[Cell | None]:
         """Return the cell of an entity in each record; the part that a cut leaves is ignored."""
         runs, best, is_cut = place_in_windows(
-            aligners, entity.start, entity.end, strict=self.strict
+            aligners, entity.start, entity.end, strict=self.strict, closed=True
         )
         if best is Fit.SNAPPED:
             ctx.count("entities snapped to whole units")
