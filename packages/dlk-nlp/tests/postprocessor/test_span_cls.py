@@ -244,6 +244,22 @@ def test_a_span_in_one_window_only_keeps_its_exact_probability(build):
     assert found == alone
 
 
+def test_a_word_that_a_window_cuts_ends_no_entity(build):
+    """Windows are cut between pieces: "bcd" ends the first one as "b", "efg" begins the second."""
+    text = "a bcd efg h"
+    first = scores((0, 1, 1, 9.0), (1, 1, 2, 9.0), (0, 0, 3, 9.0), size=3)
+    second = scores((0, 1, 1, 9.0), (1, 2, 2, 9.0), (2, 2, 1, 0.1), size=3)
+    rows = [
+        {**row([[0, 1], [2, 5], [6, 7]]), "sentence": text},
+        {**row([[4, 5], [6, 9], [10, 11]]), "_part": 1, "sentence": text},
+    ]
+    first[2, 2, 1] = 9.0
+    (found,) = build().decode({"logits": torch.stack([first, second])}, rows)
+    assert spans_in(found) == [
+        (0, 1, "LOC"), (0, 5, "PER"), (2, 5, "ORG"), (6, 11, "ORG"), (10, 11, "PER"),
+    ]  # fmt: skip
+
+
 def test_a_model_that_calls_everything_an_entity_is_bounded_and_says_so(build):
     torch.manual_seed(0)
     logits = torch.rand(1, 40, 40, 4)

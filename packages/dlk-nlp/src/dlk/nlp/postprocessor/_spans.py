@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dlk.errors import DataError, DlkError
+from dlk.nlp.align import merge_windows
 from dlk.postprocessor.base import Parts, Row
 
 Ints = NDArray[np.int64]
@@ -136,7 +137,7 @@ def find_spans(logits: Tensor, units: Units, parts: Parts) -> list[Spans]:
             index = (torch.tensor(records[0]), *map(torch.from_numpy, cells[0]))
             probabilities = logits[index].float().softmax(-1)  # (n, C)
         else:
-            starts, ends = _unique(starts, ends)
+            starts, ends = _unique(*_uncut(units, records, starts, ends))
             probabilities = _mean_over_windows(logits, units, records, starts, ends)
         found.append(_labelled(starts, ends, probabilities))
     return found
@@ -148,6 +149,22 @@ def records_of(parts: Parts) -> list[list[int]]:
     for record, place in enumerate(parts.place):
         found[place].append(record)
     return found
+
+
+def _uncut(units: Units, records: Sequence[int], starts: Ints, ends: Ints) -> tuple[Ints, Ints]:
+    """Return the spans of a row that begin and end where units of the whole text do.
+
+    Windows are cut between pieces, so the first or last word of one may be there in part.
+    """
+    windows = []
+    for record in records:
+        kept = units.carries[record]
+        both = np.stack([units.starts[record][kept], units.ends[record][kept]], axis=1)
+        windows.append(both.tolist())
+    whole = np.array([windows[window][unit] for window, unit in merge_windows(windows)])
+    whole = whole.reshape(-1, 2)
+    kept = np.isin(starts, whole[:, 0]) & np.isin(ends, whole[:, 1])
+    return starts[kept], ends[kept]
 
 
 def _unique(starts: Ints, ends: Ints) -> tuple[Ints, Ints]:
