@@ -43,6 +43,14 @@ def tagged(draw):
     return scheme, draw(st.lists(pairs, min_size=1, max_size=5))
 
 
+def test_an_answer_that_there_is_not_is_no_entity():
+    nowhere = {"start": None, "end": None, "labels": ["LOC"]}
+    assert counted([nowhere], [entity(0, 3, "LOC")])["precision"] == 0.0
+    assert counted([nowhere, entity(0, 3, "LOC")], [entity(0, 3, "LOC")])["f1"] == 1.0
+    with pytest.raises(DataError, match="expected"):
+        counted([{"start": None, "end": 3, "labels": ["LOC"]}], [])
+
+
 @settings(deadline=None)
 @given(tagged=tagged(), strict=st.booleans())
 def test_scores_are_those_of_seqeval(tagged, strict):

@@ -367,6 +367,17 @@ def test_relations_between_given_entities_keep_their_ids(meta):
     assert (relation["from"], relation["to"], relation["labels"]) == ("x", "y", ["works"])
 
 
+def test_a_given_entity_that_stands_nowhere_is_in_no_relation(meta):
+    given = [
+        {"start": None, "end": None, "labels": ["PER"]},
+        {"start": 0, "end": 1, "labels": ["PER"]},
+        {"start": 10, "end": 11, "labels": ["ORG"]},
+    ]
+    out = record((0, 0, 5, 1), (1, 0, 5, 1), entities=())
+    (found,) = decode(meta, out, letters(entities_info=given), entities="given")
+    assert [(r["from"], r["to"]) for r in found["relations_info"]] == [(1, 2)]
+
+
 def test_given_entities_must_be_given(meta):
     with pytest.raises(DataError, match='column "entities_info", which is not there'):
         decode(meta, record(), letters(), entities="given")

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-__all__ = ["Entity", "EntityError", "read_entities", "without_overlaps"]
+__all__ = ["Entity", "EntityError", "read_entities", "stands_nowhere", "without_overlaps"]
 
 T = TypeVar("T")
 
@@ -60,6 +60,16 @@ def read_entities(value: object, size: int) -> list[Entity]:
         shown = "nothing" if value is None else type(value).__name__
         raise EntityError(f"expected a list of entities (empty where there are none), got {shown}")
     return [_entity(item, place, size) for place, item in enumerate(value)]
+
+
+def stands_nowhere(item: object) -> bool:
+    """Return whether an entity has null as start and end: the answer of a question without one."""
+    return (
+        isinstance(item, Mapping)
+        and item.get("start") is None
+        and item.get("end") is None
+        and isinstance(item.get("labels"), list | tuple)
+    )
 
 
 def _entity(item: Any, place: int, size: int) -> Entity:  # Any: a value of a row

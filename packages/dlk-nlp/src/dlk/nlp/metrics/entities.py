@@ -12,6 +12,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 from dlk.errors import DataError
+from dlk.nlp.entities import stands_nowhere
 from dlk.postprocessor.base import Metrics, Outputs, Parts, Prediction, Row
 
 Thing = tuple[str, Hashable]
@@ -91,7 +92,8 @@ class EntityMetrics(Metrics):
     The truth is what the data says, not what preprocessing made of it: an entity that no tag could
     say, or that was cut off, counts as missed. A row whose column is absent or null has no known
     truth and is not counted; one with an empty list is. An entity with several labels is as many
-    entities.
+    entities; one whose start and end are null (a question without an answer) stands nowhere and is
+    none.
 
     Args:
         truth: raw column of the true entities.
@@ -132,6 +134,8 @@ class EntityMetrics(Metrics):
     def _things(self, entities: Any, row: Row) -> list[Thing]:  # Any: what a column may hold
         found: list[Thing] = []
         for entity in entities:
+            if stands_nowhere(entity):
+                continue
             try:
                 start, end, labels = int(entity["start"]), int(entity["end"]), entity["labels"]
             except (KeyError, TypeError, ValueError) as error:

@@ -15,6 +15,7 @@ import torch
 
 from dlk.errors import DataError, DlkError
 from dlk.nlp.align import Aligner
+from dlk.nlp.entities import stands_nowhere
 from dlk.nlp.metrics.relations import RelationMetrics
 from dlk.nlp.postprocessor._spans import (
     Bools,
@@ -206,6 +207,8 @@ class SpanRelation(SpanPostProcessor):
         places = np.zeros((len(entities), 2), dtype=np.int64)
         held = np.zeros(len(entities), dtype=np.bool_)
         for number, entity in enumerate(entities):
+            if stands_nowhere(entity):
+                continue
             try:
                 placed = aligner.place(int(entity["start"]), int(entity["end"]), closed=True)
             except (KeyError, TypeError, ValueError) as error:

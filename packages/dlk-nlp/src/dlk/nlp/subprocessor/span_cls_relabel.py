@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import itemgetter
@@ -12,7 +12,13 @@ from dlk.data.subprocessor.base import Columns, Subprocessor, TransformContext
 from dlk.data.vocabulary import Vocabulary
 from dlk.errors import DataError
 from dlk.nlp.align import Aligner, Fit, piece_units, place_in_windows, word_units
-from dlk.nlp.entities import Entity, EntityError, read_entities, without_overlaps
+from dlk.nlp.entities import (
+    Entity,
+    EntityError,
+    read_entities,
+    stands_nowhere,
+    without_overlaps,
+)
 from dlk.nlp.subprocessor._text import checked_texts
 from dlk.registry import register
 
@@ -211,8 +217,8 @@ class SpanClsRelabel(Subprocessor):
         given = value.tolist() if hasattr(value, "tolist") else value
         nulls: list[str] = []
         if self.null_to_zero and isinstance(given, list | tuple):
-            nulls = [label for item in given if _is_null(item) for label in item["labels"]]
-            places = [place for place, item in enumerate(given) if not _is_null(item)]
+            nulls = [label for item in given if stands_nowhere(item) for label in item["labels"]]
+            places = [place for place, item in enumerate(given) if not stands_nowhere(item)]
             some = read_entities([given[place] for place in places], size)
             entities = [
                 Entity(entity.start, entity.end, entity.labels, entity.id, place)
@@ -269,16 +275,6 @@ class SpanClsRelabel(Subprocessor):
             if not run.kept:
                 skip.add(cell)
         return cells
-
-
-def _is_null(item: object) -> bool:
-    """Return whether an entity stands nowhere: the answer of a question that has none."""
-    return (
-        isinstance(item, Mapping)
-        and item.get("start") is None
-        and item.get("end") is None
-        and isinstance(item.get("labels"), list | tuple)
-    )
 
 
 def label_vocabulary(setup: Setup, file: str) -> Vocabulary:
