@@ -102,3 +102,12 @@ def test_a_target_that_is_no_probability_is_refused(wrong):
     with pytest.raises(ValueError, match=r"bce needs targets in 0\.\.1, got"):
         loss()(torch.zeros(3), target)
     loss(ignore_index=-1)(torch.zeros(3), torch.tensor([0.0, -1.0, 1.0]))
+
+
+def test_a_target_that_is_not_known_counts_nowhere():
+    logits, target = torch.randn(3, requires_grad=True), torch.tensor([1.0, float("nan"), 0.0])
+    found = loss()(logits, target)
+    assert_close(found, binary_cross_entropy_with_logits(logits[[0, 2]], target[[0, 2]]))
+    (grad,) = torch.autograd.grad(found, logits)
+    assert grad[1].item() == 0.0
+    assert loss().items(logits, target) == 2

@@ -50,3 +50,14 @@ def test_integer_targets_and_half_precision_predictions_fit():
 
 def test_nothing_costs_nothing():
     assert loss()(torch.zeros(0, 3), torch.zeros(0, 3)).item() == 0.0
+
+
+def test_a_target_that_is_not_known_adds_neither_loss_nor_gradient_nor_weight():
+    pred = torch.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    target = torch.tensor([3.0, float("nan"), 3.0])
+    found = loss()(pred, target)
+    assert found.item() == 2.0
+    (grad,) = torch.autograd.grad(found, pred)
+    assert grad.tolist() == [-2.0, 0.0, 0.0]
+    assert loss().items(pred, target) == 2
+    assert loss()(pred, torch.full((3,), float("nan"))).item() == 0.0

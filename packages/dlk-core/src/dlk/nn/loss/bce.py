@@ -37,7 +37,7 @@ class BCELoss(PairLoss):
         Args:
             logits: (..., C) float, before the sigmoid.
             target: the same shape (a trailing 1 may be missing), float or integer: each in [0, 1],
-                or `ignore_index`.
+                or, adding neither loss nor gradient, `ignore_index` or NaN.
 
         Raises:
             ValueError: the shapes disagree, or (seen on the CPU) a target lies elsewhere.
@@ -49,7 +49,7 @@ class BCELoss(PairLoss):
                 f"pos_weight: expected one number, or one for each of {logits.shape[-1]} labels, "
                 f"got {len(self.pos_weight)}."
             )
-        kept = target != self.ignore_index
+        kept = self._kept(target)
         # Read on the CPU only: on a GPU the answer would make every step wait for it.
         if target.device.type == "cpu" and (kept & ((target < 0) | (target > 1))).any():
             raise ValueError(
@@ -65,4 +65,8 @@ class BCELoss(PairLoss):
 
     def items(self, logits: Tensor, target: Tensor) -> Tensor:  # targets alone decide
         """Return the number of kept targets."""
-        return (target != self.ignore_index).sum()
+        return self._kept(target).sum()
+
+    def _kept(self, target: Tensor) -> Tensor:
+        """Return where the target is known: in a column of numbers, NaN says that it is not."""
+        return (target != self.ignore_index) & ~target.isnan()

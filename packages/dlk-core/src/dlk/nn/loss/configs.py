@@ -111,7 +111,9 @@ class BCELossConfig(PairLossConfig):
         additions=[None],
         help="weight of the positives of each label; null: all 1",
     )
-    ignore_index = FloatField(value=-100.0, help="target that adds neither loss nor gradient")
+    ignore_index = FloatField(
+        value=-100.0, help="target that, as NaN, adds neither loss nor gradient"
+    )
 
     def rules(self) -> Iterable[tuple[str, str]]:
         yield from PairLossConfig.rules(self)
@@ -120,7 +122,7 @@ class BCELossConfig(PairLossConfig):
 
 @cregister("loss", "mse")
 class MSELossConfig(PairLossConfig):
-    """Mean squared error."""
+    """Mean squared error; targets that are NaN, so not known, add neither loss nor gradient."""
 
 
 @cregister("loss", "info_nce")
