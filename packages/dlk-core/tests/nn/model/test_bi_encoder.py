@@ -132,3 +132,10 @@ def test_a_missing_side_is_named():
 def test_a_projection_needs_both_sizes():
     with pytest.raises(ConfigError, match="needs both input_size and output_size"):
         make("model", "bi_encoder", {**PARTS, "output_size": 3})
+
+
+def test_a_width_that_the_projection_is_not_made_for_is_named():
+    with pytest.raises(
+        DlkError, match=r"of width 9 \(its input_size\), and is given \(\d+, \d+, 6\)"
+    ):
+        model(input_size=9, output_size=3)(sides())

@@ -40,7 +40,8 @@ class BiEncoderModel(Model):
         self.embedding = register.build_child(config, "embedding", setup)
         self.encoder = register.build_child(config, "encoder", setup)
         self.pool = POOLS[config.pool]
-        wide, narrow = config.input_size, config.output_size
+        self.input_size = wide = config.input_size
+        narrow = config.output_size
         self.projection = nn.Linear(wide, narrow) if wide and narrow else None
         log_scale, bias = torch.tensor(math.log(config.scale)), torch.tensor(config.bias)
         if setup.pretrained:
@@ -70,7 +71,8 @@ class BiEncoderModel(Model):
         own = {name: self.read(x, f"{name}_{side}") for name in self.names}
         found = chain((self.embedding, self.encoder), own)
         vectors = self.pool(
-            self.read(found, "embedding"), self.read(found, "embedding_mask").bool()
+            self.read(found, "embedding", width=self.input_size),
+            self.read(found, "embedding_mask").bool(),
         )  # (B, D)
         if self.projection is not None:
             vectors = self.projection(vectors)
