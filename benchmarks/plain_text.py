@@ -5,6 +5,7 @@ PyTorch and transformers only, nothing of dlk: what the examples are measured ag
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -107,6 +108,12 @@ def groups(model: Encoding, settings: Settings) -> list[dict[str, object]]:
     return made
 
 
+def rate(step: int, total: int, *, warmup: float) -> float:
+    """Return the factor of the learning rate: an even rise that begins above 0, and a fall to 0."""
+    rise = math.ceil(warmup * total - 1e-9)  # 0.1 * 70 is 7.000000000000001
+    return (step + 1) / rise if step < rise else (total - step) / max(1, total - rise)
+
+
 def fit(
     model: Encoding,
     settings: Settings,
@@ -124,10 +131,8 @@ def fit(
     """
     optimizer = torch.optim.AdamW(groups(model, settings))
     total = settings.epochs * -(-count // settings.batch)
-    warmup = int(settings.warmup * total)
     schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer,
-        lambda step: step / warmup if step < warmup else (total - step) / max(1, total - warmup),
+        optimizer, lambda step: rate(step, total, warmup=settings.warmup)
     )
     best, kept = -float("inf"), model.state_dict()
     start = time.perf_counter()

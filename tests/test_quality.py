@@ -11,7 +11,10 @@ import pytest
 from scipy import stats
 
 from benchmarks import quality
+from benchmarks.plain_text import rate
 from benchmarks.quality import JOBS, T_975, Job, Result, interval, main, read, table
+from dlk.config import make
+from dlk.registry import register
 
 
 def never(seed: int) -> dict[str, float]:
@@ -90,3 +93,10 @@ def test_names_of_jobs_are_unique_and_parts_of_a_group_agree() -> None:
     assert len(names) == len(set(names))
     groups = {each.group: (each.measures, each.target) for each in JOBS}
     assert all(groups[each.group] == (each.measures, each.target) for each in JOBS)
+
+
+@pytest.mark.parametrize("total", [1, 10, 70, 157])
+def test_plain_scripts_learn_by_the_rates_of_the_examples(total: int) -> None:
+    scheduler = register.build(make("scheduler", "linear_warmup", {"num_warmup_steps": 0.1}))
+    for step in range(total):
+        assert rate(step, total, warmup=0.1) == pytest.approx(scheduler.factor(step, total))
