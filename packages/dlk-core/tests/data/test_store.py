@@ -113,6 +113,15 @@ def test_integers_become_floats_nulls_anything_and_new_columns_null(tmp_path):
     ]
 
 
+def test_a_key_that_is_null_alone_in_a_later_chunk_is_null(tmp_path):
+    one = {"entities": [[{"start": 1}, {"start": 2}]] * 3}
+    two = {"entities": [[{"start": 1, "id": None}, {"start": 300}]] * 2}
+    split = write(tmp_path / "s", one, two)
+    every = [entity for row in split.rows(range(5)) for entity in row["entities"]]
+    assert [entity["start"] for entity in every] == [1, 2] * 3 + [1, 300] * 2
+    assert {entity["id"] for entity in every} == {None}
+
+
 def test_types_that_do_not_go_together_name_the_records(tmp_path):
     with pytest.raises(DataError, match="records 1 to 1 hold other types"):
         write(tmp_path / "s", {"a": [1]}, {"a": ["text"]})

@@ -207,10 +207,19 @@ def _cast(table: pa.Table, schema: pa.Schema) -> pa.Table:
     columns = []
     for field in schema:
         if field.name in table.column_names:
-            columns.append(table.column(field.name).cast(field.type))
+            columns.append(_cast_column(table.column(field.name), field.type))
         else:
             columns.append(pa.nulls(table.num_rows, field.type))
     return pa.table(columns, schema=schema)
+
+
+def _cast_column(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
+    made = column.cast(kind)
+    try:
+        made.validate()
+    except pa.ArrowInvalid:  # structs in lists with a field that is null only: Arrow loses count
+        made = pa.chunked_array([pa.array(column.to_pylist(), kind)], type=kind)
+    return made
 
 
 def _rewrite(path: Path, schema: pa.Schema) -> None:
