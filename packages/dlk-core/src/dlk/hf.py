@@ -38,6 +38,10 @@ __all__ = [
 
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _POSITION_TABLES = ("position_embeddings", "embed_positions", "wpe")  # BERT's, BART's, GPT-2's
+_LAST_NORMS = frozenset(  # as models call what stands behind their last block
+    {"final_norm", "final_layer_norm", "layer_norm", "layernorm", "LayerNorm", "norm", "ln", "ln_f"}
+    | {"emb_layer_norm_after"}
+)
 _TYPE_TABLES = ("token_type", "seg_embed")  # as parameters are called: BERT's kin, XLNet's
 
 
@@ -91,7 +95,9 @@ def load_encoder(path: str, *, pretrained: bool = True, layers: int | None = Non
         pretrained: read the weights; otherwise transformers draws start values, and no weight file
             is needed.
         layers: build only so many blocks, the lowest; None: all. What stands above would cost time
-            and memory, and get no gradient.
+            and memory, and get no gradient. A model with a norm behind its last block keeps one
+            block more, frozen as that norm is, so that `encode_layers` gives the block before it
+            as the whole model would.
 
     Raises:
         DlkError: as `load_config`; or the weights are missing, are no safetensors, or leave
@@ -99,11 +105,12 @@ def load_encoder(path: str, *, pretrained: bool = True, layers: int | None = Non
     """
     transformers = _transformers()
     config = load_config(path)
-    if layers is not None:
-        _cut(config, layers)
+    read: frozenset[str] | None = None
     local = _is_folder(path)
     with _as_dlk_error(path, local=local), _quiet(transformers):
-        cls = _model_class(transformers, config)
+        if layers is not None:
+            read = _cut(transformers, config, layers)
+        cls = type(_outline(transformers, config))
         more: dict[str, Any] = {}
         if "add_pooling_layer" in inspect.signature(cls.__init__).parameters:
             more["add_pooling_layer"] = False
@@ -125,7 +132,10 @@ def load_encoder(path: str, *, pretrained: bool = True, layers: int | None = Non
             f'the weights in "{path}" leave {len(missing)} parameters of {cls.__name__} without '
             f"values: {shown}. Are they of another model?"
         )
-    encoder: nn.Module = model.get_encoder() if config.is_encoder_decoder else model
+    encoder = _encoder_of(model, config)
+    if read is not None:
+        for name, parameter in encoder.named_parameters():
+            parameter.requires_grad_(name in read)
     # Weights stored in half precision are trained in float32; from_pretrained returns eval mode.
     return encoder.float().train()
 
@@ -247,7 +257,24 @@ def _positions(model: nn.Module) -> tuple[int, int] | None:
     return None
 
 
-def _cut(config: Any, layers: int) -> None:
+def _cut(transformers: Any, config: Any, layers: int) -> frozenset[str] | None:
+    """Set how many blocks are built, so that the states after the first `layers` can be read.
+
+    Returns:
+        The encoder's parameters that these states come from; None: all that are built.
+    """
+    count = getattr(config, _layers_field(config))
+    _set_layers(config, layers)
+    encoder = _encoder_of(_outline(transformers, config), config)
+    norms = [name for name, _ in encoder.named_modules() if _is_last_norm(name, encoder)]
+    if not norms or layers >= count:
+        return None
+    _set_layers(config, layers + 1)
+    names = (name for name, _ in encoder.named_parameters())
+    return frozenset(name for name in names if name.rpartition(".")[0] not in norms)
+
+
+def _set_layers(config: Any, layers: int) -> None:
     try:
         setattr(config, _layers_field(config), layers)
     except (AttributeError, NotImplementedError) as error:  # a number made of others, as Funnel's
@@ -255,6 +282,15 @@ def _cut(config: Any, layers: int) -> None:
             f"{type(config).__name__} cannot be built with its lowest {layers} layers alone: "
             "read its last one as well."
         ) from error
+
+
+def _is_last_norm(name: str, encoder: nn.Module) -> bool:
+    """Return whether a module is a norm behind the last block, by its name and place."""
+    parent, _, own = name.rpartition(".")
+    if own not in _LAST_NORMS or any(part.isdigit() or "emb" in part for part in parent.split(".")):
+        return False
+    # DeBERTa's norm beside its blocks is that of its relative positions.
+    return not hasattr(encoder.get_submodule(parent), "rel_embeddings")
 
 
 def _layers_field(config: Any) -> str:
@@ -274,10 +310,15 @@ def _transformers() -> Any:
     return transformers
 
 
-def _model_class(transformers: Any, config: Any) -> Any:
-    """Find the class that AutoModel takes for a config: built once without memory, then asked."""
+def _outline(transformers: Any, config: Any) -> Any:
+    """Build the model that AutoModel takes for a config, without memory for its weights."""
     with torch.device("meta"):
-        return type(transformers.AutoModel.from_config(config))
+        return transformers.AutoModel.from_config(config)
+
+
+def _encoder_of(model: Any, config: Any) -> nn.Module:
+    encoder: nn.Module = model.get_encoder() if config.is_encoder_decoder else model
+    return encoder
 
 
 def _is_folder(path: str) -> bool:

@@ -264,6 +264,17 @@ def test_blocks_above_the_layers_that_are_read_are_not_built(pretrained):
     assert blocks(pretrained=False, layer_pooling="mean", layers=[1]) == 1
 
 
+@pytest.mark.parametrize("architecture", ["deberta", "t5"])
+def test_a_layer_is_the_same_whether_blocks_above_it_are_built(pretrained, architecture):
+    path = pretrained(architecture)
+    whole = embedding(path, gather_layer={"low": 1, "top": -1}).eval()
+    cut = embedding(path, layer_pooling="mean", layers=[1])
+    torch.testing.assert_close(cut.eval()(BATCH)["embedding"], whole(BATCH)["low"])
+    names = {name for name, p in cut.train().named_parameters() if p.requires_grad}
+    cut(BATCH)["embedding"].sum().backward()
+    assert {name for name, p in cut.named_parameters() if p.grad is not None} == names
+
+
 def test_layers_get_names_of_their_own(pretrained):
     path, kept = pretrained("bert"), IDS != 0
     every = layers_of(path)

@@ -30,7 +30,9 @@ class BertLikeEmbedding(Embedding):
     """States of the last layer, or of several together, by piece or, with `gather_index`, by word.
 
     With `freeze` the encoder has no trainable parameter and stays in evaluation mode; the weights
-    of a learnt sum of layers still learn. Blocks above all layers that are read are not built.
+    of a learnt sum of layers still learn. Blocks above all layers that are read are not built, but
+    for one that stays frozen where the model has a norm behind its last block, which the layers
+    below must not go through.
     """
 
     keeps_own_init = True

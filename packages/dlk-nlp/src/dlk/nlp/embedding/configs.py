@@ -54,7 +54,8 @@ class BertLikeEmbeddingConfig(Base):
     layers = ListField(
         value=[],
         help="layers joined by mean or mix: 0 the embeddings, 1 … after each block, negative from "
-        "the end; empty: all. Blocks above all layers that are read are not built",
+        "the end; empty: all. Blocks above all layers that are read are not built (one is, frozen, "
+        "in models with a norm behind the last block)",
     )
     gather = StrField(
         value="first",
