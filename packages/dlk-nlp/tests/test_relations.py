@@ -45,6 +45,8 @@ def test_a_number_and_its_text_are_two_names():
         relation(True, 0, "x"),
         {"from": 0, "to": 0, "labels": "x"},
         {"from": 0, "to": 0, "labels": [1]},
+        relation(0, 0),
+        relation(0, 0, ""),
     ],
 )
 def test_what_is_no_relation_is_refused(wrong):

@@ -55,7 +55,9 @@ def relations_of(
             labels = relation["labels"]
         except (TypeError, KeyError) as error:
             raise ValueError(_expected(relation)) from error
-        if not isinstance(labels, list | tuple) or not all(isinstance(x, str) for x in labels):
+        if not isinstance(labels, list | tuple) or not labels:
+            raise ValueError(_expected(relation))
+        if not all(isinstance(label, str) and label for label in labels):
             raise ValueError(_expected(relation))
         for name in (source, target):
             if not isinstance(name, str | int) or isinstance(name, bool):
@@ -66,6 +68,6 @@ def relations_of(
 
 def _expected(relation: object) -> str:
     return (
-        'expected {"from": id of an entity, "to": id of an entity, "labels": ["x"]} '
-        f"for each relation, got {relation!r}"
+        'expected {"from": id of an entity, "to": id of an entity, "labels": ["x"]}, at least one '
+        f"label, for each relation, got {relation!r}"
     )
