@@ -316,6 +316,7 @@ def test_predict_extend_return_takes_the_row_it_belongs_to(build):
         ({"threshold": 1.5}, r"expected a number in \[0, 1\], got 1\.5"),
         ({"threshold": {"loc": "high"}}, r"in \[0, 1\] of \"loc\", got 'high'"),
         ({"threshold": True}, "got True"),
+        ({"threshold": 0.9}, "the most probable is given, .*: set multi_label"),
     ],
 )
 def test_fields_that_do_not_fit_are_refused(build, values, says):

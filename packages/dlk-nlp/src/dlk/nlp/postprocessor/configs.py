@@ -138,6 +138,12 @@ class TxtClsConfig(TextConfig):
             ):
                 label = f' of "{name}"' if name else ""
                 yield "threshold", f"expected a number in [0, 1]{label}, got {number!r}"
+        if not self.multi_label and given != 0.5:
+            yield (
+                "threshold",
+                "of one label per row the most probable is given, whatever its probability: "
+                "set multi_label, or leave threshold out",
+            )
 
     def own_keys(self) -> tuple[str, ...]:
         return ("labels", "predicts") if self.multi_label else ("label", "score", "predicts")
