@@ -126,6 +126,8 @@ def test_a_word_keeps_the_spaces_and_line_ends_of_unicode(read):
 def test_lines_are_comments_only_where_that_is_said(read):
     text = "# id 1\n# O\nb O\n"
     with pytest.raises(DataError, match=r"some\.conll:1: .*'1' is no tag"):
+        read("# id 1\n")
+    with pytest.raises(DataError, match=r"some\.conll:2: expected 3 columns .*comments"):
         read(text)
     (row,) = read(text, comment="# id")
     assert row["pretokenized_words"] == ["#", "b"]
@@ -146,6 +148,16 @@ def test_lines_are_comments_only_where_that_is_said(read):
 def test_a_line_that_is_none_is_named(read, text, message):
     with pytest.raises(DataError, match=message):
         read(text, columns={"second": 1})
+
+
+def test_a_word_with_a_space_is_not_cut_but_asks_for_the_separator(read):
+    text = "EU\tB-ORG\n\nNew York\tB-LOC\n"
+    with pytest.raises(DataError, match=r"some\.conll:3: expected 2 columns as in line 1, got 3"):
+        read(text)
+    assert [spans(row) for row in read(text, separator="\t")] == [
+        [("EU", "ORG")],
+        [("New York", "LOC")],
+    ]
 
 
 def test_an_empty_word_is_named(read):

@@ -37,7 +37,8 @@ def read_conll(
         word_column: the column of the words, from 0; negative: from the right.
         tag_column: the column of the tags; None: there are none, and no `entities_info` is made.
         columns: further columns to keep, by the names they get: ``{"pos": 1}``.
-        separator: what stands between columns; None: any run of spaces and tabs.
+        separator: what stands between columns; None: any run of spaces and tabs, and then all lines
+            have as many columns.
         comment: how lines begin that are no words, such as ``"# "``; None: no line is a comment.
             Words may begin so too, so it must be said.
 
@@ -47,14 +48,15 @@ def read_conll(
         `columns`.
 
     Raises:
-        DataError: a line has too few columns or an empty word, a tag is none, or the file cannot
-            be read.
+        DataError: a line has too few columns, other ones than those before or an empty word, a tag
+            is none, or the file cannot be read.
     """
     name = os.fspath(path)
     wanted = dict(columns or {})
     needed = [word_column, *wanted.values(), *([] if tag_column is None else [tag_column])]
     least = max(place + 1 if place >= 0 else -place for place in needed)
     documents = 0
+    usual: tuple[int, int] | None = None  # the first line, and how many columns it has
     for block in blocks(path):
         cells: list[tuple[int, list[str]]] = []
         for number, text in block:
@@ -70,6 +72,13 @@ def read_conll(
                     )
                 continue
             _check((number, text), parts, least, word_column, name)
+            usual = usual or (number, len(parts))
+            if separator is None and len(parts) != usual[1]:  # a word with a space in it?
+                raise DataError(
+                    f"{name}:{number}: expected {usual[1]} columns as in line {usual[0]}, got "
+                    f"{len(parts)}: {text!r}. Say what stands between columns "
+                    '(separator="\\t"), or how lines begin that are comments (comment="# ")'
+                )
             cells.append((number, parts))
         if not cells:
             continue
