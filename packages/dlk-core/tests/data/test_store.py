@@ -135,12 +135,27 @@ def test_types_that_do_not_go_together_name_the_records(tmp_path):
 def test_a_value_that_does_not_fit_names_its_row(tmp_path, place):
     values = [1] * 9
     values[place] = "text"
-    first = max(place, 1)  # the second value cannot know which of the two is meant
     with pytest.raises(
-        RowError, match=f"row {first + 40}, column 'a': is of another type"
+        RowError, match=f"row {place + 40}, column 'a': is of another type"
     ) as caught:
         write(tmp_path / "s", {"a": values, "_row": list(range(40, 49))})
-    assert caught.value.value == values[first]
+    assert caught.value.value == values[place]
+
+
+@pytest.mark.parametrize(
+    ("values", "wrong"),
+    [
+        (["x", 1, 2.5, 3], 0),
+        ([None, "any", ["who"], ["what", "any"]], 1),
+        ([True, 1, 1], 0),
+        ([{"a": 1}, [1], [2]], 0),
+        ([[1], 2, [3], 4], 1),  # as many of both: those of the first are right
+        ([1, 2, 2**70, 3], 2),
+    ],
+)
+def test_a_value_of_another_kind_than_most_is_the_wrong_one(tmp_path, values, wrong):
+    with pytest.raises(RowError, match=f"row {wrong}, column 'a': is of another type"):
+        write(tmp_path / "s", {"a": values, "_row": list(range(len(values)))})
 
 
 def test_a_new_file_begins_after_so_many_rows(tmp_path):

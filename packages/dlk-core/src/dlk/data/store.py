@@ -13,8 +13,10 @@ from __future__ import annotations
 import json
 import os
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
+from numbers import Real
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -159,13 +161,22 @@ def _to_array(name: str, values: Sequence[Any], rows: Sequence[int] | None) -> p
         if rows is None or len(rows) != len(values):
             raise DataError(f'column "{name}" {reason}') from error
         place = _first_unfit(values)
-        reason = f"is of another type than those before, or no plain data ({error})"
+        reason = f"is of another type than the others, or no plain data ({error})"
         raise RowError(rows[place], name, values[place], reason) from error
     return _narrow(made)
 
 
 def _first_unfit(values: Sequence[Any]) -> int:
-    """Return the place of the first value that does not go together with those before it."""
+    """Return the place of the first value that does not go together with the others.
+
+    Where values are of several kinds, those of the most frequent kind are right: the first row may
+    be the one that is wrong. Otherwise it is the first that does not fit to those before it.
+    """
+    kinds = [_kind(value) for value in values]
+    counted = Counter(kind for kind in kinds if kind is not None)
+    if len(counted) > 1:
+        ((usual, _),) = counted.most_common(1)
+        return next(place for place, kind in enumerate(kinds) if kind not in (None, usual))
     fits, breaks = 0, len(values)  # so many do; so many do not
     while breaks - fits > 1:
         middle = (fits + breaks) // 2
@@ -176,6 +187,17 @@ def _first_unfit(values: Sequence[Any]) -> int:
         else:
             fits = middle
     return breaks - 1
+
+
+def _kind(value: Any) -> type | None:
+    """Return what a value is to Arrow: one type for what it holds together, None for no value."""
+    if value is None:
+        return None
+    if isinstance(value, bool):
+        return bool
+    if isinstance(value, Real):
+        return float
+    return list if isinstance(value, tuple) else type(value)
 
 
 def _narrow(array: pa.Array) -> pa.Array:
