@@ -73,69 +73,69 @@ def test_a_mark_that_the_normaliser_takes_away_belongs_to_the_unit_before_it():
 
 
 def test_a_mark_that_has_pieces_of_its_own_stays_theirs():
-    assert [0, 1] in units("bytefallback", "e\u0301")
-    assert [1, 2] in units("bytefallback", "e\u0301")
+    assert (0, 1) in units("bytefallback", "e\u0301")
+    assert (1, 2) in units("bytefallback", "e\u0301")
 
 
 def test_a_mark_behind_the_last_piece_of_a_text_that_was_cut_is_nobodys():
-    assert piece_units("e\u0301 abc", [(0, 1)]) == [[0, 1]]
-    assert piece_units("e\u0301 \u200b", [(0, 1)]) == [[0, 2]]  # nothing that could have pieces
-    assert piece_units("e\u0301 \u200b", [(0, 1)], goes_on=True) == [[0, 1]]
+    assert piece_units("e\u0301 abc", [(0, 1)]) == [(0, 1)]
+    assert piece_units("e\u0301 \u200b", [(0, 1)]) == [(0, 2)]  # nothing that could have pieces
+    assert piece_units("e\u0301 \u200b", [(0, 1)], goes_on=True) == [(0, 1)]
 
 
 def test_several_units_may_hold_one_character():
     family = "👩\u200d👩\u200d👧"
-    assert units("bytefallback", family)[1:5] == [[0, 1]] * 4
-    assert units("unigram", "ﬁne")[:2] == [[0, 1], [0, 2]]
+    assert units("bytefallback", family)[1:5] == [(0, 1)] * 4
+    assert units("unigram", "ﬁne")[:2] == [(0, 1), (0, 2)]
 
 
 def test_special_tokens_hold_nothing_and_those_typed_in_the_text_their_characters():
     tokenizer = trained_tokenizer("wordpiece")
     encoding = tokenizer.encode("a [SEP] a")
-    assert piece_units("a [SEP] a", encoding.offsets) == [[0, 0], [0, 1], [2, 7], [8, 9], [0, 0]]
+    assert piece_units("a [SEP] a", encoding.offsets) == [(0, 0), (0, 1), (2, 7), (8, 9), (0, 0)]
 
 
 def test_offsets_of_another_text_of_a_pair_are_empty():
     offsets, texts = [(0, 0), (0, 1), (0, 1)], [None, 0, 1]
-    assert piece_units("ab", offsets, sequence_ids=texts, sequence=0) == [[0, 0], [0, 1], [0, 0]]
-    assert piece_units("ab", offsets, sequence_ids=texts) == [[0, 0], [0, 1], [0, 1]]
+    assert piece_units("ab", offsets, sequence_ids=texts, sequence=0) == [(0, 0), (0, 1), (0, 0)]
+    assert piece_units("ab", offsets, sequence_ids=texts) == [(0, 0), (0, 1), (0, 1)]
 
 
 def test_offsets_beyond_the_text_are_cut_to_it():
-    assert piece_units("ab", [(0, 5), (7, 9)]) == [[0, 2], [2, 2]]
+    assert piece_units("ab", [(0, 5), (7, 9)]) == [(0, 2), (2, 2)]
 
 
 # Words -------------------------------------------------------------------------------------------
 
 
 def test_words_are_those_of_the_pre_tokeniser():
-    assert words("wordpiece", "New-York, x").offsets == [[0, 3], [3, 4], [4, 8], [8, 9], [10, 11]]
+    assert words("wordpiece", "New-York, x").offsets == [(0, 3), (3, 4), (4, 8), (8, 9), (10, 11)]
     found = words("bytelevel", "  this test")
-    assert found.offsets == [[2, 6], [7, 11]]
+    assert found.offsets == [(2, 6), (7, 11)]
 
 
 def test_a_word_of_white_space_alone_is_none():
     found = words("bytelevel", "a  \n")
-    assert found.offsets == [[0, 1]]
+    assert found.offsets == [(0, 1)]
     assert found.word_index[0] == 0
     assert set(found.word_index[1:]) == {-1}
 
 
 def test_the_first_piece_of_a_word_is_gathered_even_where_it_is_space():
     found = words("unigram", "xyz x")
-    assert found.offsets == [[0, 3], [4, 5]]
+    assert found.offsets == [(0, 3), (4, 5)]
     assert found.gather_index == [found.word_index.index(0), found.word_index.index(1)]
 
 
 def test_equal_word_ids_of_two_texts_are_two_words():
     args = "ab", [(0, 1), (0, 1)], [0, 0]
-    assert word_units(*args).offsets == [[0, 1]]
-    assert word_units(*args, sequence_ids=[0, 1]).offsets == [[0, 1], [0, 1]]
+    assert word_units(*args).offsets == [(0, 1)]
+    assert word_units(*args, sequence_ids=[0, 1]).offsets == [(0, 1), (0, 1)]
 
 
 def test_a_piece_without_a_word_that_has_characters_is_a_word_by_itself():
     found = word_units("abc", [(0, 0), (0, 1), (1, 2), (2, 3)], [None, None, None, 0])
-    assert found == Words([[0, 1], [1, 2], [2, 3]], [1, 2, 3], [-1, 0, 1, 2])
+    assert found == Words([(0, 1), (1, 2), (2, 3)], [1, 2, 3], [-1, 0, 1, 2])
 
 
 # Spans -------------------------------------------------------------------------------------------

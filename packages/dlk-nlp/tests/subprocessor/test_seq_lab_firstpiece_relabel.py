@@ -52,7 +52,7 @@ def test_words_are_tagged_and_tell_their_first_piece():
     made, counts = relabel(COLUMNS)
     assert made == {
         "labels": [["B-x", "I-x", "B-y"], ["X"], ["X"]],
-        "unit_offsets": [[[0, 4], [5, 6], [7, 9]], [[0, 0]], [[0, 0]]],
+        "unit_offsets": [[(0, 4), (5, 6), (7, 9)], [(0, 0)], [(0, 0)]],
         "unit_mask": [[1, 1, 1], [0], [0]],
         "gather_index": [[1, 3, 4], [-1], [-1]],
         "word_index": [[-1, 0, 0, 1, 2, 2, -1], [-1, -1], [-1]],
@@ -71,7 +71,7 @@ def test_without_the_truth_the_words_are_the_same():
 def test_the_outputs_have_the_names_of_the_config():
     made, _ = relabel(COLUMNS, output_map={"gather_index": "firsts", "unit_offsets": "places"})
     assert made["firsts"] == [[1, 3, 4], [-1], [-1]]
-    assert made["places"][0][0] == [0, 4]
+    assert made["places"][0][0] == (0, 4)
 
 
 def test_the_words_of_the_other_text_of_a_pair_are_none():

@@ -117,14 +117,14 @@ def test_entities_are_cells_of_their_first_and_last_piece(meta):
     assert made["span_cells"] == [[[1, 3, 1], [4, 4, 2]], [], [[1, 1, 1]], [[1, 1, 1]]]
     assert made["entity_units"] == [[[1, 3], [4, 4]], [], [[1, 1]], [[1, 1]]]
     assert made["unit_mask"] == [[0, 1, 1, 1, 1, 0], [0, 0], [0, 1, 0], [0, 1, 0]]
-    assert made["unit_offsets"][3] == [[0, 0], [2, 4], [0, 0]]
+    assert made["unit_offsets"][3] == [(0, 0), (2, 4), (0, 0)]
     assert ctx.counts == {"entities": 4, "entities snapped to whole units": 2}
 
 
 def test_at_word_level_units_are_words_and_say_where_their_pieces_are(meta):
     made, _ = relabel(meta, level="word")
     assert made["span_cells"] == [[[0, 1, 1], [2, 2, 2]], [], [[0, 0, 1]], [[0, 0, 1]]]
-    assert made["unit_offsets"][0] == [[0, 2], [3, 5], [6, 8]]
+    assert made["unit_offsets"][0] == [(0, 2), (3, 5), (6, 8)]
     assert made["unit_mask"] == [[1, 1, 1], [], [1], [1]]
     assert made["gather_index"][0] == [1, 3, 4]
     assert made["word_index"][0] == [-1, 0, 0, 1, 2, -1]
@@ -258,9 +258,9 @@ def test_a_mark_behind_a_window_is_left_to_the_next_which_may_have_a_piece_for_i
         "entities_info": [[entity(0, 2, "per")]] * 2,
     }
     made, _ = relabel(meta, rows=[0, 0], columns=columns, level=level)
-    assert made["unit_offsets"] == [[[0, 1]], [[1, 2]]]
+    assert made["unit_offsets"] == [[(0, 1)], [(1, 2)]]
     alone = {name: values[:1] for name, values in columns.items()}
-    assert relabel(meta, columns=alone, level=level)[0]["unit_offsets"] == [[[0, 2]]]
+    assert relabel(meta, columns=alone, level=level)[0]["unit_offsets"] == [[(0, 2)]]
 
 
 def test_an_entity_inside_of_units_that_share_characters_takes_them_all(meta):
@@ -310,7 +310,7 @@ def test_the_first_text_of_a_pair_has_no_units(meta):
     }
     made, _ = relabel(meta, columns=columns, mask_first_sent=True)
     assert made["unit_mask"] == [[0, 0, 0, 1, 1, 0]]
-    assert made["unit_offsets"][0][1] == [0, 0]
+    assert made["unit_offsets"][0][1] == (0, 0)
     assert made["span_cells"] == [[[3, 3, 1]]]
 
 

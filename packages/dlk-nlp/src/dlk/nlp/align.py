@@ -25,16 +25,17 @@ from __future__ import annotations
 
 import unicodedata
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from itertools import accumulate, pairwise
+from itertools import accumulate, pairwise, repeat
 from typing import NamedTuple
 
 __all__ = [
     "Aligner",
     "Fit",
     "Placed",
+    "Unit",
     "Words",
     "merge_windows",
     "piece_units",
@@ -45,6 +46,8 @@ __all__ = [
 
 Offsets = Sequence[Sequence[int]]
 """Per piece or unit: start and end in characters."""
+Unit = tuple[int, int]
+"""Start and end of a unit, as they are made here: the collector of garbage leaves tuples alone."""
 
 
 class Fit(IntEnum):
@@ -85,7 +88,7 @@ class Words:
         word_index: per piece, the number of its word; -1 for none.
     """
 
-    offsets: list[list[int]]
+    offsets: list[Unit]
     gather_index: list[int]
     word_index: list[int]
 
@@ -106,7 +109,7 @@ def piece_units(
     sequence_ids: Sequence[int | None] | None = None,
     sequence: int | None = None,
     goes_on: bool = False,
-) -> list[list[int]]:
+) -> list[Unit]:
     """Return the offsets of each piece as a unit: trimmed, with marks that no piece holds.
 
     Args:
@@ -118,19 +121,28 @@ def piece_units(
         goes_on: whether another window of the text follows, which may hold what is behind the last
             unit of this one.
     """
-    units = []
     size = len(text)
-    for start, end in _of_sequence(offsets, sequence_ids, sequence):
-        if start < end <= size and not (text[start].isspace() or text[end - 1].isspace()):
-            units.append([start, end])  # nearly all
-        elif start < min(end, size):
-            units.append(list(trim(text, start, min(end, size))))
-        else:
-            place = max(0, min(start, size))
-            units.append([place, place])
+    units = [
+        place  # nearly all; the same object, as making others takes time
+        if type(place) is tuple
+        and start < end <= size
+        and not (text[start].isspace() or text[end - 1].isspace())
+        else _unit(text, start, end)
+        for place in _of_sequence(offsets, sequence_ids, sequence)
+        for start, end in (place,)
+    ]
     if not text.isascii():
         _take_marks(text, units, goes_on=goes_on)
     return units
+
+
+def _unit(text: str, start: int, end: int) -> Unit:
+    """Return a piece without the white space at its ends, and inside of the text."""
+    end = min(end, len(text))
+    if start < end:
+        return trim(text, start, end)
+    place = max(0, min(start, len(text)))
+    return place, place
 
 
 def word_units(
@@ -158,27 +170,30 @@ def word_units(
     pieces = piece_units(
         text, offsets, sequence_ids=sequence_ids, sequence=sequence, goes_on=goes_on
     )
-    words: list[list[int]] = []
+    words: list[Unit] = []
     gather_index: list[int] = []
     word_index: list[int] = []
-    before: tuple[int | None, int | None] | None = None  # (text, word) of the piece before
+    texts: Iterable[int | None] = repeat(None, len(pieces))
+    if sequence_ids is not None:
+        texts = sequence_ids
+    word_before: int | None = None
+    text_before: int | None = None
     first = -1  # position of the first piece of the word that is open
     is_open = False  # whether the word has characters yet, and so a number
-    for position, ((start, end), word) in enumerate(zip(pieces, word_ids, strict=True)):
-        text_number = None if sequence_ids is None else sequence_ids[position]
-        key = (text_number, word)
-        if word is None or key != before:
+    records = enumerate(zip(pieces, word_ids, texts, strict=True))
+    for position, ((start, end), word, number) in records:
+        if word is None or word != word_before or number != text_before:
             first, is_open = position, False
-        before = key
+        word_before, text_before = word, number
         if start == end:
             # the empty piece of a word ("Ġ", or "▁" alone) goes with it, unless the word is empty
             word_index.append(len(words) - 1 if is_open else -1)
             continue
         if is_open:
-            last = words[-1]
-            last[0], last[1] = min(last[0], start), max(last[1], end)
+            low, high = words[-1]
+            words[-1] = (min(start, low), max(end, high))
         else:
-            words.append([start, end])
+            words.append(pieces[position])
             gather_index.append(first)
             for earlier in range(first, position):
                 word_index[earlier] = len(words) - 1
@@ -358,24 +373,29 @@ def _of_sequence(
     ]
 
 
-def _take_marks(text: str, units: list[list[int]], *, goes_on: bool) -> None:
+def _take_marks(text: str, units: list[Unit], *, goes_on: bool) -> None:
     """Let units reach over the combining marks after them that no unit holds."""
     size = len(text)
-    before_marks = [unit for unit in units if unit[0] < unit[1] < size and _is_mark(text[unit[1]])]
+    before_marks = [
+        place
+        for place, (start, end) in enumerate(units)
+        if start < end < size and _is_mark(text[end])
+    ]
     if not before_marks:
         return
     held = sorted((start, end) for start, end in units if start < end)
     starts = [start for start, _ in held]
     reached = list(accumulate((end for _, end in held), max))
-    for unit in before_marks:
-        end = stop = unit[1]
+    for place in before_marks:
+        start, end = units[place]
+        stop = end
         while stop < size and _is_mark(text[stop]):
             if reached[bisect_right(starts, stop) - 1] > stop:  # a unit holds it
                 break
             stop += 1
         # after the record's last unit the text may have been cut, and the mark with it
         if end < reached[-1] or (not goes_on and _is_silent(text[end:])):
-            unit[1] = stop
+            units[place] = start, stop
 
 
 def _is_mark(char: str) -> bool:

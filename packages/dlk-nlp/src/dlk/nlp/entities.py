@@ -54,7 +54,7 @@ def read_entities(value: object, size: int) -> list[Entity]:
     Raises:
         EntityError: it is no list of such entities.
     """
-    if hasattr(value, "tolist"):  # an array, as pandas reads lists
+    if type(value) is not list and hasattr(value, "tolist"):  # an array, as pandas reads lists
         value = value.tolist()
     if not isinstance(value, list | tuple):
         shown = "nothing" if value is None else type(value).__name__
@@ -74,7 +74,7 @@ def stands_nowhere(item: object) -> bool:
 
 def _entity(item: Any, place: int, size: int) -> Entity:  # Any: a value of a row
     where = f"entity {place}"
-    if not isinstance(item, dict | Mapping):
+    if type(item) is not dict and not isinstance(item, Mapping):
         raise EntityError(f'{where}: expected {{"start", "end", "labels"}}, got {item!r}')
     start, end, labels = item.get("start"), item.get("end"), item.get("labels")
     if start is None or end is None or labels is None:
@@ -87,11 +87,13 @@ def _entity(item: Any, place: int, size: int) -> Entity:  # Any: a value of a ro
             f"{where}: expected 0 <= start < end <= {size} (characters of the text), "
             f"got {start} and {end}"
         )
-    if not isinstance(labels, list | tuple) and hasattr(labels, "tolist"):
+    if type(labels) is not list and hasattr(labels, "tolist"):
         labels = labels.tolist()
     if not isinstance(labels, list | tuple) or not labels:
         raise EntityError(f"{where}: expected a list of at least one label, got {labels!r}")
-    if not all(isinstance(label, str) and label for label in labels):
+    for label in labels:
+        if isinstance(label, str) and label:
+            continue
         raise EntityError(f"{where}: labels are texts that are not empty, got {labels!r}")
     name = item.get("entity_id")
     if name is None:

@@ -49,7 +49,7 @@ class SeqLabFirstpieceRelabel(SeqLabRelabel):
             goes_on=goes_on,
         )
         return {
-            "unit_offsets": words.offsets or [[0, 0]],
+            "unit_offsets": words.offsets or [(0, 0)],
             "unit_mask": mask_of(words.offsets) or [0],
             "gather_index": words.gather_index or [-1],
             "word_index": words.word_index,

@@ -12,8 +12,9 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dlk.data.subprocessor.base import Columns, Subprocessor, TransformContext
+from dlk.data.subprocessor.token2id import IdsOfTexts
 from dlk.data.vocabulary import Vocabulary
-from dlk.nlp.align import Aligner, Fit, Placed, piece_units, place_in_windows
+from dlk.nlp.align import Aligner, Fit, Placed, Unit, piece_units, place_in_windows
 from dlk.nlp.entities import Entity, EntityError, read_entities, without_overlaps
 from dlk.nlp.subprocessor.configs import SeqLabRelabelConfig
 from dlk.nlp.tags import OUTSIDE, TagSpan, encode, tag_set
@@ -113,6 +114,9 @@ class SeqLabRelabel(Subprocessor):
         made: Columns = {self.output_map[key]: [] for key in self.unit_keys}
         knows = self.entities in columns
         names = self._truth_columns(ctx) if knows else ()
+        known = None
+        if knows and self.vocab is not None:
+            known = IdsOfTexts(self.setup.meta.vocabulary(self.vocab))
         made.update((name, []) for name in names)
         records = enumerate(columns["_row"])
         for _, row in groupby(records, key=itemgetter(1)):
@@ -127,7 +131,7 @@ class SeqLabRelabel(Subprocessor):
             if not knows:
                 continue
             offsets = [each["unit_offsets"] for each in units]
-            truth = self._truth(positions[0], offsets, columns, ctx)
+            truth = self._truth(positions[0], offsets, columns, known, ctx)
             for name in names:
                 made[name] += truth[name]
         return made
@@ -185,8 +189,9 @@ class SeqLabRelabel(Subprocessor):
     def _truth(
         self,
         position: int,
-        offsets: list[list[list[int]]],
+        offsets: list[list[Unit]],
         columns: Columns,
+        known: IdsOfTexts | None,
         ctx: TransformContext,
     ) -> dict[str, list[Any]]:
         """Return the columns of the truth for the records of one row, of which `position` is one.
@@ -203,9 +208,38 @@ class SeqLabRelabel(Subprocessor):
         else:
             text = ""
             offsets = [[] for _ in offsets]
+        if entities:
+            labels, stay = self._labels(position, text, offsets, entities, value, known, ctx)
+        else:  # as most rows
+            stay = []
+            labels = [
+                [OUTSIDE if start < end else self.ignore for start, end in units]
+                for units in offsets
+            ]
+        truth: dict[str, list[Any]] = {self.output_map["labels"]: labels}
+        if known is not None:
+            ids = [[known[tag] for tag in tags] for tags in labels]
+            truth[self.output_map["label_ids"]] = ids
+        if self.cleans:
+            places = sorted(each.entity.place for each in stay)
+            cleaned = [value[place] for place in places]
+            truth[self.output_map["entities_info"]] = [cleaned for _ in offsets]
+        return truth
+
+    def _labels(
+        self,
+        position: int,
+        text: str,
+        offsets: list[list[Unit]],
+        entities: list[Entity],
+        value: Any,
+        known: IdsOfTexts | None,
+        ctx: TransformContext,
+    ) -> tuple[list[list[str]], list[_Candidate]]:
+        """Return the tags of the records of one row, and the entities that they say."""
         aligners = [Aligner(text, units) for units in offsets]
-        vocabulary = self.setup.meta.vocabulary(self.vocab) if self.vocab is not None else None
         ctx.count("entities", len(entities))
+        vocabulary = None if known is None else known.vocabulary
         found, ignored = self._place(entities, aligners, vocabulary, ctx)
         if self.drop == "none":
             self._refuse_overlaps(position, value, found, ctx)
@@ -228,15 +262,7 @@ class SeqLabRelabel(Subprocessor):
             self._tags(aligner, number, stay, ignored, size=len(units))
             for number, (aligner, units) in enumerate(zip(aligners, offsets, strict=True))
         ]
-        truth: dict[str, list[Any]] = {self.output_map["labels"]: labels}
-        if vocabulary is not None:
-            ids = [[vocabulary.id(tag) for tag in tags] for tags in labels]
-            truth[self.output_map["label_ids"]] = ids
-        if self.cleans:
-            places = sorted(each.entity.place for each in stay)
-            cleaned = [value[place] for place in places]
-            truth[self.output_map["entities_info"]] = [cleaned for _ in offsets]
-        return truth
+        return labels, stay
 
     def _place(
         self,
@@ -318,7 +344,7 @@ class SeqLabRelabel(Subprocessor):
 
 def mask_of(units: Sequence[Sequence[int]]) -> list[int]:
     """Return 1 for each unit that can carry a tag, 0 for those that are empty."""
-    return [int(start < end) for start, end in units]
+    return [1 if start < end else 0 for start, end in units]
 
 
 def _held(aligners: Sequence[Aligner], runs: Sequence[Placed]) -> tuple[int, int]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from dlk.data.subprocessor.base import Columns, Subprocessor, TransformContext
 from dlk.data.vocabulary import Vocabulary
 from dlk.errors import DataError
-from dlk.nlp.align import Aligner, Fit, piece_units, place_in_windows, word_units
+from dlk.nlp.align import Aligner, Fit, Unit, piece_units, place_in_windows, word_units
 from dlk.nlp.entities import (
     Entity,
     EntityError,
@@ -40,7 +40,7 @@ Cell = tuple[int, int]
 class Record:
     """What is written of one record."""
 
-    offsets: list[list[int]]
+    offsets: list[Unit]
     mask: list[int]
     gather_index: list[int] = field(default_factory=list)
     word_index: list[int] = field(default_factory=list)
@@ -137,7 +137,7 @@ class SpanClsRelabel(Subprocessor):
             reason = f"expected (start, end) of each piece, and as much of the rest: {error}"
             ctx.bad_row(position, self.input_map["offsets"], offsets, reason)
             return Record([], [])
-        mask = [int(start < end) for start, end in units]
+        mask = [1 if start < end else 0 for start, end in units]
         if self.null_to_zero and mask:
             mask[0] = 1
         return Record(units, mask)
