@@ -477,6 +477,20 @@ def test_a_relation_of_an_entity_not_found_is_missed_end_to_end_and_found_where_
     assert scores["rel_given_f1"] == 1.0
 
 
+def test_given_entities_at_one_place_are_related_once(meta):
+    """Both entities at "a" are found related to "f", as no cell can tell them apart."""
+    given = [
+        {"start": 0, "end": 1, "labels": ["PER"]},
+        {"start": 0, "end": 1, "labels": ["LOC"]},
+        {"start": 10, "end": 11, "labels": ["ORG"]},
+    ]
+    truth = [{"from": 0, "to": 2, "labels": ["works"]}]
+    out = record((0, 0, 5, 1), (1, 0, 5, 1))
+    row = letters(entities_info=given, relations_info=truth)
+    scores = measured(meta, out, row).compute()
+    assert scores["rel_given_f1"] == 1.0
+
+
 def test_a_relation_to_an_entity_that_is_not_there_is_missed(meta):
     relations = [
         {"from": 0, "to": 9, "labels": ["works"]},

@@ -42,7 +42,8 @@ class RelationMetrics(Metrics):
     - ``ent_…``: entities, as `EntityMetrics` counts them;
     - ``rel_…``: relations found end to end, strict;
     - ``rel_boundary_…``: the same without the types of the entities;
-    - ``rel_given_…``: relations found where the true entities are given.
+    - ``rel_given_…``: relations found where the true entities are given, by boundaries: those of
+      entities that stand at one place (one with two types, given as two) are one relation.
 
     The truth is what the data says: a relation of an entity that was lost in preparation, or that
     there is not, counts as missed. Rows whose entities or relations are absent or null are not
@@ -85,6 +86,9 @@ class RelationMetrics(Metrics):
             return
         self.entities.update(out, [rows[firsts[n]] for n in known], [decoded[n] for n in known])
         given = self.given(out, rows)
+        # texts compared wherever they stand do not tell two places apart, so copies are kept
+        once: Callable[[list[Thing]], Iterable[Thing]]
+        once = list if self.entities.ignore_position else set
         for place in known:
             position = firsts[place]
             row, found = rows[position], decoded[place]
@@ -96,8 +100,8 @@ class RelationMetrics(Metrics):
                     self._things(*mine, row, typed=typed),
                 )
             self.counts["rel_given"].update(
-                self._things(entities, relations, row, typed=False),
-                self._things(entities, given[place], row, typed=False),
+                once(self._things(entities, relations, row, typed=False)),
+                once(self._things(entities, given[place], row, typed=False)),
             )
 
     def _things(
