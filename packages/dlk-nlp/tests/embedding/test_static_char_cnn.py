@@ -12,7 +12,7 @@ from torch.nn.functional import gelu
 from dlk.config import make
 from dlk.context import Setup
 from dlk.data.meta import Meta
-from dlk.errors import ConfigError
+from dlk.errors import ConfigError, DlkError
 from dlk.registry import register
 from dlk.testing import EmbeddingConformance
 from dlk.testing.nn import kept_mask
@@ -187,3 +187,9 @@ def test_dropout_falls_on_characters_in_training_only():
 def test_options_that_do_not_fit_are_config_errors(values, message):
     with pytest.raises(ConfigError, match=message):
         make("embedding", "static_char_cnn", {**SIZES, **values})
+
+
+def test_characters_of_another_number_of_words_are_named():
+    words = torch.ones(2, 3, dtype=torch.bool)
+    with pytest.raises(DlkError, match=r"for each word.*got \(2, 2, 5\) and \(2, 3\)"):
+        build()({"char_ids": char_ids(words)[:, :2], "attention_mask": words})

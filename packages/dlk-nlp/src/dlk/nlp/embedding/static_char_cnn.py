@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from dlk.errors import DlkError
 from dlk.nlp.module.conv1d import Conv1d
 from dlk.nn.base import Batch
 from dlk.nn.layer.embedding.base import Embedding
@@ -61,9 +62,18 @@ class StaticCharCnn(Embedding):
 
         Returns:
             `embedding` (B, W, D) and `embedding_mask` (B, W) bool.
+
+        Raises:
+            DlkError: the characters are those of another number of words.
         """
         ids = self.read(x, "char_ids")
         words = self.read(x, "attention_mask").bool()
+        if ids.shape[:-1] != words.shape:
+            raise DlkError(
+                f'static_char_cnn needs a list of characters for each word: "char_ids" (B, W, C) '
+                f'and "attention_mask" (B, W), got {tuple(ids.shape)} and {tuple(words.shape)}; '
+                "are they made of the same words?"
+            )
         chars = self._chars(x, ids) & words.unsqueeze(-1)  # (B, W, C)
         flat = chars.flatten(0, 1)  # (B·W, C)
         vectors = self.dropout(self.embedding(ids.flatten(0, 1)))  # (B·W, C, E)
