@@ -121,7 +121,7 @@ def test_options_that_do_not_fit_are_config_errors(types, message):
         dataset(**types)
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e39])
 @pytest.mark.parametrize("nested", [False, True])
 def test_what_is_no_number_is_never_learnt_from(tmp_path, value, nested):
     values = [[1.0], [0.5, value], [2.0]] if nested else [1.0, value, 2.0]

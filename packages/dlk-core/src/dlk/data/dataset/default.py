@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dlk.data.dataset.base import Dataset, Items, Records
 from dlk.data.dataset.configs import DefaultDatasetConfig
@@ -118,19 +119,25 @@ def _check(column: Ragged | Pieces, name: str, dtype: type[np.generic], depth: i
 
 
 def _refuse_gaps(column: Ragged | Pieces, name: str, split: Split) -> None:
-    """Refuse to learn from NaN and infinity: the first one makes the loss, and all weights, NaN.
+    """Refuse to learn from NaN and from infinity, which is also what float32 makes of 1e39.
 
-    In other splits they stand for a truth that is not known.
+    The first one would make the loss, and all weights, NaN. In other splits NaN stands for a truth
+    that is not known.
     """
     for start in range(0, len(column), _AT_ONCE):
         numbers = range(start, min(start + _AT_ONCE, len(column)))
-        if np.isfinite(column.take(numbers).values).all():
+        if _fit(column.take(numbers).values):
             continue
-        record = next(n for n in numbers if not np.isfinite(column.take([n]).values).all())
+        record = next(n for n in numbers if not _fit(column.take([n]).values))
         there = [each for each in ("_row", name) if each in split.column_names]
         (row,) = split.rows([record], there)
-        reason = "expected finite numbers to learn from; leave the row out"
+        reason = "expected finite numbers, as float32, to learn from; leave the row out"
         raise DataError(f"train: {RowError(row.get('_row', record), name, row[name], reason)}")
+
+
+def _fit(values: NDArray[np.generic]) -> bool:
+    numbers = values.astype(np.float64, copy=False)
+    return bool((np.abs(numbers) <= np.finfo(np.float32).max).all())  # false for NaN too
 
 
 def _nesting(depth: int) -> str:
