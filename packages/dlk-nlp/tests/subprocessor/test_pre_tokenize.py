@@ -6,8 +6,9 @@ import re
 from typing import ClassVar
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from tokenizers import pre_tokenizers
 
 from dlk.config import make
 from dlk.context import Setup
@@ -164,3 +165,18 @@ def test_a_folder_of_texts_without_any_word_can_be_processed(tmp_path):
     }
     done = Process(config).run({"train": [{"sentence": ""}, {"sentence": "  "}]})
     assert done.records == {"train": 2}
+
+
+@given(text=st.text(st.characters(max_codepoint=127), max_size=20))
+@example("".join(f"a{chr(code)}b{chr(code)}" for code in range(128)))
+@settings(deadline=None)
+def test_words_of_ascii_are_those_of_the_library(text):
+    library = (
+        pre_tokenizers.BertPreTokenizer,
+        pre_tokenizers.Whitespace,
+        pre_tokenizers.WhitespaceSplit,
+    )
+    for method, splitter in zip(METHODS, library, strict=True):
+        made, _ = run({"sentence": [text]}, method=method)
+        words = list(zip(made["tokens"][0], made["offsets"][0], strict=True))
+        assert words == splitter().pre_tokenize_str(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,14 @@ _SPLITTERS: dict[str, Callable[[], Any]] = {
     "whitespace": pre_tokenizers.Whitespace,
     "whitespacesplit": pre_tokenizers.WhitespaceSplit,
 }
+_SPACE = r" \t-\r"  # of ASCII; no splitter knows the four separators more of Python's \s
+_PUNCTUATION = r"!-/:-@\[-`{-~"
+_ASCII_WORDS = {
+    "bert": re.compile(f"[^{_SPACE}{_PUNCTUATION}]+|[{_PUNCTUATION}]"),
+    "whitespace": re.compile(f"[0-9A-Za-z_]+|[^0-9A-Za-z_{_SPACE}]+"),
+    "whitespacesplit": re.compile(f"[^{_SPACE}]+"),
+}
+"""The words of each splitter in a text of ASCII alone, found several times as fast."""
 
 
 @register("subprocessor", "pre_tokenize")
@@ -41,6 +50,7 @@ class PreTokenize(Subprocessor):
         self.places_given = "pretokenized_word_offsets" in config.text_keys()
         splitter = _SPLITTERS.get(config.method)
         self._splitter = splitter() if splitter else None
+        self._words = _ASCII_WORDS.get(config.method)
 
     def transform(self, columns: Columns, ctx: TransformContext) -> Columns:
         """Return words, offsets and word numbers."""
@@ -60,9 +70,14 @@ class PreTokenize(Subprocessor):
 
     def _split(self, columns: Columns, ctx: TransformContext) -> list[tuple[list[str], Offsets]]:
         assert self._splitter is not None
+        assert self._words is not None
         (column,) = self.columns
         rows: list[tuple[list[str], Offsets]] = []
         for text in checked_texts(columns[column], column, ctx):
+            if text.isascii():
+                places = [match.span() for match in self._words.finditer(text)]
+                rows.append((self._words.findall(text), places))
+                continue
             found = self._splitter.pre_tokenize_str(text)
             rows.append(([word for word, _ in found], [place for _, place in found]))
         return rows
