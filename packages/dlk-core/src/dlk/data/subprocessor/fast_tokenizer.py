@@ -13,8 +13,8 @@ from tokenizers import Tokenizer, normalizers, pre_tokenizers, processors
 
 from dlk.data.subprocessor.base import Columns, Subprocessor, TransformContext
 from dlk.data.subprocessor.configs import FastTokenizerConfig, parts_of
-from dlk.errors import ConfigError, DataError
-from dlk.io import open_file
+from dlk.data.tokenizer_file import keep_tokenizer, read_tokenizer
+from dlk.errors import ConfigError
 from dlk.registry import register
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class FastTokenizer(Subprocessor):
         self.fix_offset: bool = config.fix_offset
         self.text_columns = [self.input_map[key] for key in config.text_keys()]
         self.offset_columns = [self.input_map[key] for key in config.offset_keys()]
-        tokenizer = _load(self.path)
+        tokenizer = read_tokenizer(self.path)
         self.numbers = _numbers(tokenizer)
         tokenizer.no_padding()
         tokenizer.no_truncation()
@@ -125,15 +125,7 @@ class FastTokenizer(Subprocessor):
         Raises:
             DataError: another step keeps a different tokenizer under the same name.
         """
-        if self.file in meta:
-            with open_file(meta.path(self.file)) as handle:
-                if handle.read() != self.copy:
-                    raise DataError(
-                        f'two tokenizers that differ would be kept as "{self.file}": '
-                        "name one of them otherwise"
-                    )
-            return
-        meta.put(self.file, self.numbers, text=self.copy)
+        keep_tokenizer(meta, self.file, self.copy, self.numbers)
 
     def transform(self, columns: Columns, ctx: TransformContext) -> Columns:
         """Return ids and the other outputs that are wanted.
@@ -316,20 +308,6 @@ class FastTokenizer(Subprocessor):
                 first = words[text][word][0]
                 mended.append((first + start, first + end))
         return mended
-
-
-def _load(path: str) -> Tokenizer:
-    try:
-        with open_file(path) as handle:
-            text = handle.read()
-    except OSError as error:
-        raise DataError(f"cannot read the tokenizer {path}: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is no tokenizer.json: {error}") from error
-    try:
-        return Tokenizer.from_str(text)
-    except Exception as error:  # tokenizers raises bare Exception
-        raise DataError(f"{path} is no tokenizer.json: {error}") from error
 
 
 def _apply_options(tokenizer: Tokenizer, config: FastTokenizerConfig) -> None:

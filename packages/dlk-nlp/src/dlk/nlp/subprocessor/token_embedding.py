@@ -12,12 +12,11 @@ from typing import IO, TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
 
 from dlk.data.subprocessor.base import Columns, Subprocessor, TransformContext
+from dlk.data.tokenizer_file import read_tokenizer
 from dlk.data.vocabulary import Vocabulary
 from dlk.errors import DataError
-from dlk.io import open_file
 from dlk.nlp.subprocessor._vectors import open_vectors
 from dlk.registry import register
 
@@ -187,13 +186,7 @@ def _spread(rows: Matrix, ids: Sequence[int]) -> NDArray[np.float64]:
 
 def _tokens(path: str) -> tuple[Sequence[str], int | None]:
     """Return the tokens of a tokenizer by id, and the id of padding."""
-    try:
-        with open_file(path) as handle:
-            tokenizer = Tokenizer.from_str(handle.read())
-    except OSError as error:
-        raise DataError(f"cannot read the tokenizer {path}: {error.strerror or error}") from error
-    except Exception as error:  # tokenizers raises bare Exception
-        raise DataError(f"{path} is no tokenizer.json: {error}") from error
+    tokenizer = read_tokenizer(path)
     ids = tokenizer.get_vocab(with_added_tokens=True)
     words = [""] * (max(ids.values(), default=-1) + 1)
     for word, number in ids.items():

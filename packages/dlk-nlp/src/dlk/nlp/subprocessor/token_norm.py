@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from tokenizers import Tokenizer
 
 from dlk.data.subprocessor.base import Columns, Subprocessor, TransformContext
+from dlk.data.tokenizer_file import keep_tokenizer, read_tokenizer
 from dlk.errors import DataError
-from dlk.io import open_file
 from dlk.nlp.subprocessor._text import are_words, checked_texts
 from dlk.registry import register
 
@@ -60,16 +60,7 @@ class TokenNorm(Subprocessor):
             DataError: another step keeps a different tokenizer under the same name.
         """
         assert self._tokenizer is not None
-        text = self._tokenizer.to_str(pretty=False)
-        if self.file in meta:
-            with open_file(meta.path(self.file)) as handle:
-                if handle.read() != text:
-                    raise DataError(
-                        f'two tokenizers that differ would be kept as "{self.file}": '
-                        "name one of them otherwise"
-                    )
-            return
-        meta.put(self.file, {}, text=text)
+        keep_tokenizer(meta, self.file, self._tokenizer.to_str(pretty=False), {})
 
     def transform(self, columns: Columns, ctx: TransformContext) -> Columns:
         """Return the words, or the texts, rewritten."""
@@ -171,17 +162,7 @@ def _unknown_token(tokenizer: Tokenizer) -> Any:
 
 
 def _load(path: str) -> Tokenizer:
-    try:
-        with open_file(path) as handle:
-            text = handle.read()
-    except OSError as error:
-        raise DataError(f"cannot read the tokenizer {path}: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is no tokenizer.json: {error}") from error
-    try:
-        tokenizer = Tokenizer.from_str(text)
-    except Exception as error:  # tokenizers raises bare Exception
-        raise DataError(f"{path} is no tokenizer.json: {error}") from error
+    tokenizer = read_tokenizer(path)
     tokenizer.no_padding()
     tokenizer.no_truncation()
     token = _unknown_token(tokenizer)
