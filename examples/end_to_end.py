@@ -12,6 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from dlk.predict import Predict
 from dlk.preprocess import Process
 from dlk.server import Server
 from dlk.train import RunResult, Train
@@ -89,6 +90,30 @@ def run(
     }
     print(json.dumps(summary), flush=True)
     return done
+
+
+def by_type(folder: Path, done: RunResult, *, most: int | None = None) -> Table:
+    """Return the scores of each type of what was found in the test rows, frequent ones first.
+
+    Args:
+        folder: the example's folder.
+        done: the finished run.
+        most: rows per kind of thing (entities, relations); None: all.
+    """
+    found = Predict(done.bundle, src=own_sources(folder)).evaluate(
+        str(folder / "data" / "test.jsonl")
+    )
+    table = Table("type", "precision", "recall", "f1", "true", "found", title="test, by type")
+    by_kind: dict[object, list[Row]] = {}
+    for line in sorted(found.table, key=lambda line: -int(str(line["support"]))):
+        by_kind.setdefault(line.get("kind"), []).append(line)
+    for kind, lines in by_kind.items():
+        table.add_section()
+        for line in lines[:most]:
+            name = str(line["label"]) if kind is None else f"{kind} {line['label']}"
+            scores = (f"{line[score]:.3f}" for score in ("precision", "recall", "f1"))
+            table.add_row(name, *scores, str(line["support"]), str(line["predicted"]))
+    return table
 
 
 def metrics(done: RunResult) -> Table:

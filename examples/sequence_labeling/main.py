@@ -7,13 +7,10 @@ python -m examples.sequence_labeling.main all          # one after the other
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 
-from rich.table import Table
-
-from dlk.predict import Predict
-from dlk.train import RunResult
-from examples.end_to_end import run
+from examples.end_to_end import by_type, run
 
 FOLDER = Path(__file__).parent
 VARIANTS = ("first_piece", "crf", "lstm", "lstm_crf", "words")
@@ -31,16 +28,6 @@ TWEETS = [
 ]
 
 
-def per_type(done: RunResult) -> Table:
-    """Return the scores of each type of name on the test tweets."""
-    found = Predict(done.bundle).evaluate(str(FOLDER / "data" / "test.jsonl"))
-    table = Table("type", "precision", "recall", "f1", "true", "predicted", title="test, by type")
-    for line in sorted(found.table, key=lambda line: -int(str(line["support"]))):
-        scores = (f"{line[name]:.3f}" for name in ("precision", "recall", "f1"))
-        table.add_row(str(line["label"]), *scores, str(line["support"]), str(line["predicted"]))
-    return table
-
-
 def main() -> None:
     """Train the variants asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -55,7 +42,7 @@ def main() -> None:
             measures=MEASURES,
             process=f"process_{units}.jsonc",
             fit=f"fit_{variant}.jsonc",
-            further=per_type,
+            further=partial(by_type, FOLDER),
         )
 
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
-from rich.table import Table
-
-from dlk.predict import Predict
-from dlk.train import RunResult
-from examples.end_to_end import run
+from examples.end_to_end import by_type, run
 
 FOLDER = Path(__file__).parent
 MEASURES = {"f1": "test_f1", "precision": "test_precision", "recall": "test_recall"}
@@ -20,15 +17,5 @@ TWEETS = [
 ]
 
 
-def per_kind(done: RunResult) -> Table:
-    """Return the scores of each kind of name on the test tweets."""
-    found = Predict(done.bundle).evaluate(str(FOLDER / "data" / "test.jsonl"))
-    table = Table("kind", "precision", "recall", "f1", "true", "found", title="test, by kind")
-    for line in sorted(found.table, key=lambda line: -int(str(line["support"]))):
-        scores = (f"{line[name]:.3f}" for name in ("precision", "recall", "f1"))
-        table.add_row(str(line["label"]), *scores, str(line["support"]), str(line["predicted"]))
-    return table
-
-
 if __name__ == "__main__":
-    run(FOLDER, ["ner", "minilm"], TWEETS, measures=MEASURES, further=per_kind)
+    run(FOLDER, ["ner", "minilm"], TWEETS, measures=MEASURES, further=partial(by_type, FOLDER))

@@ -10,10 +10,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from dlk.predict import Predict
 from dlk.server import Server
 from dlk.train import RunResult
-from examples.end_to_end import own_sources, run
+from examples.end_to_end import by_type, own_sources, run
 
 FOLDER = Path(__file__).parent
 MEASURES = {
@@ -27,20 +26,6 @@ SENTENCES = [
     "Şehrin en eski camisi bu tepede yer alır.",
     "Yazarın yeni kitabını dün akşam okudum.",
 ]
-
-
-def by_kind(done: RunResult) -> Table:
-    """Return the scores of the most frequent kinds of entities and of relations on the test."""
-    found = Predict(done.bundle).evaluate(str(FOLDER / "data" / "test.jsonl"))
-    table = Table("", "kind", "precision", "recall", "f1", "true", "found", title="test, by kind")
-    for what in ("entity", "relation"):
-        lines = [line for line in found.table if line["kind"] == what]
-        for line in sorted(lines, key=lambda line: -int(str(line["support"])))[:12]:
-            scores = (f"{line[name]:.3f}" for name in ("precision", "recall", "f1"))
-            table.add_row(
-                what, str(line["label"]), *scores, str(line["support"]), str(line["predicted"])
-            )
-    return table
 
 
 def relations(done: RunResult) -> Table:
@@ -60,7 +45,7 @@ def relations(done: RunResult) -> Table:
 def both(done: RunResult) -> Table:
     """Show the relations of a few sentences, and return the scores by kind."""
     Console(width=100).print(relations(done))
-    return by_kind(done)
+    return by_type(FOLDER, done, most=12)
 
 
 if __name__ == "__main__":
