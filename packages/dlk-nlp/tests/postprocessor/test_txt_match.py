@@ -169,3 +169,12 @@ def test_logits_and_truths_of_another_shape_are_refused():
 def test_fields_that_do_not_fit_are_refused(values, says):
     with pytest.raises(ConfigError, match=says):
         txt_match(**values)
+
+
+def test_scores_that_are_no_cosines_are_refused_where_they_are_measured():
+    match = torch.tensor([1.0, 0.0])
+    with pytest.raises(DlkError, match=r'"identity" is for cosines, in -1\.\.1, got 5: set link'):
+        measured(txt_match(link="identity"), torch.tensor([0.5, 5.0]), match)
+    found = measured(txt_match(link="identity"), torch.tensor([1.004, -math.inf]), match)
+    assert found["auc"] == 1.0
+    assert measured(txt_match(), torch.tensor([9.0, -9.0]), match)["auc"] == 1.0

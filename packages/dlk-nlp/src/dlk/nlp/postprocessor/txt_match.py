@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from dlk.nlp.postprocessor.configs import TxtMatchConfig
 
 BINS = 10_000
+LARGEST = 1.01
+"""Of a score, with room for a cosine's rounding in half precision (2^-8)."""
 
 
 @register("postprocessor", "txt_match")
@@ -73,7 +75,8 @@ class MatchMetrics(Metrics):
 
     Beside them stand the threshold that would have been best on this data with its F1
     (`ThresholdSearch`, steps of one ten-thousandth of the range), and how well the scores order the
-    rows whatever the threshold. A truth of NaN or below 0 is unknown.
+    rows whatever the threshold. A truth of NaN or below 0 is unknown. Scores beyond -1..1, of which
+    thresholds and order would be wrong, are refused.
     """
 
     def __init__(
@@ -112,6 +115,13 @@ class MatchMetrics(Metrics):
         ):
             self.counts[name] += int(found.sum())
         scores = self.scores(out, rows).numpy()[known]
+        beyond = scores[np.isfinite(scores) & (np.abs(scores) > LARGEST)]
+        if beyond.size:
+            raise DlkError(
+                f'txt_match: the link "identity" is for cosines, in -1..1, got {beyond[0]:g}: '
+                'set link to "sigmoid", or in bi_encoder scale to 1, bias to 0 and learn_scale to '
+                "false"
+            )
         self.search.update(scores[:, None], truth[:, None])
 
     def compute(self) -> dict[str, float]:
