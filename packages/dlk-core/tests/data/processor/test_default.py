@@ -771,7 +771,7 @@ def test_learning_runs_no_step_whose_columns_it_does_not_need(tmp_path):
     processor = register.build(config, Setup(Meta.empty()))
     processor.fit_transform({"train": {"sentence": ["a", "b"]}}, tmp_path / "out")
     assert Length.calls == [("train", 2)]  # once, to write
-    assert Teach.seen == [["_row", "sentence"], ["sentence"], ["_row", "sentence"]]
+    assert Teach.seen == [["_row", "sentence"], ["sentence"]]  # screened once
 
 
 def test_two_steps_that_learn_one_file_are_a_config_error(tmp_path):
@@ -783,3 +783,38 @@ def test_two_steps_that_learn_one_file_are_a_config_error(tmp_path):
     data = {"train": {"sentence": ["a"], "labels": ["b"]}}
     with pytest.raises(ConfigError, match=r"#more: learns token_vocab\.json, and so does token_g"):
         processor.fit_transform(data, tmp_path / "out")
+
+
+def _gather(column, vocab, **values):
+    return {"gather_columns": [column], "token_vocab": vocab, **values}
+
+
+def test_steps_that_count_go_through_the_data_together(tmp_path):
+    steps = {
+        "test_length": {},
+        "token_gather#a": _gather("length", "a.json"),
+        "token_gather#b": _gather("length", "b.json", min_freq=2),
+        "token_gather#c": _gather("sentence", "c.json"),
+    }
+    processor(steps, chunk_size=3).fit_transform({"train": SENTENCES}, tmp_path / "out")
+    assert Length.calls == [("train", 3), ("train", 2)] * 2  # to learn and to write
+    meta = Meta.load(tmp_path / "out")
+    assert meta.vocabulary("a.json").words[2:] == ("1", "2", "3", "4")
+    assert meta.vocabulary("b.json").words[2:] == ("1",)
+    assert meta.vocabulary("c.json").words[2:] == ("a", "bb", "ccc", "dddd", "e")
+
+
+def test_a_row_that_one_step_cannot_learn_from_is_for_the_others_and_in_no_split(tmp_path):
+    steps = {
+        "token_gather#a": _gather("sentence", "a.json"),
+        "token_gather#b": _gather("tags", "b.json"),
+    }
+    data = {"sentence": ["a", "b", "c", "d"], "tags": [["x"], ["x", {}], ["y"], ["y"]]}
+    for size in (1, 3):
+        made = processor(steps, chunk_size=size, bad_rows="reject", keep=[])
+        report = made.fit_transform({"train": data}, tmp_path / str(size))
+        meta = Meta.load(tmp_path / str(size))
+        assert meta.vocabulary("a.json").words[2:] == ("a", "b", "c", "d")
+        assert meta.vocabulary("b.json").words[2:] == ("y", "x")
+        assert report.rejects == {"train": 1}
+        assert [row["_row"] for row in rows(tmp_path / str(size))] == [0, 2, 3]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from dlk.data.meta import FILE as META
 from dlk.data.meta import Meta
 from dlk.data.processor.base import Online, Processor, Report
 from dlk.data.processor.configs import DefaultProcessorConfig
-from dlk.data.subprocessor.base import Subprocessor, TransformContext
+from dlk.data.subprocessor.base import CountingSubprocessor, Subprocessor, TransformContext
 from dlk.errors import ConfigError, DataError, Problem, RowError, did_you_mean
 from dlk.io import atomic_dir, atomic_write
 from dlk.registry import register
@@ -51,6 +52,25 @@ class Step:
         return tuple(
             dict.fromkeys((*self.run.reads, *(self.run.targets if stage == "train" else ())))
         )
+
+
+_Plan = tuple[tuple[Step, frozenset[str]], ...]
+"""Steps, each with the columns that are wanted of it."""
+_Sound = dict[int, set[str]]
+"""For the first row of a chunk, the steps that can learn from all rows of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Lesson:
+    """A step that learns, and the steps that make what it learns from."""
+
+    step: Step
+    plan: _Plan
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Names of the steps that make what it learns from."""
+        return tuple(step.name for step, _ in self.plan)
 
 
 @register("processor", "default")
@@ -91,14 +111,26 @@ class DefaultProcessor(Processor):
         return tuple(steps)
 
     def _plan(
-        self, steps: Sequence[Step], stage: str, split: str
-    ) -> tuple[tuple[Step, frozenset[str]], ...]:
-        """Return the steps that run on a split, each with the columns that are wanted of it."""
+        self,
+        steps: Sequence[Step],
+        stage: str,
+        split: str,
+        *,
+        wanted: frozenset[str] | None = None,
+    ) -> _Plan:
+        """Return the steps that run on a split, each with the columns that are wanted of it.
+
+        Args:
+            steps: those that there are.
+            stage: the stage.
+            split: the split.
+            wanted: columns wanted in the end; None: those of `keep`.
+        """
         plan: list[tuple[Step, frozenset[str]]] = []
-        wanted = set(self.keep)
+        found = set(self.keep if wanted is None else wanted)
         for step in reversed([step for step in steps if step.is_on(stage, split)]):
-            plan.append((step, frozenset(wanted)))
-            wanted.update(step.reads(stage))
+            plan.append((step, frozenset(found)))
+            found.update(step.reads(stage))
         return tuple(reversed(plan))
 
     # Offline -------------------------------------------------------------------------------------
@@ -121,9 +153,8 @@ class DefaultProcessor(Processor):
             for step in fresh.steps:
                 if step.run.stores:
                     step.run.store(meta)
-            if "train" in sources:
-                fresh._fit(sources["train"], meta)
-            report = fresh._write(sources, aside, "train")
+            sound = fresh._fit(sources["train"], meta) if "train" in sources else {}
+            report = fresh._write(sources, aside, "train", sound=sound)
             with atomic_write(aside / PROCESS) as handle:
                 json.dump(to_dict(self.config), handle, ensure_ascii=False, indent=2)
                 handle.write("\n")
@@ -231,28 +262,81 @@ class DefaultProcessor(Processor):
         if problems:
             raise ConfigError(list(problems))
 
-    def _fit(self, source: Source, meta: Meta) -> None:
-        for number, step in enumerate(self.steps):
-            if step.run.learns and step.is_on("train", "train"):
-                before = _needed(self.steps[:number], step)
-                plan = self._plan([*before, step], "train", "train")[:-1]
-                with _progress(f"learning {step.name}", source.num_rows) as advance:
-                    step.run.fit(self._fit_chunks(step, plan, source, advance), meta)
+    def _fit(self, source: Source, meta: Meta) -> _Sound:
+        """Let the steps learn; return which of them can learn from all rows of each chunk."""
+        sound: _Sound = {}
+        learners = [step for step in self.steps if step.run.learns and step.is_on("train", "train")]
+        lessons: list[list[_Lesson]] = []
+        for step in learners:
+            before = _needed(self.steps[: self.steps.index(step)], step)
+            wanted = frozenset(step.run.learns_from)
+            lesson = _Lesson(step, self._plan(before, "train", "train", wanted=wanted))
+            if lessons and _may_share(lessons[-1], lesson):
+                lessons[-1].append(lesson)
+            else:
+                lessons.append([lesson])
+        for group in lessons:
+            title = "learning " + ", ".join(lesson.step.name for lesson in group)
+            with _progress(title, source.num_rows) as advance:
+                if len(group) == 1:
+                    chunks = (chunk for (chunk,) in self._fit_chunks(group, source, sound, advance))
+                    group[0].step.run.fit(chunks, meta)
+                else:
+                    self._fit_counting(group, source, sound, advance, meta)
+        learnt = {file for step in learners for file in step.meta}
+        for group in lessons:
+            for lesson in group:
+                # what a vocabulary decides may look otherwise once all of it is learnt
+                if learnt.intersection(file for step, _ in lesson.plan for file in step.meta):
+                    for names in sound.values():
+                        names.discard(lesson.step.name)
+        return sound
+
+    def _fit_counting(
+        self, group: Sequence[_Lesson], source: Source, sound: _Sound, advance: Any, meta: Meta
+    ) -> None:
+        steps = [lesson.step.run for lesson in group]
+        totals: list[Counter[str]] = [Counter() for _ in steps]
+        for chunks in self._fit_chunks(group, source, sound, advance):
+            for step, columns, total in zip(steps, chunks, totals, strict=True):
+                assert isinstance(step, CountingSubprocessor)
+                step.tally(columns, total)
+        for step, total in zip(steps, totals, strict=True):
+            assert isinstance(step, CountingSubprocessor)
+            step.conclude(total, meta)
 
     def _fit_chunks(
-        self, step: Step, plan: Sequence[tuple[Step, frozenset[str]]], source: Source, advance: Any
-    ) -> Iterator[Columns]:
+        self, group: Sequence[_Lesson], source: Source, sound: _Sound, advance: Any
+    ) -> Iterator[list[Columns]]:
+        """Yield what each step of a group learns from, chunk by chunk."""
         for columns in _numbered(source, self.chunk_size):
-            bad: dict[int, RowError] = {}
             rows = len(columns["_row"])
-            made = self._run(plan, columns, "train", "train", bad, {})
-            made = self._screen(step, made, bad)
-            self._stop_at(bad, "train")
-            yield {name: made[name] for name in step.run.learns_from}
+            found: dict[tuple[str, ...], tuple[Columns, dict[int, RowError]]] = {}
+            chunks = []
+            for lesson in group:
+                if lesson.needs not in found:
+                    refused: dict[int, RowError] = {}
+                    plan = _joined_plan([each for each in group if each.needs == lesson.needs])
+                    made = self._run(plan, columns, "train", "train", refused, {})
+                    found[lesson.needs] = made, refused
+                made, refused = found[lesson.needs]
+                bad = dict(refused)
+                made = self._screen(lesson.step, made, bad)
+                self._stop_at(bad, "train")
+                if rows and len(bad) == len(refused):
+                    sound.setdefault(columns["_row"][0], set()).add(lesson.step.name)
+                chunks.append({name: made[name] for name in lesson.step.run.learns_from})
+            yield chunks
             advance(rows)
 
     def _write(
-        self, sources: Mapping[str, Source], folder: Path, stage: str, *, flat: bool = False
+        self,
+        sources: Mapping[str, Source],
+        folder: Path,
+        stage: str,
+        *,
+        flat: bool = False,
+        sound: _Sound | None = None,
     ) -> Report:
         from dlk.data.store import SplitWriter
 
@@ -265,7 +349,7 @@ class DefaultProcessor(Processor):
             ):
                 counts: dict[str, int] = {}
                 rows, rejects, first = self._write_split(
-                    source, writer, stage, split, advance, counts
+                    source, writer, stage, split, advance, counts, sound or {}
                 )
                 counts = dict(sorted(counts.items()))
                 writer.info.update(
@@ -288,17 +372,20 @@ class DefaultProcessor(Processor):
         split: str,
         advance: Any,
         counts: dict[str, int],
+        sound: _Sound,
     ) -> tuple[int, int, RowError | None]:
         """Return how many rows there were and were rejected, and the first of these.
 
-        What the steps count is added to `counts`.
+        What the steps count is added to `counts`; `sound` says which rows were screened before.
         """
         rows = rejects = 0
         first: RowError | None = None
         for columns in _numbered(source, self.chunk_size):
             bad: dict[int, RowError] = {}
             size = len(columns["_row"])
-            made = self._run(self._plans[stage, split], columns, stage, split, bad, counts)
+            screened = sound.get(columns["_row"][0], ()) if size else ()
+            plan = self._plans[stage, split]
+            made = self._run(plan, columns, stage, split, bad, counts, screened)
             self._stop_at(bad, split)
             while made["_row"]:
                 try:
@@ -372,13 +459,15 @@ class DefaultProcessor(Processor):
         split: str,
         bad: dict[int, RowError],
         counts: dict[str, int],
+        screened: Collection[str] = (),
     ) -> Columns:
         """Run the steps over a chunk with `_row`; bad rows go into `bad`, out of the result.
 
-        What the steps count is added to `counts`.
+        What the steps count is added to `counts`. The steps named in `screened` are known to be
+        able to learn from all rows.
         """
         for step, wanted in plan:
-            if step.run.learns and split == "train":
+            if step.run.learns and split == "train" and step.name not in screened:
                 columns = self._screen(step, columns, bad)
             while True:
                 ctx = TransformContext(stage, split, columns["_row"], wanted, self.seed)
@@ -471,6 +560,27 @@ def _needed(before: Sequence[Step], step: Step) -> list[Step]:
             found.append(each)
             wanted.update(each.reads("train"))
     return found[::-1]
+
+
+def _may_share(group: Sequence[_Lesson], lesson: _Lesson) -> bool:
+    """Return whether a step can learn in one pass with others: they count, and it needs no other's.
+
+    The columns it learns from must not depend on what the others learn.
+    """
+    members = [*group, lesson]
+    if not all(isinstance(each.step.run, CountingSubprocessor) for each in members):
+        return False
+    learnt = {file for each in group for file in each.step.meta}
+    return not learnt.intersection(file for step, _ in lesson.plan for file in step.meta)
+
+
+def _joined_plan(lessons: Sequence[_Lesson]) -> _Plan:
+    """Return the plan of steps that need the same others, with all the columns that they want."""
+    plans = [lesson.plan for lesson in lessons]
+    return tuple(
+        (each[0][0], frozenset().union(*(wanted for _, wanted in each)))
+        for each in zip(*plans, strict=True)
+    )
 
 
 def _given(step: Step, stage: str, columns: Columns) -> Columns:

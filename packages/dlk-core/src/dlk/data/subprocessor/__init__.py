@@ -10,10 +10,23 @@ from typing import TYPE_CHECKING
 from dlk._lazy import lazy
 
 if TYPE_CHECKING:
-    from dlk.data.subprocessor.base import Columns, Subprocessor, TransformContext
+    from dlk.data.subprocessor.base import (
+        Columns,
+        CountingSubprocessor,
+        Subprocessor,
+        TransformContext,
+    )
 
-__all__ = ["Columns", "Subprocessor", "TransformContext"]
+__all__ = ["Columns", "CountingSubprocessor", "Subprocessor", "TransformContext"]
 
 __getattr__ = lazy(
-    __name__, {"dlk.data.subprocessor.base": ("Columns", "Subprocessor", "TransformContext")}
+    __name__,
+    {
+        "dlk.data.subprocessor.base": (
+            "Columns",
+            "CountingSubprocessor",
+            "Subprocessor",
+            "TransformContext",
+        )
+    },
 )

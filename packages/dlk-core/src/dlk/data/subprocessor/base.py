@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from dlk.context import Setup
     from dlk.data.meta import Meta
 
-__all__ = ["Columns", "Subprocessor", "TransformContext"]
+__all__ = ["Columns", "CountingSubprocessor", "Subprocessor", "TransformContext"]
 
 Columns = dict[str, list[Any]]
 
@@ -157,3 +158,31 @@ class Subprocessor(ABC):
             RowError: one record is bad; its `row` is the input row (``columns["_row"]``).
                 `ctx.bad_row` takes the position instead, and reports many at once.
         """
+
+
+class CountingSubprocessor(Subprocessor):
+    """A step that learns by counting: several of them may go through the training split together.
+
+    It keeps nothing between chunks but the counts.
+    """
+
+    learns = True
+
+    def fit(self, chunks: Iterable[Columns], meta: Meta) -> None:
+        """Count in all chunks, and put what that tells into `meta`; as `tally` and `conclude`."""
+        counts: Counter[str] = Counter()
+        for columns in chunks:
+            self.tally(columns, counts)
+        self.conclude(counts, meta)
+
+    @abstractmethod
+    def tally(self, columns: Columns, counts: Counter[str]) -> None:
+        """Add what a chunk holds to the counts.
+
+        Raises:
+            DataError: it holds what `screen` reports.
+        """
+
+    @abstractmethod
+    def conclude(self, counts: Counter[str], meta: Meta) -> None:
+        """Put what the counts of the training split tell into `meta`."""

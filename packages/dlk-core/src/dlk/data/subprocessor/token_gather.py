@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from dlk.data.subprocessor.base import Columns, Subprocessor, TransformContext
+from dlk.data.subprocessor.base import Columns, CountingSubprocessor, TransformContext
 from dlk.data.subprocessor.configs import GatherConfig
 from dlk.data.vocabulary import Vocabulary, text_of
 from dlk.errors import DataError
@@ -20,13 +20,11 @@ __all__ = ["TokenGather"]
 
 
 @register("subprocessor", "token_gather")
-class TokenGather(Subprocessor):
+class TokenGather(CountingSubprocessor):
     """Counts words on the training split; writes a vocabulary to the meta folder, and no column.
 
     The order of the ids depends on the counts alone: by count, falling, then by text.
     """
-
-    learns = True
 
     def __init__(self, config: GatherConfig, setup: Setup) -> None:
         super().__init__(config, setup)
@@ -42,24 +40,28 @@ class TokenGather(Subprocessor):
         self.min_freq: int = config.min_freq
         self.most_common: int = config.most_common
 
-    def fit(self, chunks: Iterable[Columns], meta: Meta) -> None:
-        """Count the words of all chunks; missing ones are left out.
+    def tally(self, columns: Columns, counts: Counter[str]) -> None:
+        """Count the words of a chunk; missing ones are left out.
 
         Raises:
-            DataError: a value is no word, a trace leads nowhere, or `update` has other special
-                words.
+            DataError: a value is no word, or a trace leads nowhere.
         """
-        counts: Counter[str] = Counter()
-        for columns in chunks:
-            for column, trace in self.sources:
-                for value in columns[column]:
-                    words = value if not trace and is_words(value) else words_of(value, trace)
-                    try:
-                        counts.update(self.counted(words))
-                    except (TypeError, LookupError) as error:
-                        raise DataError(
-                            f'cannot gather words from column "{column}": {error}'
-                        ) from error
+        for column, trace in self.sources:
+            for value in columns[column]:
+                words = value if not trace and is_words(value) else words_of(value, trace)
+                try:
+                    counts.update(self.counted(words))
+                except (TypeError, LookupError) as error:
+                    raise DataError(
+                        f'cannot gather words from column "{column}": {error}'
+                    ) from error
+
+    def conclude(self, counts: Counter[str], meta: Meta) -> None:
+        """Make the vocabulary of the words counted.
+
+        Raises:
+            DataError: `update` has other special words.
+        """
         if self.update:
             vocabulary = Vocabulary.load(self.update)
             found = {name: getattr(vocabulary, name) for name in self.specials}

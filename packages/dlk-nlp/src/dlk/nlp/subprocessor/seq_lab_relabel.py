@@ -6,12 +6,12 @@ Pieces are units by the laws of `dlk.nlp.align`; tags are those of `dlk.nlp.tags
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import groupby, pairwise
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from dlk.data.subprocessor.base import Columns, Subprocessor, TransformContext
+from dlk.data.subprocessor.base import Columns, CountingSubprocessor, TransformContext
 from dlk.data.subprocessor.token2id import IdsOfTexts
 from dlk.data.vocabulary import Vocabulary
 from dlk.nlp.align import Aligner, Fit, Placed, Unit, piece_units, place_in_windows
@@ -47,7 +47,7 @@ class _Candidate(NamedTuple):
 
 
 @register("subprocessor", "seq_lab_relabel")
-class SeqLabRelabel(Subprocessor):
+class SeqLabRelabel(CountingSubprocessor):
     """Tags the pieces of each record by the entities of its row.
 
     In every stage it writes `unit_offsets` and `unit_mask`. Where the truth is known it adds
@@ -91,17 +91,18 @@ class SeqLabRelabel(Subprocessor):
                 except EntityError as error:
                     ctx.bad_row(position, self.entities, value, str(error))
 
-    def fit(self, chunks: Iterable[Columns], meta: Meta) -> None:
-        """Learn the types of entities, and make the vocabulary of all their tags.
+    def tally(self, columns: Columns, counts: Counter[str]) -> None:
+        """Count the types of entities."""
+        for text, value in zip(columns[self.sentence], columns[self.entities], strict=True):
+            if isinstance(text, str):
+                counts.update([entity.label for entity in read_entities(value, len(text))])
+
+    def conclude(self, counts: Counter[str], meta: Meta) -> None:
+        """Make the vocabulary of all tags of the types.
 
         A tag counts as often as there are entities of its type, ``O`` as often as all.
         """
         assert self.vocab is not None
-        counts: Counter[str] = Counter()
-        for columns in chunks:
-            for text, value in zip(columns[self.sentence], columns[self.entities], strict=True):
-                if isinstance(text, str):
-                    counts.update(entity.label for entity in read_entities(value, len(text)))
         tags = tag_set(counts, self.scheme)
         seen = [counts[tag.partition("-")[2]] if tag != OUTSIDE else counts.total() for tag in tags]
         plain = {**Vocabulary(ignore=self.ignore).to_dict(), "words": tags, "counts": seen}
