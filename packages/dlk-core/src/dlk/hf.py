@@ -18,6 +18,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from dlk.errors import DlkError, nearest
 from dlk.nn.module.rotary import positions
@@ -157,8 +158,9 @@ def encode(
     Raises:
         DlkError: T is more than the model has positions for.
     """
-    states: Tensor = model(**_inputs(model, input_ids, attention_mask, type_ids))[0]
-    return states
+    inputs = _inputs(model, input_ids, attention_mask, type_ids)
+    states: Tensor = model(**inputs)[0]
+    return states[:, : input_ids.shape[1]]
 
 
 def encode_layers(
@@ -170,7 +172,7 @@ def encode_layers(
     """
     inputs = _inputs(model, input_ids, attention_mask, type_ids)
     out = model(**inputs, output_hidden_states=True)
-    return [*out.hidden_states[:-1], out[0]]
+    return [states[:, : input_ids.shape[1]] for states in (*out.hidden_states[:-1], out[0])]
 
 
 def _inputs(
@@ -183,6 +185,9 @@ def _inputs(
             f"a batch has rows of {input_ids.shape[1]} tokens, but {type(model).__name__} has "
             f"positions for {limit}: set the tokenizer's truncation.max_length to {limit} at most."
         )
+    if input_ids.shape[1] == 0:  # empty texts, no special tokens: models cannot read nothing
+        input_ids, attention_mask = pad(input_ids, (0, 1)), pad(attention_mask, (0, 1))
+        type_ids = None if type_ids is None else pad(type_ids, (0, 1))
     kept = attention_mask.bool()
     kept = kept | ~kept.any(dim=1, keepdim=True)
     inputs = {"input_ids": input_ids, "attention_mask": kept.long()}

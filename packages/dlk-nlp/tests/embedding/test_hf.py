@@ -50,6 +50,16 @@ def test_every_parameter_gets_a_gradient(pretrained, name, weights):
     assert without == []
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_texts_without_any_token_have_no_states(pretrained, name):
+    """A batch of empty texts, and a tokenizer without special tokens."""
+    model = hf.load_encoder(str(pretrained(name)))
+    ids = torch.zeros(2, 0, dtype=torch.long)
+    assert hf.encode(model, ids, ids.bool(), ids).shape == (2, 0, 16)
+    layers = hf.encode_layers(model, ids, ids.bool())
+    assert {tuple(states.shape) for states in layers} == {(2, 0, 16)}
+
+
 def test_without_pretrained_weights_no_weight_file_is_needed(copy):
     (copy / "model.safetensors").unlink()
     model = hf.load_encoder(str(copy), pretrained=False)
