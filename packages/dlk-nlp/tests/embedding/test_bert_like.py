@@ -391,3 +391,15 @@ def test_adding_layers_up_leaves_the_sum_a_gradient_when_the_encoder_is_frozen(p
     assert layer.mix.scores.grad.any()
     assert layer.mix.gamma.grad.any()
     assert all(parameter.grad is None for parameter in layer.bert.parameters())
+
+
+@pytest.mark.parametrize("gather", ["first", "mean", "max"])
+def test_words_of_texts_without_any_token_are_not_kept(pretrained, gather):
+    """A batch of empty texts, and a tokenizer without special tokens."""
+    names = {"gather_index": "g", "word_index": "w" if gather != "first" else ""}
+    layer = embedding(pretrained("bert"), gather=gather, input_map=names).eval()
+    nothing = torch.zeros(2, 0, dtype=torch.long)
+    batch = {"input_ids": nothing, "attention_mask": nothing.bool(), "type_ids": nothing}
+    out = layer({**batch, "g": torch.full((2, 1), -1), "w": nothing})
+    assert out["embedding"].tolist() == torch.zeros(2, 1, 16).tolist()
+    assert out["embedding_mask"].tolist() == [[False], [False]]

@@ -120,6 +120,8 @@ class BertLikeEmbedding(Embedding):
     def _words(self, x: Batch, mask: Tensor) -> Tensor:
         """Return which words are kept, (B, W) bool."""
         index = self.read(x, "gather_index")
+        if mask.shape[1] == 0:  # empty texts, no special tokens
+            return torch.zeros_like(index, dtype=torch.bool)
         if self.gather == "first":
             return (index >= 0) & mask.gather(1, index.clamp(min=0))
         counts = torch.zeros(index.shape, dtype=torch.long, device=index.device)
@@ -129,6 +131,8 @@ class BertLikeEmbedding(Embedding):
 
     def _by_word(self, x: Batch, states: Tensor, mask: Tensor) -> Tensor:
         index = self.read(x, "gather_index")
+        if states.shape[1] == 0:
+            return states.new_zeros(*index.shape, states.shape[2])
         if self.gather == "first":
             return pick(states, index)
         word = self.read(x, "word_index")
