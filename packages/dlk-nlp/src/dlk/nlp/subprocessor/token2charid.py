@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dlk.data.subprocessor.base import Columns, Subprocessor, TransformContext
 from dlk.data.subprocessor.token2id import IdsOfTexts
@@ -41,7 +41,8 @@ class Token2CharId(Subprocessor):
         cut = 0
         for position in range(len(columns["_row"])):
             column, words = self._words(columns, position, ctx)
-            cut += sum(len(word) > self.max_token_len for word in words)
+            if max(map(len, words), default=0) > self.max_token_len:
+                cut += sum(len(word) > self.max_token_len for word in words)
             try:
                 rows.append([ids[word] for word in words])
             except UnknownWordError as error:
@@ -69,16 +70,20 @@ class Token2CharId(Subprocessor):
             ctx.bad_row(position, column, text, "expected a text")
             return column, ()
         try:
-            return column, [_cut(text, start, end) for start, end in offsets]
+            size = len(text)
+            held = [text[start:end] for start, end in offsets if 0 <= start <= end <= size]
+            if len(held) < len(offsets):
+                _refuse(offsets, size)
+            return column, held
         except (TypeError, ValueError) as error:
             ctx.bad_row(position, places, offsets, f"expected (start, end) of each word: {error}")
             return column, ()
 
 
-def _cut(text: str, start: Any, end: Any) -> str:
-    if not 0 <= start <= end <= len(text):
-        raise ValueError(f"({start}, {end}) leaves the text of {len(text)} characters")
-    return text[start:end]
+def _refuse(offsets: Sequence[Sequence[int]], size: int) -> None:
+    for start, end in offsets:
+        if not 0 <= start <= end <= size:
+            raise ValueError(f"({start}, {end}) leaves the text of {size} characters")
 
 
 class _IdsOfWords(dict[str, list[int]]):
