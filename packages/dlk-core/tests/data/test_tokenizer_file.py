@@ -35,5 +35,5 @@ def test_two_steps_keep_one_copy_of_the_same_and_never_two_that_differ(tmp_path:
     keep_tokenizer(meta, "tokenizer.json", "{}", {"size": 3})
     keep_tokenizer(meta, "tokenizer.json", "{}", {"size": 3})
     assert meta.numbers()["tokenizer"] == {"size": 3}
-    with pytest.raises(DataError, match='two tokenizers that differ .* as "tokenizer.json"'):
+    with pytest.raises(DataError, match=r'two tokenizers that differ .* as "tokenizer\.json"'):
         keep_tokenizer(meta, "tokenizer.json", "{ }", {"size": 3})
