@@ -16,8 +16,10 @@ def test_entities_are_named_by_their_id_or_else_by_their_place():
     assert entity_places(entities) == {"a": 0, 1: 1, 2: 2, 7: 3}
 
 
-def test_of_two_entities_with_one_id_the_first_is_meant():
-    assert entity_places([{"entity_id": "a"}, {"entity_id": "a"}]) == {"a": 0}
+@pytest.mark.parametrize("second", [{"entity_id": 1}, {}])
+def test_two_entities_of_one_name_are_refused(second):
+    with pytest.raises(ValueError, match="entities 0 and 1 are both called 1"):
+        entity_places([{"entity_id": 1}, second])
 
 
 def test_a_relation_with_several_labels_is_as_many():

@@ -22,11 +22,10 @@ class Relation(NamedTuple):
 def entity_places(entities: Sequence[Mapping[str, Any]]) -> dict[Hashable, int]:
     """Return the place of each entity in its list by what relations call it.
 
-    That is its `entity_id`, or its place itself where it has none (absent or null). Of two entities
-    with one id the first is meant.
+    That is its `entity_id`, or its place itself where it has none (absent or null).
 
     Raises:
-        ValueError: an id is neither a text nor a whole number.
+        ValueError: an id is neither a text nor a whole number, or two entities have one name.
     """
     found: dict[Hashable, int] = {}
     for place, entity in enumerate(entities):
@@ -35,7 +34,12 @@ def entity_places(entities: Sequence[Mapping[str, Any]]) -> dict[Hashable, int]:
             name = place
         elif not isinstance(name, str | int) or isinstance(name, bool):
             raise ValueError(f"an entity_id is a text or a whole number, got {name!r}")
-        found.setdefault(name, place)
+        if name in found:
+            raise ValueError(
+                f"entities {found[name]} and {place} are both called {name!r} (entity_id, or the "
+                "place in the list where there is none): relations to it could mean either"
+            )
+        found[name] = place
     return found
 
 
