@@ -124,12 +124,13 @@ def test_both_readmes_have_the_same_sections_and_the_same_code() -> None:
     assert levels.findall(code.sub("", english)) == levels.findall(code.sub("", chinese))
 
 
-def test_a_change_is_named_by_topic_and_kind_and_starts_with_its_package() -> None:
+def test_a_change_is_named_by_topic_and_kind_and_starts_with_its_packages() -> None:
     names = {package.name for package in PACKAGES} | {"dlk"}
     for path in (ROOT / "changelog.d").iterdir():
         if path.name != "README.md":
             assert re.fullmatch(r"[a-z0-9-]+\.(added|changed|fixed|removed)\.md", path.name)
-            assert path.read_text(encoding="utf-8").split(":")[0] in names, path.name
+            packages = path.read_text(encoding="utf-8").split(":")[0].split(", ")
+            assert set(packages) <= names, path.name
 
 
 def _uncommented(blocks: list[tuple[str, str]]) -> list[tuple[str, str]]:
