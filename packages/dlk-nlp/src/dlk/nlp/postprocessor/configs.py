@@ -69,7 +69,9 @@ class TextConfig(Base):
         value=[], help="further raw columns copied into each prediction under their own names"
     )
     predict_extend_return = DictField(
-        value={}, help="further keys of a prediction: {key: model output whose row it holds}"
+        value={},
+        help="further keys of a prediction: {key: model output whose row it holds; of a text in "
+        "windows, that of the first}",
     )
 
     def own_keys(self) -> tuple[str, ...]:
