@@ -114,23 +114,34 @@ def rate(step: int, total: int, *, warmup: float) -> float:
     return (step + 1) / rise if step < rise else (total - step) / max(1, total - rise)
 
 
+def shuffled(lengths: Sequence[int], batch: int, *, window: int = 20) -> list[list[int]]:
+    """Return the batches of an epoch: shuffled rows, sorted by length within every 20 batches."""
+    order = torch.randperm(len(lengths)).tolist()
+    made: list[list[int]] = []
+    for start in range(0, len(order), window * batch):
+        alike = sorted(order[start : start + window * batch], key=lengths.__getitem__)
+        made += [alike[first : first + batch] for first in range(0, len(alike), batch)]
+    return [made[place] for place in torch.randperm(len(made)).tolist()]
+
+
 def fit(
     model: Encoding,
     settings: Settings,
     *,
-    count: int,
+    lengths: Sequence[int],
     loss_of: Callable[[list[int]], Tensor],
     score: Callable[[], float],
 ) -> float:
     """Train, keep the epoch that `score` likes best, and return the seconds it took.
 
     Args:
-        count: number of rows; each epoch takes them in a new order.
+        lengths: of each row; each epoch takes the rows in a new order, rows of like lengths
+            together, as transformers' ``group_by_length`` does.
         loss_of: the loss of the rows of these numbers.
         score: the model's score on the validation data, in evaluation mode; more is better.
     """
-    optimizer = torch.optim.AdamW(groups(model, settings))
-    total = settings.epochs * -(-count // settings.batch)
+    optimizer = torch.optim.AdamW(groups(model, settings), fused=True)
+    total = settings.epochs * -(-len(lengths) // settings.batch)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: rate(step, total, warmup=settings.warmup)
     )
@@ -138,10 +149,9 @@ def fit(
     start = time.perf_counter()
     for epoch in range(settings.epochs):
         model.train()
-        order = torch.randperm(count).tolist()
         losses = []
-        for first in range(0, count, settings.batch):
-            loss = loss_of(order[first : first + settings.batch])
+        for chosen in shuffled(lengths, settings.batch):
+            loss = loss_of(chosen)
             optimizer.zero_grad()
             torch.autograd.backward(loss)
             nn.utils.clip_grad_norm_(model.parameters(), settings.clip)

@@ -301,7 +301,7 @@ def run(
     seconds = fit(
         model,
         settings,
-        count=len(examples["train"]),
+        lengths=[len(e.ids) for e in examples["train"]],
         loss_of=lambda rows: model.loss(collate([examples["train"][row] for row in rows])),
         score=lambda: float(f1_score(*predicted("valid"), zero_division=0)),
     )

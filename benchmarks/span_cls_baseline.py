@@ -112,7 +112,7 @@ def run(*, seed: int, split: int = 0, epochs: int | None = None) -> dict[str, fl
     seconds = fit(
         model,
         settings,
-        count=len(examples["train"]),
+        lengths=[len(e.ids) for e in examples["train"]],
         loss_of=lambda chosen: model.loss([examples["train"][number] for number in chosen]),
         score=lambda: f1_of(truth["valid"], predicted("valid")),
     )

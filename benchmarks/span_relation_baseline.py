@@ -218,7 +218,7 @@ def run(*, seed: int, split: int = 0, epochs: int | None = None) -> dict[str, fl
     seconds = fit(
         model,
         settings,
-        count=len(train),
+        lengths=[len(e.words) for e in examples["train"]],
         loss_of=lambda chosen: model.loss([examples["train"][number] for number in chosen]),
         score=lambda: scores_of("valid")["rel_f1"],
     )

@@ -82,7 +82,7 @@ def run(
         found = numbers("valid")
         return found.get("f1", found["accuracy"])
 
-    seconds = fit(model, settings, count=len(ids["train"]), loss_of=loss_of, score=score)
+    seconds = fit(model, settings, lengths=[*map(len, ids["train"])], loss_of=loss_of, score=score)
     return numbers("test") | {"seconds": seconds}
 
 

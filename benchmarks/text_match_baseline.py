@@ -76,7 +76,7 @@ def _cross(splits: Splits, folder: Path, epochs: int) -> dict[str, float]:
     def score() -> float:
         return f1_of(answers("valid"), truth["valid"], 1)
 
-    seconds = fit(model, settings, count=len(ids["train"]), loss_of=loss_of, score=score)
+    seconds = fit(model, settings, lengths=[*map(len, ids["train"])], loss_of=loss_of, score=score)
     return _numbers(answers("test"), truth["test"], seconds)
 
 
@@ -125,8 +125,8 @@ def _bi(splits: Splits, folder: Path, epochs: int) -> dict[str, float]:
     def score() -> float:
         return f1_of(answers("valid"), truth["valid"], 1)
 
-    count = len(truth["train"])
-    seconds = fit(model, settings, count=count, loss_of=loss_of, score=score)
+    lengths = [len(a) + len(b) for a, b in zip(*ids["train"], strict=True)]
+    seconds = fit(model, settings, lengths=lengths, loss_of=loss_of, score=score)
     with torch.inference_mode():
         return _numbers(answers("test"), truth["test"], seconds)
 

@@ -62,7 +62,7 @@ def run(
     def score() -> float:
         return pearson(found("valid"), truth["valid"])
 
-    seconds = fit(model, settings, count=len(ids["train"]), loss_of=loss_of, score=score)
+    seconds = fit(model, settings, lengths=[*map(len, ids["train"])], loss_of=loss_of, score=score)
     domains = [str(row["domain"]) for row in splits["test"]]
     return numbers(found("test"), truth["test"], domains) | {"seconds": seconds}
 
