@@ -9,13 +9,16 @@ from hypothesis import strategies as st
 from dlk.nlp.align import (
     Aligner,
     Fit,
+    Pieces,
     Placed,
     Words,
     merge_windows,
     piece_units,
+    piece_units_of_windows,
     place_in_windows,
     trim,
     word_units,
+    word_units_of_windows,
 )
 from dlk.testing.tokenizers import trained_tokenizer
 
@@ -80,7 +83,29 @@ def test_a_mark_that_has_pieces_of_its_own_stays_theirs():
 def test_a_mark_behind_the_last_piece_of_a_text_that_was_cut_is_nobodys():
     assert piece_units("e\u0301 abc", [(0, 1)]) == [(0, 1)]
     assert piece_units("e\u0301 \u200b", [(0, 1)]) == [(0, 2)]  # nothing that could have pieces
-    assert piece_units("e\u0301 \u200b", [(0, 1)], goes_on=True) == [(0, 1)]
+
+
+def test_a_mark_at_the_edge_of_a_window_is_kept_by_the_last_unit_before_it():
+    text = "cafe\u0301 abc"
+    first, second = Pieces([(0, 4)]), Pieces([(6, 9)])
+    assert piece_units_of_windows(text, [first, second]) == [[(0, 5)], [(6, 9)]]
+    overlapping = piece_units_of_windows(text, [first, Pieces([(0, 4), (6, 9)])])
+    assert overlapping == [[(0, 5)], [(0, 5), (6, 9)]]
+
+
+def test_a_mark_that_is_a_piece_of_the_next_window_stays_that_one_s():
+    windows = [Pieces([(0, 4)]), Pieces([(4, 5), (6, 9)])]
+    assert piece_units_of_windows("cafe\u0301 abc", windows) == [[(0, 4)], [(4, 5), (6, 9)]]
+
+
+def test_a_mark_held_by_the_other_text_of_a_pair_is_taken_all_the_same():
+    texts = [None, 0, 1]
+    windows = [
+        Pieces([(0, 0), (0, 1), (0, 1)], (), texts),
+        Pieces([(0, 0), (1, 2), (3, 4)], (), texts),
+    ]
+    units = piece_units_of_windows("e\u0301 b", windows, sequence=1)
+    assert units == [[(0, 0), (0, 0), (0, 2)], [(0, 0), (0, 0), (3, 4)]]
 
 
 def test_several_units_may_hold_one_character():
@@ -240,6 +265,32 @@ def test_it_is_the_run_that_a_plain_search_finds(lengths, start, size):
         assert (placed.start, placed.end) == (touching[0], touching[-1] + 1)
     else:
         assert placed == (0, 0, Fit.NOWHERE)
+
+
+def test_a_word_that_a_window_cuts_is_whole_in_the_window_with_its_first_piece():
+    """Words of two letters and more; the second window begins inside of the second word."""
+    first = Pieces([(0, 2), (3, 5), (5, 7)], [0, 1, 1])
+    second = Pieces([(5, 7), (7, 9), (10, 12)], [1, 1, 2])
+    assert word_units_of_windows("ab cdefgh ij", [first, second]) == [
+        Words([(0, 2), (3, 9)], [0, 1], [0, 1, 1]),
+        Words([(10, 12)], [2], [-1, -1, 0]),
+    ]
+
+
+def test_a_word_longer_than_windows_is_one_unit():
+    windows = [Pieces([(at, at + 2)], [0]) for at in (0, 2, 4)]
+    found = word_units_of_windows("abcdef", windows)
+    assert [words.offsets for words in found] == [[(0, 6)], [], []]
+    assert [words.word_index for words in found] == [[0], [-1], [-1]]
+
+
+def test_words_of_two_texts_of_one_number_are_not_joined_over_windows():
+    windows = [
+        Pieces([(0, 2), (0, 1)], [0, 0], [0, 1]),
+        Pieces([(0, 2), (1, 3)], [0, 0], [0, 1]),
+    ]
+    found = word_units_of_windows("abc", windows)
+    assert [words.offsets for words in found] == [[(0, 2), (0, 3)], [(0, 2)]]
 
 
 # Windows -----------------------------------------------------------------------------------------

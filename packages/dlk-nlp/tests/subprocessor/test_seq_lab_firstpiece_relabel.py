@@ -88,3 +88,21 @@ def test_the_words_of_the_other_text_of_a_pair_are_none():
         [[1]],
         [[-1, 0]],
     )
+
+
+def test_an_entity_inside_of_a_word_that_windows_cut_is_labelled_once():
+    """ "abcdefgh" has four pieces, of which each window has three."""
+    offsets = [[(0, 1), (2, 4), (4, 6), (6, 8)], [(4, 6), (6, 8), (8, 10), (11, 12)]]
+    columns = {
+        "sentence": ["a bcdefghi j"] * 2,
+        "offsets": offsets,
+        "word_ids": [[0, 1, 1, 1], [1, 1, 1, 2]],
+        "entities_info": [[entity(4, 6, "x")]] * 2,
+        "_row": [0, 0],
+    }
+    step = register.build(make("subprocessor", "seq_lab_firstpiece_relabel"), Setup(Meta.empty()))
+    ctx = TransformContext("train", "train", [0, 0])
+    made = step.transform(columns, ctx)
+    assert made["unit_offsets"] == [[(0, 1), (2, 10)], [(11, 12)]]
+    assert made["labels"] == [["O", "B-x"], ["O"]]
+    assert ctx.counts == {"entities": 1, "entities snapped to whole units": 1}

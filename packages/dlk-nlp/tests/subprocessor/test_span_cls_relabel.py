@@ -258,9 +258,38 @@ def test_a_mark_behind_a_window_is_left_to_the_next_which_may_have_a_piece_for_i
         "entities_info": [[entity(0, 2, "per")]] * 2,
     }
     made, _ = relabel(meta, rows=[0, 0], columns=columns, level=level)
-    assert made["unit_offsets"] == [[(0, 1)], [(1, 2)]]
+    # a word is whole in the window with its first piece
+    assert made["unit_offsets"] == ([[(0, 2)], []] if level == "word" else [[(0, 1)], [(1, 2)]])
     alone = {name: values[:1] for name, values in columns.items()}
     assert relabel(meta, columns=alone, level=level)[0]["unit_offsets"] == [[(0, 2)]]
+
+
+@pytest.mark.parametrize("level", ["piece", "word"])
+def test_a_mark_that_no_window_has_a_piece_for_is_kept_by_the_entity_before_it(meta, level):
+    columns = {
+        "sentence": ["e\u0301 ab"] * 2,
+        "offsets": [[(0, 1)], [(3, 5)]],
+        "word_ids": [[0], [1]],
+        "entities_info": [[entity(0, 2, "per")]] * 2,
+    }
+    made, ctx = relabel(meta, rows=[0, 0], columns=columns, level=level)
+    assert made["unit_offsets"] == [[(0, 2)], [(3, 5)]]
+    assert ctx.counts == {"entities": 1}  # exactly: nothing was snapped
+
+
+def test_an_entity_inside_of_a_word_that_windows_cut_has_one_cell(meta):
+    columns = {
+        "sentence": ["a bcdefghi j"] * 2,
+        "offsets": [[(0, 1), (2, 4), (4, 6), (6, 8)], [(4, 6), (6, 8), (8, 10), (11, 12)]],
+        "word_ids": [[0, 1, 1, 1], [1, 1, 1, 2]],
+        "entities_info": [[entity(4, 6, "per"), entity(11, 12, "loc")]] * 2,
+    }
+    made, ctx = relabel(meta, columns=columns, rows=[0, 0], level="word")
+    assert made["unit_offsets"] == [[(0, 1), (2, 10)], [(11, 12)]]
+    assert made["span_cells"] == [[[1, 1, 1]], [[0, 0, 2]]]
+    assert made["gather_index"] == [[0, 1], [3]]
+    assert made["word_index"] == [[0, 1, 1, 1], [-1, -1, -1, 0]]
+    assert ctx.counts == {"entities": 2, "entities snapped to whole units": 1}
 
 
 def test_an_entity_inside_of_units_that_share_characters_takes_them_all(meta):

@@ -16,6 +16,9 @@ The laws, which hold for every tokenizer:
   characters that any unit holds. Where the run's own characters are those of the span, it is
   `EXACT`. Otherwise it is `SNAPPED`: the run begins or ends inside of a word that the span cuts, or
   the span's ends hold characters that no unit does (white space, what the normaliser removed).
+- **Windows.** A word that the edge of a window cuts is a unit of the windows that hold its first
+  piece, and its place is that of the whole word; the rest of it, in the window after, carries
+  nothing. So every unit has one place in all windows of a text.
 - **Cuts.** A span that goes on beyond the first or last unit of its record, in characters that are
   not *silent* (white space, marks, control and format characters), is `CUT`: the text was cut.
   What a normaliser of your own removes besides, at a text's very end, is taken for cut off.
@@ -25,7 +28,7 @@ from __future__ import annotations
 
 import unicodedata
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from itertools import accumulate, pairwise, repeat
@@ -34,14 +37,17 @@ from typing import NamedTuple
 __all__ = [
     "Aligner",
     "Fit",
+    "Pieces",
     "Placed",
     "Unit",
     "Words",
     "merge_windows",
     "piece_units",
+    "piece_units_of_windows",
     "place_in_windows",
     "trim",
     "word_units",
+    "word_units_of_windows",
 ]
 
 Offsets = Sequence[Sequence[int]]
@@ -78,6 +84,20 @@ class Placed(NamedTuple):
         return self.fit >= Fit.SNAPPED
 
 
+class Pieces(NamedTuple):
+    """The pieces of a record, as a tokenizer gives them.
+
+    Attributes:
+        offsets: start and end of each in the text; empty for special tokens.
+        word_ids: of each, the number of its word; None for special tokens.
+        sequence_ids: of each, which text of a pair it is of; None for special tokens.
+    """
+
+    offsets: Offsets
+    word_ids: Sequence[int | None] = ()
+    sequence_ids: Sequence[int | None] | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Words:
     """Words as units.
@@ -108,7 +128,7 @@ def piece_units(
     *,
     sequence_ids: Sequence[int | None] | None = None,
     sequence: int | None = None,
-    goes_on: bool = False,
+    after: Offsets | None = None,
 ) -> list[Unit]:
     """Return the offsets of each piece as a unit: trimmed, with marks that no piece holds.
 
@@ -118,8 +138,8 @@ def piece_units(
         sequence_ids: of each piece, which text of a pair it is of; None for special tokens.
         sequence: the text of the pair that `text` is; the pieces of the other are empty units.
             None: there is one text.
-        goes_on: whether another window of the text follows, which may hold what is behind the last
-            unit of this one.
+        after: offsets of the window of the text that follows: a mark behind the last unit belongs
+            to it where no piece of that window holds the mark. None: no window follows.
     """
     size = len(text)
     units = [
@@ -132,7 +152,7 @@ def piece_units(
         for start, end in (place,)
     ]
     if not text.isascii():
-        _take_marks(text, units, goes_on=goes_on)
+        _take_marks(text, units, after)
     return units
 
 
@@ -152,7 +172,7 @@ def word_units(
     *,
     sequence_ids: Sequence[int | None] | None = None,
     sequence: int | None = None,
-    goes_on: bool = False,
+    after: Offsets | None = None,
 ) -> Words:
     """Return the words of a record as units.
 
@@ -165,11 +185,9 @@ def word_units(
         word_ids: of each piece, the number of its word; None for special tokens.
         sequence_ids: as for `piece_units`.
         sequence: as for `piece_units`.
-        goes_on: as for `piece_units`.
+        after: as for `piece_units`.
     """
-    pieces = piece_units(
-        text, offsets, sequence_ids=sequence_ids, sequence=sequence, goes_on=goes_on
-    )
+    pieces = piece_units(text, offsets, sequence_ids=sequence_ids, sequence=sequence, after=after)
     words: list[Unit] = []
     gather_index: list[int] = []
     word_index: list[int] = []
@@ -200,6 +218,86 @@ def word_units(
             is_open = True
         word_index.append(len(words) - 1)
     return Words(words, gather_index, word_index)
+
+
+def piece_units_of_windows(
+    text: str, windows: Sequence[Pieces], *, sequence: int | None = None
+) -> list[list[Unit]]:
+    """Return the `piece_units` of each record of a text, by `_part`."""
+    return [
+        piece_units(
+            text, each.offsets, sequence_ids=each.sequence_ids, sequence=sequence, after=after
+        )
+        for each, after in zip(windows, _after(windows, sequence), strict=True)
+    ]
+
+
+def word_units_of_windows(
+    text: str, windows: Sequence[Pieces], *, sequence: int | None = None
+) -> list[Words]:
+    """Return the `word_units` of each record of a text, by `_part`, cut words made whole.
+
+    A word has the place of all its pieces in all windows. A window that lacks the first of them
+    does not have the word: its pieces there have the `word_index` -1.
+    """
+    found = [
+        word_units(
+            text,
+            each.offsets,
+            each.word_ids,
+            sequence_ids=each.sequence_ids,
+            sequence=sequence,
+            after=after,
+        )
+        for each, after in zip(windows, _after(windows, sequence), strict=True)
+    ]
+    if len(found) == 1:
+        return found
+    whole: dict[tuple[int | None, int], Unit] = {}
+    names = [_names(words, each) for words, each in zip(found, windows, strict=True)]
+    for words, mine in zip(found, names, strict=True):
+        for (start, end), name in zip(words.offsets, mine, strict=True):
+            if name is not None:
+                low, high = whole.get(name, (start, end))
+                whole[name] = min(start, low), max(end, high)
+    return [_whole(words, mine, whole) for words, mine in zip(found, names, strict=True)]
+
+
+def _after(windows: Sequence[Pieces], sequence: int | None) -> list[Offsets | None]:
+    """Return for each window the offsets of the one after it."""
+    following = [_of_sequence(each.offsets, each.sequence_ids, sequence) for each in windows[1:]]
+    return [*following, None]
+
+
+def _names(words: Words, pieces: Pieces) -> list[tuple[int | None, int] | None]:
+    """Return what tells each word of a text from the others: its text and its number in that."""
+    texts = pieces.sequence_ids
+    names: list[tuple[int | None, int] | None] = []
+    for place in words.gather_index:
+        word = pieces.word_ids[place]
+        names.append(None if word is None else (None if texts is None else texts[place], word))
+    return names
+
+
+def _whole(
+    words: Words,
+    names: Sequence[tuple[int | None, int] | None],
+    places: Mapping[tuple[int | None, int], Unit],
+) -> Words:
+    """Return the words with their whole places, without those that begin before the record."""
+    new = [
+        each if name is None else places[name]
+        for each, name in zip(words.offsets, names, strict=True)
+    ]
+    if new == words.offsets:
+        return words
+    kept = [n for n, each in enumerate(words.offsets) if each[0] <= new[n][0]]
+    number = {old: place for place, old in enumerate(kept)}
+    return Words(
+        [new[n] for n in kept],
+        [words.gather_index[n] for n in kept],
+        [number.get(n, -1) for n in words.word_index],
+    )
 
 
 class Aligner:
@@ -325,8 +423,8 @@ def merge_windows(windows: Sequence[Offsets]) -> list[tuple[int, int]]:
     Returns:
         (window, unit) for each unit that is not empty: `windows[window][unit]` are its offsets.
         They are the units of the text as it would be without windows, each once. Where two windows
-        share no more than one character, a unit that the cut goes through (a word, or a character
-        of several pieces) may be there in part.
+        share no more than one character, of several pieces that are one character some may be
+        missing, but never all.
     """
     filled = []
     for number, units in enumerate(windows):
@@ -373,8 +471,14 @@ def _of_sequence(
     ]
 
 
-def _take_marks(text: str, units: list[Unit], *, goes_on: bool) -> None:
-    """Let units reach over the combining marks after them that no unit holds."""
+def _take_marks(text: str, units: list[Unit], after: Offsets | None) -> None:
+    """Let units reach over the combining marks after them that no unit holds.
+
+    Args:
+        text: the text.
+        units: of a record.
+        after: as for `piece_units`.
+    """
     size = len(text)
     before_marks = [
         place
@@ -384,6 +488,8 @@ def _take_marks(text: str, units: list[Unit], *, goes_on: bool) -> None:
     if not before_marks:
         return
     held = sorted((start, end) for start, end in units if start < end)
+    last = max(end for _, end in held)
+    held = sorted([*held, *((start, end) for start, end in after or () if start < end)])
     starts = [start for start, _ in held]
     reached = list(accumulate((end for _, end in held), max))
     for place in before_marks:
@@ -393,8 +499,8 @@ def _take_marks(text: str, units: list[Unit], *, goes_on: bool) -> None:
             if reached[bisect_right(starts, stop) - 1] > stop:  # a unit holds it
                 break
             stop += 1
-        # after the record's last unit the text may have been cut, and the mark with it
-        if end < reached[-1] or (not goes_on and _is_silent(text[end:])):
+        # after the last unit of all, the text may have been cut, and the mark with it
+        if end < last or after is not None or _is_silent(text[end:]):
             units[place] = start, stop
 
 

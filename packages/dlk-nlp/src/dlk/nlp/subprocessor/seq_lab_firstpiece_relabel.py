@@ -6,10 +6,11 @@ Understanding", §5.3: the representation of a word is that of its first piece.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from dlk.data.subprocessor.base import Columns
-from dlk.nlp.align import word_units
+from dlk.nlp.align import word_units_of_windows
 from dlk.nlp.subprocessor.configs import SeqLabFirstpieceRelabelConfig
 from dlk.nlp.subprocessor.seq_lab_relabel import SeqLabRelabel, Units, mask_of
 from dlk.registry import register
@@ -28,6 +29,9 @@ class SeqLabFirstpieceRelabel(SeqLabRelabel):
     brought. In every stage it also writes `gather_index`, the position of each word's first piece,
     and `word_index`, for each piece the number of its word in the record (-1 for none).
 
+    A word that the edge of a window cuts is one of the windows that hold its first piece, and its
+    place in the text is the whole word's.
+
     A record without any word, such as that of an empty text, has one empty unit whose
     `gather_index` is -1: no batch is without units.
     """
@@ -38,19 +42,16 @@ class SeqLabFirstpieceRelabel(SeqLabRelabel):
         super().__init__(config, setup)
         self.word_ids = self.input_map["word_ids"]
 
-    def units(self, position: int, columns: Columns, *, goes_on: bool) -> Units:
-        """Return the words of a record; see `SeqLabRelabel.units`."""
-        words = word_units(
-            columns[self.sentence][position],
-            columns[self.offsets][position],
-            columns[self.word_ids][position],
-            sequence_ids=self.texts_of(position, columns),
-            sequence=self.sequence,
-            goes_on=goes_on,
-        )
-        return {
-            "unit_offsets": words.offsets or [(0, 0)],
-            "unit_mask": mask_of(words.offsets) or [0],
-            "gather_index": words.gather_index or [-1],
-            "word_index": words.word_index,
-        }
+    def units(self, positions: Sequence[int], columns: Columns) -> list[Units]:
+        """Return the words of the records of a row; see `SeqLabRelabel.units`."""
+        windows = self.pieces(positions, columns, word_ids=columns[self.word_ids])
+        text = columns[self.sentence][positions[0]]
+        return [
+            {
+                "unit_offsets": words.offsets or [(0, 0)],
+                "unit_mask": mask_of(words.offsets) or [0],
+                "gather_index": words.gather_index or [-1],
+                "word_index": words.word_index,
+            }
+            for words in word_units_of_windows(text, windows, sequence=self.sequence)
+        ]

@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from dlk.data.subprocessor.base import Columns, CountingSubprocessor, TransformContext
 from dlk.data.subprocessor.token2id import IdsOfTexts
 from dlk.data.vocabulary import Vocabulary
-from dlk.nlp.align import Aligner, Fit, Placed, Unit, piece_units, place_in_windows
+from dlk.nlp.align import (
+    Aligner,
+    Fit,
+    Pieces,
+    Placed,
+    Unit,
+    piece_units_of_windows,
+    place_in_windows,
+)
 from dlk.nlp.entities import Entity, EntityError, read_entities, without_overlaps
 from dlk.nlp.subprocessor.configs import SeqLabRelabelConfig
 from dlk.nlp.tags import OUTSIDE, TagSpan, encode, tag_set
@@ -122,10 +130,7 @@ class SeqLabRelabel(CountingSubprocessor):
         records = enumerate(columns["_row"])
         for _, row in groupby(records, key=itemgetter(1)):
             positions = [position for position, _ in row]
-            units = [
-                self._checked_units(position, columns, ctx, goes_on=position < positions[-1])
-                for position in positions
-            ]
+            units = self._checked_units(positions, columns, ctx)
             for each in units:
                 for key, value in each.items():
                     made[self.output_map[key]].append(value)
@@ -139,43 +144,51 @@ class SeqLabRelabel(CountingSubprocessor):
 
     unit_keys: tuple[str, ...] = ("unit_offsets", "unit_mask")
 
-    def units(self, position: int, columns: Columns, *, goes_on: bool) -> Units:
-        """Return the units of a record; `goes_on` where another of the row follows.
+    def units(self, positions: Sequence[int], columns: Columns) -> list[Units]:
+        """Return the units of the records of a row.
 
         Raises:
             TypeError: a column holds no such lists.
             ValueError: lists differ in length.
         """
-        units = piece_units(
-            columns[self.sentence][position],
-            columns[self.offsets][position],
-            sequence_ids=self.texts_of(position, columns),
-            sequence=self.sequence,
-            goes_on=goes_on,
-        )
-        return {"unit_offsets": units, "unit_mask": mask_of(units)}
+        windows = self.pieces(positions, columns)
+        text = columns[self.sentence][positions[0]]
+        return [
+            {"unit_offsets": units, "unit_mask": mask_of(units)}
+            for units in piece_units_of_windows(text, windows, sequence=self.sequence)
+        ]
 
-    def texts_of(self, position: int, columns: Columns) -> Sequence[int | None] | None:
-        """Return which text of a pair each piece is of; None where there is one text."""
-        if self.sequence is None:
-            return None
-        found: Sequence[int | None] = columns[self.sequence_ids][position]
-        return found
+    def pieces(
+        self, positions: Sequence[int], columns: Columns, *, word_ids: Sequence[Any] | None = None
+    ) -> list[Pieces]:
+        """Return the pieces of each record of a row."""
+        offsets = columns[self.offsets]
+        texts = None if self.sequence is None else columns[self.sequence_ids]
+        return [
+            Pieces(
+                offsets[position],
+                () if word_ids is None else word_ids[position],
+                None if texts is None else texts[position],
+            )
+            for position in positions
+        ]
 
     def _checked_units(
-        self, position: int, columns: Columns, ctx: TransformContext, *, goes_on: bool
-    ) -> Units:
-        text = columns[self.sentence][position]
+        self, positions: Sequence[int], columns: Columns, ctx: TransformContext
+    ) -> list[Units]:
+        first = positions[0]
+        text = columns[self.sentence][first]
+        nothing: list[Units] = [{key: [] for key in self.unit_keys} for _ in positions]
         if not isinstance(text, str):
-            ctx.bad_row(position, self.sentence, text, "expected a text")
-            return {key: [] for key in self.unit_keys}
+            ctx.bad_row(first, self.sentence, text, "expected a text")
+            return nothing
         try:
-            return self.units(position, columns, goes_on=goes_on)
+            return self.units(positions, columns)
         except (TypeError, ValueError) as error:
-            value = columns[self.offsets][position]
+            value = columns[self.offsets][first]
             reason = f"expected (start, end) of each piece, and as much of the rest: {error}"
-            ctx.bad_row(position, self.offsets, value, reason)
-            return {key: [] for key in self.unit_keys}
+            ctx.bad_row(first, self.offsets, value, reason)
+            return nothing
 
     def _truth_columns(self, ctx: TransformContext) -> tuple[str, ...]:
         keys = []

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any
 from dlk.data.subprocessor.base import Columns, Subprocessor, TransformContext
 from dlk.data.vocabulary import Vocabulary
 from dlk.errors import DataError
-from dlk.nlp.align import Aligner, Fit, Unit, piece_units, place_in_windows, word_units
+from dlk.nlp.align import (
+    Aligner,
+    Fit,
+    Pieces,
+    Unit,
+    piece_units_of_windows,
+    place_in_windows,
+    word_units_of_windows,
+)
 from dlk.nlp.entities import (
     Entity,
     EntityError,
@@ -85,12 +93,7 @@ class SpanClsRelabel(Subprocessor):
         records: list[Record] = []
         for _, row in groupby(enumerate(columns["_row"]), key=itemgetter(1)):
             positions = [position for position, _ in row]
-            mine = [
-                self._record(
-                    columns, position, texts[position], ctx, goes_on=position < positions[-1]
-                )
-                for position in positions
-            ]
+            mine = self._units(columns, positions, texts[positions[0]], ctx)
             if with_truth:
                 self._label(mine, texts[positions[0]], positions[0], columns, vocabulary, ctx)
             records += mine
@@ -108,39 +111,43 @@ class SpanClsRelabel(Subprocessor):
 
     # Units ---------------------------------------------------------------------------------------
 
-    def _record(
-        self, columns: Columns, position: int, text: str, ctx: TransformContext, *, goes_on: bool
-    ) -> Record:
-        """Return the units of a record; `goes_on` where another of the row follows."""
-        offsets = columns[self.input_map["offsets"]][position]
-        sequences: Sequence[int | None] | None = None
-        if self.second_only:
-            sequences = columns[self.input_map["sequence_ids"]][position]
+    def _units(
+        self, columns: Columns, positions: Sequence[int], text: str, ctx: TransformContext
+    ) -> list[Record]:
+        """Return the units of the records of a row."""
+        offsets = columns[self.input_map["offsets"]]
+        word_ids = columns[self.input_map["word_ids"]] if self.is_word else None
+        sequences = columns[self.input_map["sequence_ids"]] if self.second_only else None
         second = 1 if self.second_only else None
+        windows = [
+            Pieces(
+                offsets[position],
+                () if word_ids is None else word_ids[position],
+                None if sequences is None else sequences[position],
+            )
+            for position in positions
+        ]
         try:
             if self.is_word:
-                word_ids = columns[self.input_map["word_ids"]][position]
-                words = word_units(
-                    text,
-                    offsets,
-                    word_ids,
-                    sequence_ids=sequences,
-                    sequence=second,
-                    goes_on=goes_on,
-                )
-                mask = [1] * len(words.offsets)
-                return Record(words.offsets, mask, words.gather_index, words.word_index)
-            units = piece_units(
-                text, offsets, sequence_ids=sequences, sequence=second, goes_on=goes_on
-            )
+                return [
+                    Record(
+                        each.offsets, [1] * len(each.offsets), each.gather_index, each.word_index
+                    )
+                    for each in word_units_of_windows(text, windows, sequence=second)
+                ]
+            records = [
+                Record(units, [1 if start < end else 0 for start, end in units])
+                for units in piece_units_of_windows(text, windows, sequence=second)
+            ]
         except (TypeError, ValueError) as error:
             reason = f"expected (start, end) of each piece, and as much of the rest: {error}"
-            ctx.bad_row(position, self.input_map["offsets"], offsets, reason)
-            return Record([], [])
-        mask = [1 if start < end else 0 for start, end in units]
-        if self.null_to_zero and mask:
-            mask[0] = 1
-        return Record(units, mask)
+            first = positions[0]
+            ctx.bad_row(first, self.input_map["offsets"], offsets[first], reason)
+            return [Record([], []) for _ in positions]
+        for record in records:
+            if self.null_to_zero and record.mask:
+                record.mask[0] = 1
+        return records
 
     # Entities ------------------------------------------------------------------------------------
 
