@@ -632,3 +632,29 @@ def test_a_vocabulary_that_holds_no_tags_of_the_scheme_is_refused(build):
 def test_fields_that_do_not_fit_are_refused(build, values, says):
     with pytest.raises(ConfigError, match=says):
         build(**values)
+
+
+@pytest.mark.parametrize("strategy", ["first", "average", "max"])
+def test_a_word_that_windows_cut_is_one_word_of_all_its_pieces(build, strategy):
+    """The last word has two pieces, of which the first window has one and the second both."""
+    begin, inside = [0.01, 0.96, 0.01, 0.01, 0.01], [0.01, 0.01, 0.96, 0.01, 0.01]
+    component = build(aggregation_strategy=strategy)
+    (whole,) = component.decode(
+        {"logits": torch.tensor([[OUT, OUT, OUT, OUT, begin, inside]]).log()},
+        rows(0, unit_offsets=PIECES, word_ids=WORD_IDS),
+    )
+    assert found(whole) == [(13, 21, "LOC")]
+    for cuts in (
+        (slice(0, 5), slice(5, 6)),
+        (slice(0, 5), slice(3, 6)),
+        (slice(0, 5), slice(4, 6)),
+    ):
+        logits = torch.zeros(2, 5, 5)
+        parts = []
+        for part, cut in enumerate(cuts):
+            mine = torch.tensor([OUT, OUT, OUT, OUT, begin, inside]).log()[cut]
+            logits[part, : len(mine)] = mine
+            (one,) = rows(0, unit_offsets=PIECES[cut], word_ids=WORD_IDS[cut])
+            parts.append({**one, "_part": part})
+        (result,) = component.decode({"logits": logits}, parts)
+        assert result == whole

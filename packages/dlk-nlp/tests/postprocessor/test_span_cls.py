@@ -217,23 +217,80 @@ def test_each_span_of_characters_is_the_one_cell_that_annotations_get(drawn):
     assert decoded == cells
 
 
-def test_windows_that_hold_a_span_whole_share_its_probability(build):
-    """The first window is sure of PER, the second of ORG and less so; the mean decides."""
-    first = scores((2, 3, 1, 3.0), (0, 1, 2, 9.0), size=4)
-    second = scores((0, 1, 2, 1.0), (2, 3, 3, 9.0), size=4)
-    rows = [row(words(0, 4)), {**row(words(2, 6)), "_part": 1}]
-    (found,) = build().decode({"logits": torch.stack([first, second])}, rows)
-    assert spans_in(found) == [(0, 3, "ORG"), (4, 7, "PER"), (8, 11, "LOC")]
-    mean = (first[2, 3].softmax(-1) + second[0, 1].softmax(-1))[1] / 2
-    assert found["entities_info"][1]["score"] == pytest.approx(float(mean))
+def windows(build, first, second, *, units=((0, 6), (2, 8)), text=TEXT):
+    """Decode two windows of TEXT with their cells; of the first, the letters a to f."""
+    size = 6
+    logits = torch.stack([scores(*first, size=size), scores(*second, size=size)])
+    rows = [
+        {**row(words(*place)), "_part": part, "sentence": text} for part, place in enumerate(units)
+    ]
+    (found,) = build().decode({"logits": logits}, rows)
+    return found
 
 
-def test_a_span_that_one_window_denies_surely_is_none(build):
-    first = scores((2, 3, 1, 0.1), size=4)
-    second = scores((0, 1, 0, 9.0), size=4)
-    rows = [row(words(0, 4)), {**row(words(2, 6)), "_part": 1}]
-    (found,) = build().decode({"logits": torch.stack([first, second])}, rows)
-    assert found["entities_info"] == []
+def test_the_window_that_sees_more_around_a_span_decides_on_it(build):
+    """c-d has two letters behind it in the first window and none before it in the second."""
+    found = windows(build, [(2, 3, 1, 1.0)], [(0, 1, 2, 9.0)])
+    assert spans_in(found) == [(4, 7, "PER")]
+    (entity,) = found["entities_info"]
+    assert entity["score"] == pytest.approx(float(torch.tensor([0.0, 1, 0, 0]).softmax(-1)[1]))
+    # of e-f it is the reverse
+    found = windows(build, [(4, 5, 1, 9.0)], [(2, 3, 2, 1.0)])
+    assert spans_in(found) == [(8, 11, "ORG")]
+
+
+def test_a_span_that_only_the_window_with_less_around_it_finds_is_none(build):
+    assert windows(build, [(2, 3, 0, 0.1)], [(0, 1, 2, 9.0)])["entities_info"] == []
+    assert windows(build, [(4, 5, 1, 9.0)], [])["entities_info"] == []
+
+
+def test_where_windows_see_as_much_the_later_decides(build):
+    """d-e has one letter behind it in the first window, and one before it in the second."""
+    found = windows(build, [(3, 4, 1, 9.0)], [(1, 2, 2, 1.0)])
+    assert spans_in(found) == [(6, 9, "ORG")]
+
+
+def test_where_the_text_itself_ends_no_context_is_wanting(build):
+    """f ends the text: one letter before it in the last window is more than none behind it."""
+    short = ((0, 6), (4, 6))
+    found = windows(build, [(5, 5, 1, 1.0)], [(1, 1, 2, 9.0)], units=short)
+    assert spans_in(found) == [(10, 11, "PER")]  # both end where the text does
+    longer = ((0, 6), (4, 8))
+    found = windows(build, [(5, 5, 1, 9.0)], [(1, 1, 2, 1.0)], units=longer)
+    assert spans_in(found) == [(10, 11, "ORG")]
+    first = ((0, 6), (1, 7))  # b: the text begins one letter before it, and the second at it
+    found = windows(build, [(0, 1, 1, 1.0)], [(0, 0, 2, 9.0)], units=first)
+    assert spans_in(found) == [(0, 3, "PER")]
+
+
+@settings(deadline=None)
+@given(data=st.data())
+def test_windows_that_agree_give_what_one_window_gives(tmp_path_factory, data):
+    component = register.build(
+        make("postprocessor", "span_cls", {"label_vocab": "label_vocab.json"}),
+        Setup(meta=label_meta(tmp_path_factory.mktemp("meta"))),
+    )
+    size = data.draw(st.integers(1, 8))
+    room = data.draw(st.integers(1, size))
+    shared = data.draw(st.integers(0, room - 1))
+    starts = [0]
+    while starts[-1] + room < size:
+        starts.append(starts[-1] + room - shared)
+    seed = torch.Generator().manual_seed(data.draw(st.integers(0, 99)))
+    whole = torch.randn(size, size, 4, generator=seed)
+    bounds = [(start, min(start + room, size)) for start in starts]
+    logits = torch.zeros(len(bounds), room, room, 4)
+    for part, (low, high) in enumerate(bounds):
+        logits[part, : high - low, : high - low] = whole[low:high, low:high]
+    rows = [{**row(words(*bound)), "_part": part} for part, bound in enumerate(bounds)]
+    (found,) = component.decode({"logits": logits}, rows)
+    (expected,) = component.decode({"logits": whole[None]}, [row(words(0, size))])
+    held = [
+        entity
+        for entity in expected["entities_info"]
+        if any(2 * low <= entity["start"] and entity["end"] < 2 * high for low, high in bounds)
+    ]
+    assert found["entities_info"] == held
 
 
 def test_a_span_in_one_window_only_keeps_its_exact_probability(build):

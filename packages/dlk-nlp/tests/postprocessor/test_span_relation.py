@@ -391,22 +391,35 @@ def windows(one, other):
     return both, [letters(0, 4), letters(2, 6, part=1)]
 
 
-def test_a_pair_in_two_windows_has_their_mean_and_pairs_in_one_keep_theirs(meta):
-    """c-d is related in both windows, by types that differ; the surer one decides."""
+def test_the_window_that_sees_more_around_a_pair_decides_on_it(meta):
+    """c-d ends the first of two windows of a to d and c to f, and begins the second."""
     kept = {"size": 4, "types": 4}
+    ends = ((0, 0, 1), (2, 2, 1), (3, 3, 2))
     one = record(
-        (0, 2, 3, 1, 1.0), (1, 2, 3, 1, 1.0), (0, 0, 2, 3), (1, 0, 2, 3),
-        entities=((0, 0, 1), (2, 2, 1), (3, 3, 2)), **kept,
-    )  # fmt: skip
+        (0, 2, 3, 1, 1.0), (1, 2, 3, 1, 1.0), (0, 0, 2, 3), (1, 0, 2, 3), entities=ends, **kept
+    )
     other = record(
         (0, 0, 1, 2, 5.0), (1, 0, 1, 2, 5.0), entities=((0, 0, 1), (1, 1, 2), (3, 3, 3)), **kept
     )
     out, rows = windows(one, other)
-    (found,) = decode(meta, out, *rows)
+    (found,) = decode(meta, out, *rows)  # as much on both sides: the later decides
     assert triples(found) == [("a", "c", "knows"), ("c", "d", "lives")]
-    ends = (torch.tensor([0.0, *x]).softmax(-1)[2] for x in ([1.0, 0, 0], [0, 5.0, 0]))
-    mean = float(sum(ends)) / 2
-    assert found["relations_info"][1]["score"] == pytest.approx(mean**2)
+    (alone,) = decode(
+        meta, {name: value[1:] for name, value in out.items()}, {**rows[1], "_part": 0}
+    )
+    assert found["relations_info"][1]["score"] == alone["relations_info"][0]["score"]
+    (found,) = decode(meta, out, rows[0], letters(2, 4, part=1))  # now the text ends with both
+    assert triples(found) == [("a", "c", "knows"), ("c", "d", "works")]
+
+
+def test_the_heads_and_tails_of_a_pair_are_of_one_window(meta):
+    """The first window is sure of the heads of b-c, the second of its tails."""
+    kept = {"size": 5, "types": 4}
+    one = record((0, 1, 2, 1, 9.0), entities=((1, 1, 1), (2, 2, 1)), **kept)
+    other = record((1, 0, 1, 1, 9.0), entities=((0, 0, 1), (1, 1, 1)), **kept)
+    out, _ = windows(one, other)
+    (found,) = decode(meta, out, letters(0, 5), letters(1, 6, part=1))
+    assert found["relations_info"] == []
 
 
 def test_entities_that_share_no_window_are_not_related(meta):

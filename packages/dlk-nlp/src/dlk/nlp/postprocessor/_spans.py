@@ -2,7 +2,10 @@
 
 Outputs hold a record's cells, ``[i][j]`` being the span from unit i to unit j inclusive. A row may
 be several records, windows of one text: offsets are of the whole text, so a span seen in two
-windows is one span, with the mean of their probabilities.
+windows is one span. The window that sees most around it decides on it alone (see `judges`).
+
+Source: Devlin et al.'s code for SQuAD (2018), where the answer of a text in windows is taken from
+the window that has the "max context"; as there, the smaller of the two sides counts.
 """
 
 from __future__ import annotations
@@ -20,8 +23,12 @@ from dlk.nlp.align import merge_windows
 from dlk.postprocessor.base import Parts, Row
 
 Ints = NDArray[np.int64]
+ENOUGH = np.iinfo(np.int64).max
+"""Context where the text itself ends: there is no more."""
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float32]
+Cells = tuple[Ints, Ints, Bools]
+"""Of each span its first and its last unit in a record, and whether the record holds it whole."""
 
 
 class Units(NamedTuple):
@@ -128,17 +135,21 @@ def find_spans(logits: Tensor, units: Units, parts: Parts) -> list[Spans]:
     found = []
     for records in own:
         mine = [slice(edges[number], edges[number + 1]) for number in records]
-        cells = [(first[each], last[each]) for each in mine]
+        hit = [(first[each], last[each]) for each in mine]
         starts = np.concatenate(
-            [units.starts[r][i] for r, (i, _) in zip(records, cells, strict=True)]
+            [units.starts[r][i] for r, (i, _) in zip(records, hit, strict=True)]
         )
-        ends = np.concatenate([units.ends[r][j] for r, (_, j) in zip(records, cells, strict=True)])
+        ends = np.concatenate([units.ends[r][j] for r, (_, j) in zip(records, hit, strict=True)])
         if len(records) == 1:
-            index = (torch.tensor(records[0]), *map(torch.from_numpy, cells[0]))
+            index = (torch.tensor(records[0]), *map(torch.from_numpy, hit[0]))
             probabilities = logits[index].float().softmax(-1)  # (n, C)
         else:
             starts, ends = _unique(*_uncut(units, records, starts, ends))
-            probabilities = _mean_over_windows(logits, units, records, starts, ends)
+            cells = [locate(units, record, starts, ends) for record in records]
+            window = judges(units, records, cells)
+            place = [of_window([each[side] for each in cells], window) for side in (0, 1)]
+            index = (torch.tensor(records)[window], *map(torch.from_numpy, place))
+            probabilities = logits[index].float().softmax(-1)  # (n, C)
         found.append(_labelled(starts, ends, probabilities))
     return found
 
@@ -172,19 +183,43 @@ def _unique(starts: Ints, ends: Ints) -> tuple[Ints, Ints]:
     return both[:, 0], both[:, 1]
 
 
-def _mean_over_windows(
-    logits: Tensor, units: Units, records: Sequence[int], starts: Ints, ends: Ints
-) -> Tensor:
-    """Return (n, C): the mean probabilities of each span over the windows that hold it whole."""
-    total = torch.zeros(len(starts), logits.shape[-1])
-    windows = torch.zeros(len(starts), 1)
-    for record in records:
-        first, last, held = locate(units, record, starts, ends)
-        kept = torch.from_numpy(np.flatnonzero(held))
-        cells = logits[record, torch.from_numpy(first[held]), torch.from_numpy(last[held])]
-        total[kept] += cells.float().softmax(-1)
-        windows[kept] += 1
-    return total / windows.clamp(min=1)
+def judges(units: Units, records: Sequence[int], cells: Sequence[Cells]) -> Ints:
+    """Return which window of a row decides on each span, (n,) places among its `records`.
+
+    It is the one that has most units on the side of the span where it has fewer; where the text
+    itself begins or ends, none are wanting. Of equal ones the later decides, as in
+    `dlk.nlp.align.merge_windows`.
+
+    Args:
+        units: of the batch.
+        records: the windows of the row.
+        cells: for each of them, where the spans stand; one at least holds each span whole.
+    """
+    context = np.full((len(records), len(cells[0][0])), -1, dtype=np.int64)
+    carrying = [np.flatnonzero(units.carries[record]) for record in records]
+    edges = [
+        (units.starts[record][each[0]], units.ends[record][each[-1]])
+        for record, each in zip(records, carrying, strict=True)
+        if len(each)
+    ]
+    for row, record, each, (first, last, held) in zip(
+        context, records, carrying, cells, strict=True
+    ):
+        if not len(each):
+            continue
+        is_first = units.starts[record][each[0]] == min(edges)[0]
+        is_last = units.ends[record][each[-1]] == max(end for _, end in edges)
+        left = np.full(len(first), ENOUGH) if is_first else first - each[0]
+        right = np.full(len(last), ENOUGH) if is_last else each[-1] - last
+        row[held] = np.minimum(left, right)[held]
+    window: Ints = len(records) - 1 - context[::-1].argmax(0)
+    return window
+
+
+def of_window(values: Sequence[Ints], window: Ints) -> Ints:
+    """Return (n,): of each span what the window that decides on it says, of (n,) for each."""
+    chosen: Ints = np.stack(values)[window, np.arange(len(window))]
+    return chosen
 
 
 def _labelled(starts: Ints, ends: Ints, probabilities: Tensor) -> Spans:
@@ -196,7 +231,7 @@ def _labelled(starts: Ints, ends: Ints, probabilities: Tensor) -> Spans:
     return spans.take(np.lexsort((spans.ends, spans.starts)))
 
 
-def locate(units: Units, record: int, starts: Ints, ends: Ints) -> tuple[Ints, Ints, Bools]:
+def locate(units: Units, record: int, starts: Ints, ends: Ints) -> Cells:
     """Return the first and last unit of spans in a record, and whether it holds them whole.
 
     Args:

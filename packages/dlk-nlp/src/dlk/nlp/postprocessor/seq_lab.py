@@ -103,7 +103,7 @@ class SeqLab(TextPostProcessor):
 
     def decode(self, out: Outputs, rows: Sequence[Row]) -> list[Prediction]:
         parts = Parts(rows)
-        units = _merged(self._units(out, rows), parts)
+        units = self._units(out, rows, parts)
         lost = set(units.group[~np.isfinite(units.alone * units.after)].tolist())
         own: list[Prediction] = [
             {"entities_info": None if place in lost else self._plain(entities, rows[first])}
@@ -122,7 +122,8 @@ class SeqLab(TextPostProcessor):
             ignore_char=self.ignore_char,
         )
 
-    def _units(self, out: Outputs, rows: Sequence[Row]) -> Units:
+    def _units(self, out: Outputs, rows: Sequence[Row], parts: Parts) -> Units:
+        """Return the tagged units by row: of what windows share, each once."""
         tensors = [pick(out, name, rows) for name in self.outputs]
         record, place, offsets = self._places(rows, tensors[0].shape[1])
         kept = offsets[:, 1] > offsets[:, 0]
@@ -131,18 +132,20 @@ class SeqLab(TextPostProcessor):
             if len(tag) and tag.max() >= self.table.size:
                 raise self._other_tags(f"predicted ids up to {tag.max()}")
             kept &= tag >= 0  # -1 where the chain has no unit
-            return Units(record, offsets, tag, alone, after).take(kept)
+            return _merged(Units(record, offsets, tag, alone, after).take(kept), parts)
         (logits,) = tensors
         if logits.ndim != 3 or logits.shape[2] != self.table.size:
             raise self._other_tags(f"logits {tuple(logits.shape)}")
         probabilities = logits.float().softmax(-1)  # (B, U, C)
         if self.strategy != "none":
             words = self._words(rows, len(kept))
-            kept &= words >= 0
-            scores = probabilities.numpy()[record[kept], place[kept]]  # (N, C)
-            return self._voted(scores.astype(np.float64), record[kept], words[kept], offsets[kept])
+            pieces = np.flatnonzero(kept & (words >= 0))
+            row, order = _order(record[pieces], offsets[pieces], parts)
+            pieces = pieces[order]  # a word that a window cuts has all its pieces here
+            scores = probabilities.numpy()[record[pieces], place[pieces]]  # (N, C)
+            return self._voted(scores.astype(np.float64), row, words[pieces], offsets[pieces])
         best, ids = (values.numpy()[record, place] for values in probabilities.max(-1))
-        return Units(record, offsets, ids, best, best).take(kept)
+        return _merged(Units(record, offsets, ids, best, best).take(kept), parts)
 
     def _places(self, rows: Sequence[Row], width: int) -> tuple[Ints, Ints, Ints]:
         """Return of each unit the record, the position there, (N,) each, and offsets (N, 2)."""
@@ -175,10 +178,10 @@ class SeqLab(TextPostProcessor):
             )
         return np.array([-1 if word is None else word for word in chain(*each)], dtype=np.int64)
 
-    def _voted(self, scores: Floats, record: Ints, words: Ints, offsets: Ints) -> Units:
+    def _voted(self, scores: Floats, row: Ints, words: Ints, offsets: Ints) -> Units:
         """Return words as units, from the probabilities (N, C) of their pieces."""
         new = np.ones(len(words), dtype=np.bool_)
-        new[1:] = (words[1:] != words[:-1]) | (record[1:] != record[:-1])
+        new[1:] = (words[1:] != words[:-1]) | (row[1:] != row[:-1])
         first = np.flatnonzero(new)  # (W,)
         last = np.append(first, len(words))[1:] - 1  # (W,)
         kinds = scores @ self.table.of_kind  # (N, K)
@@ -192,7 +195,7 @@ class SeqLab(TextPostProcessor):
         tag = self.table.tag(kind, scores[first], scores[last])
         score = kinds.max(-1, initial=0.0)
         places = np.stack([offsets[first, 0], offsets[last, 1]], axis=-1)
-        return Units(record[first], places, tag, score, score)
+        return Units(row[first], places, tag, score, score)
 
     def _entities(self, units: Units, groups: int) -> list[list[Found]]:
         """Return the entities of each group: tags are read in stretches without an O."""
@@ -309,17 +312,30 @@ def _surest(score: Floats, new: Bools) -> Ints:
 
 def _merged(units: Units, parts: Parts) -> Units:
     """Return the units by row instead of by record: of what windows share, each unit once."""
-    row = np.array(parts.place, dtype=np.int64)[units.group]
+    row, order = _order(units.group, units.offsets, parts)
+    return units.take(order)._replace(group=row)
+
+
+def _order(record: Ints, offsets: Ints, parts: Parts) -> tuple[Ints, Ints]:
+    """Return the row of each unit that stays, and which they are, in the order of the text.
+
+    Args:
+        record: (N,) which record each unit is of; rises.
+        offsets: (N, 2), their places in the text.
+        parts: which records are one row.
+    """
+    row = np.array(parts.place, dtype=np.int64)[record]
     if len(parts.first) == len(parts.place):
-        return units._replace(group=row)
+        return row, np.arange(len(row))
     records = np.arange(len(parts.place) + 1)
-    bounds = np.searchsorted(units.group, records).tolist()  # units of record r: bounds[r:r + 2]
+    bounds = np.searchsorted(record, records).tolist()  # units of record r: bounds[r:r + 2]
     members: list[list[int]] = [[] for _ in parts.first]
-    for record, place in enumerate(parts.place):
-        members[place].append(record)
+    for number, place in enumerate(parts.place):
+        members[place].append(number)
     order: list[int] = []
     for mine in members:
-        starts = [bounds[record] for record in mine]
-        windows = [units.offsets[bounds[r] : bounds[r + 1]].tolist() for r in mine]
+        starts = [bounds[number] for number in mine]
+        windows = [offsets[bounds[n] : bounds[n + 1]].tolist() for n in mine]
         order += [starts[window] + unit for window, unit in merge_windows(windows)]
-    return units._replace(group=row).take(np.array(order, dtype=np.int64))
+    chosen = np.array(order, dtype=np.int64)
+    return row[chosen], chosen

@@ -109,7 +109,7 @@ class SpanCls(SpanPostProcessor):
     ``{"entities_info": [{"start": 0, "end": 8, "labels": ["LOC"], "text": "New York",
     "score": 0.9}, …]}``, in the order of the text. A span is an entity where its most probable
     label is not the first word of the vocabulary ("O", no entity); `score` is that label's softmax,
-    in float32. Of a long text in windows, a span that several hold whole has the mean of theirs.
+    in float32. Of a long text in windows, the window that sees most around a span decides on it.
     `entities_info` is null where a score is not a number.
 
     A model that has learnt nothing may call every span an entity. A row has at most

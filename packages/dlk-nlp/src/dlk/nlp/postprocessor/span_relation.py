@@ -19,11 +19,14 @@ from dlk.nlp.entities import stands_nowhere
 from dlk.nlp.metrics.relations import RelationMetrics
 from dlk.nlp.postprocessor._spans import (
     Bools,
+    Cells,
     Floats,
     Ints,
     Spans,
     Units,
+    judges,
     locate,
+    of_window,
     records_of,
     units_of,
 )
@@ -41,10 +44,6 @@ __all__ = ["SpanRelation"]
 
 PAIRS_AT_ONCE = 1 << 22  # pairs of entities looked at together: 32 MiB for each matrix
 SCORED_AT_ONCE = 1 << 17  # of those that agree, how many are scored together: 40 types, 40 MiB
-
-
-Cells = tuple[Ints, Ints, Bools]
-"""Of each entity its first and its last unit in a record, and whether the record holds it whole."""
 
 
 class Pairs(NamedTuple):
@@ -73,7 +72,7 @@ class SpanRelation(SpanPostProcessor):
     have the same type as their most probable one, which is not the first word of the vocabulary;
     `score` is the product of the two probabilities, in float32. With `sym` a relation has no
     direction, and is from the entity that stands first. Of a long text in windows, a pair of
-    entities that several windows hold whole has the means of theirs; entities that no window holds
+    entities is decided on by the window that sees most around both; entities that no window holds
     together are not related.
 
     A row has at most `max_relations_per_unit` relations for each of its units, the most probable;
@@ -249,7 +248,7 @@ class SpanRelation(SpanPostProcessor):
             candidates = np.concatenate([each for each in found if each is not None])  # (n, 3)
             if len(records) > 1:
                 candidates = np.unique(candidates, axis=0)
-            pairs = self._scored(scores, records, places, candidates)
+            pairs = self._scored(scores, units, records, places, candidates)
             limit = self.most_relations * units.count(records)
             left_out = max(0, len(pairs.scores) - limit)
             if left_out:
@@ -295,6 +294,7 @@ class SpanRelation(SpanPostProcessor):
     def _scored(
         self,
         scores: Tensor,
+        units: Units,
         records: Sequence[int],
         places: Sequence[Cells],
         candidates: Ints,
@@ -303,7 +303,8 @@ class SpanRelation(SpanPostProcessor):
         found = []
         for start in range(0, max(len(candidates), 1), SCORED_AT_ONCE):
             some = candidates[start : start + SCORED_AT_ONCE]
-            found.append(self._chosen(some, *self._probabilities(scores, records, places, some)))
+            head, tail = self._probabilities(scores, units, records, places, some)
+            found.append(self._chosen(some, head, tail))
         sources, targets, labels, probabilities = (
             np.concatenate(parts) for parts in zip(*found, strict=True)
         )
@@ -313,26 +314,33 @@ class SpanRelation(SpanPostProcessor):
     def _probabilities(
         self,
         scores: Tensor,
+        units: Units,
         records: Sequence[int],
         cells: Sequence[Cells],
         candidates: Ints,
     ) -> tuple[Tensor, Tensor]:
-        """Return (n, R) each: probabilities of the heads and of the tails, means over windows."""
+        """Return (n, R) each: probabilities of the heads and of the tails, in one window."""
         source, target, group = candidates.T
-        total = torch.zeros(2, len(candidates), scores.shape[-1])
-        windows = torch.zeros(len(candidates), 1)
-        for record, (first, last, held) in zip(records, cells, strict=True):
-            both = np.flatnonzero(held[source] & held[target])
-            kept = torch.from_numpy(both)
-            windows[kept] += 1
-            for side, places in enumerate((first, last)):
-                i, j = places[source[both]], places[target[both]]
-                if self.sym:
-                    i, j = np.minimum(i, j), np.maximum(i, j)
-                matrix = torch.from_numpy(2 * group[both] + side)
-                picked = scores[record, matrix, torch.from_numpy(i), torch.from_numpy(j)]
-                total[side, kept] += picked.float().softmax(-1)
-        head, tail = total / windows.clamp(min=1)
+        both = [
+            (
+                np.minimum(first[source], first[target]),
+                np.maximum(last[source], last[target]),
+                held[source] & held[target],
+            )
+            for first, last, held in cells
+        ]
+        window = judges(units, records, both)
+        record = torch.tensor(records)[window]
+        found: list[Tensor] = []
+        for side in (0, 1):
+            i = of_window([each[side][source] for each in cells], window)
+            j = of_window([each[side][target] for each in cells], window)
+            if self.sym:
+                i, j = np.minimum(i, j), np.maximum(i, j)
+            matrix = torch.from_numpy(2 * group + side)
+            picked = scores[record, matrix, torch.from_numpy(i), torch.from_numpy(j)]
+            found.append(picked.float().softmax(-1))
+        head, tail = found
         return head, tail
 
     def _chosen(self, candidates: Ints, head: Tensor, tail: Tensor) -> Pairs:
