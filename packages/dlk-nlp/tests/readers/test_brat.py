@@ -97,6 +97,12 @@ def test_a_relation_may_stand_before_its_entities(document):
         ("R1\tX Arg1:T1\n", r"a\.ann:1: expected a type, Arg1:T… and Arg2:T…"),
         ("T1\tX 0 1\ta\nR1\tX Arg1:T1 Arg2:T11\n", r':2: there is no T11. Did you mean "T1"'),
         ("Q1\tX\n", r"a\.ann:1: expected T, R, E"),
+        (
+            "T1\tX 0 1\ta\n\nT1\tY 0 1\ta\n",
+            r"a\.ann:3: two entities are called T1, .*'T1\\tX 0 1\\ta' in line 1, "
+            r"'T1\\tY 0 1\\ta' here",
+        ),
+        ("T1\tX 0 1;0 1\ta a\nT1\tY 0 1\ta\n", r"a\.ann:2: two entities are called T1"),
     ],
 )
 def test_a_line_that_is_no_annotation_is_named(document, ann, message):

@@ -147,8 +147,9 @@ def find_spans(logits: Tensor, units: Units, parts: Parts) -> list[Spans]:
             starts, ends = _unique(*_uncut(units, records, starts, ends))
             cells = [locate(units, record, starts, ends) for record in records]
             window = judges(units, records, cells)
-            place = [of_window([each[side] for each in cells], window) for side in (0, 1)]
-            index = (torch.tensor(records)[window], *map(torch.from_numpy, place))
+            i = of_window([first for first, _, _ in cells], window)
+            j = of_window([last for _, last, _ in cells], window)
+            index = (torch.tensor(records)[window], torch.from_numpy(i), torch.from_numpy(j))
             probabilities = logits[index].float().softmax(-1)  # (n, C)
         found.append(_labelled(starts, ends, probabilities))
     return found

@@ -35,8 +35,8 @@ def read_brat(path: Path, *, join_parts: bool = False) -> Iterator[Row]:
         ``"T3: several parts"``.
 
     Raises:
-        DataError: a file is missing, a line is no annotation, or an annotation's text is not what
-            stands at its place: offsets count characters, not bytes.
+        DataError: a file is missing, a line is no annotation, two entities have one name, or an
+            annotation's text is not what stands at its place: offsets count characters, not bytes.
     """
     for text_file in _documents(LocalPath(os.fspath(path))):
         yield _document(text_file, join_parts=join_parts)
@@ -59,14 +59,20 @@ def _document(text_file: LocalPath, *, join_parts: bool) -> Row:
     entities: list[Row] = []
     relations: list[tuple[int, str, Row]] = []
     skipped: list[str] = []
-    names: set[str] = set()
+    names: dict[str, tuple[int, str]] = {}  # of entities, with their lines
     for number, line in lines(ann):
         if not line.strip() or line[0] in "AMN#":
             continue
         name, _, rest = line.partition("\t")
         where = f"{ann}:{number}"
         if line[0] == "T":
-            names.add(name)
+            if name in names:
+                before, other = names[name]
+                raise DataError(
+                    f"{where}: two entities are called {name}, and relations could mean either: "
+                    f"{other!r} in line {before}, {line!r} here. Give one of them another name"
+                )
+            names[name] = number, line
             entity = _entity(name, rest, text, where, join_parts=join_parts)
             if entity is None:
                 skipped.append(f"{name}: several parts")
