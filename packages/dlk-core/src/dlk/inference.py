@@ -196,6 +196,8 @@ class Engine:
         """
         if batch_size is not None and batch_size < 1:
             raise ValueError(f"batch_size is at least 1, got {batch_size}")
+        postprocessor: PostProcessor = register.build(parts.postprocessor, setup)
+        _refuse_searched(postprocessor)
         model: nn.Module = register.build(parts.model, setup)
         load_weights(model, state)
         model.to(device).eval()
@@ -203,7 +205,7 @@ class Engine:
             processor=register.build(parts.process, setup, stage="online"),
             datamodule=register.build(parts.datamodule, setup),
             model=model,
-            postprocessor=register.build(parts.postprocessor, setup),
+            postprocessor=postprocessor,
             batch_size=batch_size or int(getattr(parts.datamodule, "predict_batch_size", 32)),
             device=torch.device(device),
             inputs=tuple(inputs),
@@ -292,6 +294,17 @@ class Engine:
             start = end
         if batch:
             yield batch
+
+
+def _refuse_searched(postprocessor: PostProcessor) -> None:
+    path = node_of(postprocessor.config).path
+    message = (
+        "validation is still to find it: predict with a run's bundle, which holds what was found, "
+        "or give a value"
+    )
+    problems = [Problem(f"{path}.{name}", message) for name in postprocessor.searched]
+    if problems:
+        raise ConfigError(problems)
 
 
 def answer_of(result: Prediction | RowError) -> Prediction:

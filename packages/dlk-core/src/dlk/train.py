@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from dlk._run_folder import OWNER, claim_number, left_weights, refuse_busy, release, take
-from dlk.config import Point, child, node_of, thaw
+from dlk.config import Point, changed, child, node_of, thaw
 from dlk.config.keys import locate
 from dlk.config.reading import Source
 from dlk.errors import ConfigError, DlkError, Problem, RunError, did_you_mean
@@ -55,6 +55,7 @@ class RunResult:
         bundle: folder of the bundle; empty where there is none.
         seconds: wall time.
         error: why it failed.
+        found: what validation found for options that were searched for, by config path.
         skipped: true where an earlier call had done it.
     """
 
@@ -67,6 +68,7 @@ class RunResult:
     bundle: str = ""
     seconds: float = 0.0
     error: str = ""
+    found: dict[str, Any] = field(default_factory=dict)
     skipped: bool = False
 
 
@@ -291,13 +293,16 @@ class Train:
         trainer.check_monitors(metrics, has_validation_data="valid" in has)
         _check_hp_metrics(fit.hp_metrics, metrics, has)
         imodel = register.build(child(fit, "imodel"), setup)
+        _check_searched(imodel.postprocessor, validates="valid" in has and trainer.validates)
         if self.checkpoint:
             load_weights(imodel.model, read_weights(self.checkpoint))
             result.weights = f"those of {self.checkpoint}"
         if "train" in has:
             trainer.fit(imodel, datamodule)
             result.metrics.update(self._keep_best(trainer, imodel, result))
-        if "valid" in has and not result.metrics:
+        if imodel.postprocessor.searched:
+            fit = self._settle(trainer, imodel, datamodule, fit, result)
+        elif "valid" in has and not result.metrics:
             result.metrics.update(trainer.validate(imodel, datamodule))
         if "test" in has:
             result.metrics.update(trainer.test(imodel, datamodule))
@@ -354,6 +359,34 @@ class Train:
             result.weights = f"last: step {step}"
         seen = [entry for entry in imodel.history if entry["step"] == step]
         return {k: v for k, v in seen[-1].items() if k not in ("step", "epoch")} if seen else {}
+
+    @staticmethod
+    def _settle(trainer: Any, imodel: Any, datamodule: Any, fit: Any, result: RunResult) -> Any:
+        """Let validation find the postprocessor's searched options, for the weights that are kept.
+
+        Returns:
+            The config with what was found, which the bundle holds. The imodel's postprocessor is
+            built of it, and measured by it are the final ``val_*`` and all that comes after.
+        """
+        trainer.validate(imodel, datamodule, logged=False)
+        before = imodel.postprocessor
+        if not imodel.metrics.compute():
+            message = "no row of the validation data has a truth to find it by: give a value"
+            raise RunError(f"{node_of(before.config).path}.{before.searched[0]}: {message}")
+        found = before.found(imodel.metrics)
+        fit, config = changed(fit, before.config, found)
+        imodel.postprocessor = register.build(config, before.setup)
+        result.found = {f"{node_of(config).path}.{name}": value for name, value in found.items()}
+        result.metrics = trainer.validate(imodel, datamodule, logged=False)
+        return fit
+
+
+def _check_searched(postprocessor: Any, *, validates: bool) -> None:
+    path = node_of(postprocessor.config).path
+    message = "to be searched for on validation data, and none is evaluated here: give a value"
+    problems = [Problem(f"{path}.{name}", message) for name in postprocessor.searched]
+    if problems and not validates:
+        raise ConfigError(problems)
 
 
 def _check_hp_metrics(name: str | None, metrics: Iterable[str], has: Sequence[str]) -> None:

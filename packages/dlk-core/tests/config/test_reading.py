@@ -12,7 +12,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dlk.config import child, children, from_resolved, load, make, node_of, parse_override, to_dict
+from dlk.config import (
+    changed,
+    child,
+    children,
+    from_resolved,
+    load,
+    make,
+    node_of,
+    parse_override,
+    to_dict,
+)
 from dlk.errors import ConfigError
 
 Values = dict[str, Any]
@@ -395,6 +405,34 @@ def test_what_a_config_gives_makes_the_same_config_again(
     assert to_dict(again) == plain
     assert list(children(again, "door")) == [f"d{n}" for n in range(len(doors))]
     assert child(again, "room").height == float(height)
+
+
+def test_one_part_of_a_config_is_changed_and_nothing_else() -> None:
+    doors = {"@door@wood#a": {"width": 1.0}, "@door@wood#b": {"width": 1.0}}
+    config = make("house", "", {**doors, "@room@kitchen": {}, "tags": {"a": [1]}})
+    door = children(config, "door")["b"]  # equal to the other, but this one
+    whole, part = changed(config, door, {"width": 2.0})
+    assert children(whole, "door")["b"] is part
+    assert [each.width for each in children(whole, "door").values()] == [1.0, 2.0]
+    assert door.width == 1.0
+    assert node_of(part).path == node_of(door).path
+    again, _ = changed(whole, part, {"width": 1.0})
+    assert again == config
+    lamp = child(child(config, "room"), "lamp")
+    deeper, _ = changed(config, lamp, {"watts": 7})
+    assert child(child(deeper, "room"), "lamp").watts == 7
+    root, same = changed(config, config, {"tags": {"a": [2]}})
+    assert root is same
+    assert root.tags == {"a": [2]}
+
+
+def test_a_change_is_checked_and_its_part_must_be_below() -> None:
+    config = make("house", "", {"@room@kitchen": {}})
+    lamp = child(child(config, "room"), "lamp")
+    with pytest.raises(ConfigError, match=r"room\.lamp\.watts"):
+        changed(config, lamp, {"watts": "many"})
+    with pytest.raises(ValueError, match="is no part of"):
+        changed(config, make("lamp", "bulb"), {"watts": 7})
 
 
 def test_resolved_values_of_a_point_make_its_configs_again(read: Read, folder: Path) -> None:

@@ -58,6 +58,17 @@ class TestPair(TestSingle):
         }
 
 
+class TestSearchedForOne(TestSingle):
+    config: ClassVar = {
+        "label_vocab": "label_vocab.json",
+        "input_map": {"logits": "scores"},
+        "columns": ["uuid"],
+        "predict_extend_return": {"vector": "pooled"},
+        "positive_label": "hum",
+        "threshold": "search",
+    }
+
+
 class TestMultiLabel(TestSingle):
     config: ClassVar = {
         "label_vocab": "label_vocab.json",
@@ -71,6 +82,22 @@ class TestMultiLabel(TestSingle):
             "logits": torch.randn(count, 4, generator=generator),
             "label_ids": (torch.rand(count, 4, generator=generator) < 0.4).float(),
         }
+
+
+class TestSearched(TestMultiLabel):
+    config: ClassVar = {
+        "label_vocab": "label_vocab.json",
+        "multi_label": True,
+        "threshold": "search",
+    }
+
+
+class TestSearchedForEach(TestMultiLabel):
+    config: ClassVar = {
+        "label_vocab": "label_vocab.json",
+        "multi_label": True,
+        "threshold": "search_each",
+    }
 
 
 @pytest.fixture
@@ -203,6 +230,97 @@ def test_the_threshold_that_the_metrics_name_gives_the_score_that_they_name(buil
     assert [line["f1"] for line in lines] == pytest.approx([line["f1_best"] for line in table])
 
 
+def evaluated(component, out, some):
+    metrics = component.new_metrics()
+    metrics.update(out, some, component.decode(out, some))
+    return metrics
+
+
+@pytest.mark.parametrize(
+    ("how", "score", "best"),
+    [
+        ("search", "f1_micro", "f1_micro_best"),
+        ("search_macro", "f1_macro", "f1_macro_best"),
+        ("search_each", "f1_macro", "f1_macro_best_each"),
+    ],
+)
+def test_the_threshold_that_is_found_gives_the_best_score_of_its_kind(build, how, score, best):
+    generator = torch.Generator().manual_seed(4)
+    logits = torch.randn(80, 4, generator=generator)
+    target = (logits + torch.randn(80, 4, generator=generator) > 1.0).float()
+    out, some = {"logits": logits, "label_ids": target}, rows(*range(80))
+    before = build(multi_label=True, threshold=how)
+    metrics = evaluated(before, out, some)
+    assert before.decode(out, some) == build(multi_label=True).decode(out, some)  # 0.5 until then
+    found = before.found(metrics)
+    assert isinstance(found["threshold"], list if how == "search_each" else float)
+    after = evaluated(build(multi_label=True, **found), out, some).compute()
+    assert after[score] == pytest.approx(metrics.compute()[best], abs=1e-12)
+    assert after[score] > metrics.compute()[score]
+
+
+def test_a_list_of_thresholds_is_in_the_vocabularys_order(build):
+    component = build(multi_label=True, threshold=[0.9, 0.5, 0.5, 0.01], top_k=1)
+    logits = torch.tensor([[2.0, 1.0, -1.0, -3.0]])  # sigmoid: 0.88, 0.73, 0.27, 0.05
+    assert component.decode({"logits": logits}, rows(0))[0]["labels"] == ["num", "abbr"]
+    with pytest.raises(DlkError, match=r'lists 2 numbers, but "label_vocab.json" has 4 labels'):
+        build(multi_label=True, threshold=[0.9, 0.5])
+
+
+def test_a_label_that_is_never_true_in_validation_keeps_the_middle(build):
+    component = build(multi_label=True, threshold="search_each")
+    out = {"logits": torch.tensor([[-2.0, -2.0, 3.0, 3.0]])}
+    out["label_ids"] = torch.tensor([[1.0, 0.0, 0.0, 0.0]])
+    first, *others = component.found(evaluated(component, out, rows(0)))["threshold"]
+    assert first <= 0.119  # sigmoid(-2)
+    assert others == [0.5, 0.5, 0.5]
+
+
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_validation_without_what_is_looked_for_finds_no_threshold(build, multi_label):
+    component = build(multi_label=multi_label, positive_label="hum", threshold="search")
+    target = torch.zeros(1, 4) if multi_label else torch.tensor([0])
+    out = {"logits": torch.zeros(1, 4), "label_ids": target}
+    with pytest.raises(DlkError, match="true in no row of the validation data; give a number"):
+        component.found(evaluated(component, out, rows(0)))
+
+
+def test_the_label_that_is_looked_for_is_given_from_its_threshold_on(build):
+    logits = torch.tensor([[0.2, 0.4, 0.3, 0.1], [0.6, 0.1, 0.2, 0.1], [0.1, 0.1, 0.7, 0.1]]).log()
+    labels = {
+        threshold: [
+            (result["label"], round(result["score"], 4))
+            for result in build(positive_label="hum", threshold=threshold).decode(
+                {"logits": logits}, rows(0, 1, 2)
+            )
+        ]
+        for threshold in (None, 0.25, 0.8)
+    }
+    assert labels == {
+        None: [("num", 0.4), ("loc", 0.6), ("hum", 0.7)],
+        0.25: [("hum", 0.3), ("loc", 0.6), ("hum", 0.7)],
+        0.8: [("num", 0.4), ("loc", 0.6), ("loc", 0.1)],
+    }
+    component = build(positive_label="hum", threshold=0.25)
+    (first,) = component.decode({"logits": logits[:1]}, rows(0))
+    assert first["predicts"][0] == {"label": "num", "score": pytest.approx(0.4)}  # as ever
+
+
+def test_the_threshold_of_one_label_that_is_found_gives_its_best_f1(build):
+    generator = torch.Generator().manual_seed(5)
+    logits = torch.randn(200, 4, generator=generator)
+    target = (logits + 2 * torch.randn(200, 4, generator=generator)).argmax(-1)
+    out, some = {"logits": logits, "label_ids": target}, rows(*range(200))
+    before = build(positive_label="hum", threshold="search")
+    metrics = evaluated(before, out, some)
+    assert before.decode(out, some) == build(positive_label="hum").decode(out, some)
+    found = before.found(metrics)
+    assert found == {"threshold": metrics.compute()["threshold_best"]}
+    after = evaluated(build(positive_label="hum", **found), out, some).compute()
+    assert after["f1"] == pytest.approx(metrics.compute()["f1_best"], abs=1e-12)
+    assert after["f1"] > metrics.compute()["f1"]
+
+
 def test_thousands_of_labels_are_given_listed_and_counted(tmp_path):
     words = [f"label {number}" for number in range(6000)]
     vocabulary = Vocabulary()
@@ -313,8 +431,15 @@ def test_predict_extend_return_takes_the_row_it_belongs_to(build):
         ({"predict_extend_return": {"sentence": "pooled"}}, "already has the key sentence"),
         ({"predict_extend_return": {"vector": 1}}, "must be the name of a model output"),
         ({"data_type": "triple"}, "triple"),
-        ({"threshold": 1.5}, r"expected a number in \[0, 1\], got 1\.5"),
-        ({"threshold": {"loc": "high"}}, r"in \[0, 1\] of \"loc\", got 'high'"),
+        ({"threshold": 1.5}, r"expected a number in \[0, 1\] or search, got 1\.5"),
+        (
+            {"multi_label": True, "threshold": {"loc": "high"}},
+            r"in \[0, 1\] of \"loc\", got 'high'",
+        ),
+        ({"multi_label": True, "threshold": [0.5, 2]}, r"in \[0, 1\] at 1, got 2"),
+        ({"multi_label": True, "threshold": "find"}, "search_macro, search_each, got 'find'"),
+        ({"positive_label": "num", "threshold": "search_each"}, "or search, got 'search_each'"),
+        ({"positive_label": "num", "threshold": {"num": 0.3}}, "or search, got {'num': 0.3}"),
         ({"threshold": True}, "got True"),
         ({"threshold": 0.9}, "the most probable is given, .*: set multi_label"),
     ],

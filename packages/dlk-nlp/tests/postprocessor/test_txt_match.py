@@ -51,6 +51,10 @@ class TestCosine(PostProcessorConformance):
         }
 
 
+class TestSearched(TestCosine):
+    config: ClassVar = {**TestCosine.config, "threshold": "search"}
+
+
 def txt_match(**values):
     return register.build(make("postprocessor", "txt_match", values), Setup.empty())
 
@@ -79,13 +83,17 @@ def test_the_score_of_a_cosine_is_the_cosine_and_the_threshold_belongs_to_the_ma
 
 
 def measured(component, logits, match, step=64):
+    return counted(component, logits, match, step).compute()
+
+
+def counted(component, logits, match, step=64):
     metrics = component.new_metrics()
     for start in range(0, len(logits), step):
         part = slice(start, start + step)
         out = {"logits": logits[part], "match": match[part]}
         some = rows(*range(start, start + len(out["match"])))
         metrics.update(out, some, component.decode(out, some))
-    return metrics.compute()
+    return metrics
 
 
 def test_metrics_over_batches_are_those_of_scikit_learn():
@@ -115,6 +123,27 @@ def test_the_best_threshold_gives_the_f1_that_is_named():
     assert before["f1_best"] > before["f1"] + 0.1
     after = measured(txt_match(link="identity", threshold=before["threshold_best"]), logits, match)
     assert after["f1"] == after["f1_best"] == before["f1_best"]
+
+
+@pytest.mark.parametrize("link", ["identity", "sigmoid"])
+def test_the_threshold_that_is_found_gives_the_best_f1(link):
+    generator = torch.Generator().manual_seed(1)
+    logits = torch.rand(300, generator=generator) * 2 - 1
+    match = (logits + torch.rand(300, generator=generator) > 0.9).float()
+    searching = txt_match(link=link, threshold="search")
+    metrics = counted(searching, logits, match)
+    assert metrics.compute() == measured(txt_match(link=link), logits, match)  # 0.5 until then
+    found = searching.found(metrics)
+    assert found == {"threshold": metrics.compute()["threshold_best"]}
+    after = measured(txt_match(link=link, **found), logits, match)
+    assert after["f1"] == metrics.compute()["f1_best"] > metrics.compute()["f1"]
+
+
+def test_validation_without_a_match_finds_no_threshold():
+    component = txt_match(threshold="search")
+    metrics = counted(component, torch.tensor([1.0, -1.0]), torch.zeros(2))
+    with pytest.raises(DlkError, match="true in no row of the validation data"):
+        component.found(metrics)
 
 
 def test_windows_of_a_row_share_the_mean_of_their_scores():
@@ -162,7 +191,9 @@ def test_logits_and_truths_of_another_shape_are_refused():
         ({"labels": ["same"]}, "expected two different names"),
         ({"labels": ["same", "same"]}, "expected two different names"),
         ({"threshold": -0.5}, r"a sigmoid lies in 0\.\.1, got -0\.5"),
-        ({"threshold": 1.5}, "threshold"),
+        ({"threshold": 1.5}, r"expected a number in \[-1, 1\] or search, got 1\.5"),
+        ({"threshold": "find"}, "or search, got 'find'"),
+        ({"threshold": True}, "got True"),
         ({"columns": ["score"]}, "already has the key score"),
     ],
 )

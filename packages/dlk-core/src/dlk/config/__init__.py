@@ -32,7 +32,15 @@ if TYPE_CHECKING:
         one,
     )
     from dlk.config.node import assets, child, children, ident, node_of, thaw, to_dict
-    from dlk.config.reading import Loaded, Point, from_resolved, load, make, parse_override
+    from dlk.config.reading import (
+        Loaded,
+        Point,
+        changed,
+        from_resolved,
+        load,
+        make,
+        parse_override,
+    )
 
 __all__ = [
     "MISSING",
@@ -53,6 +61,7 @@ __all__ = [
     "Signature",
     "StrField",
     "assets",
+    "changed",
     "child",
     "children",
     "cregister",
@@ -95,6 +104,7 @@ __getattr__ = lazy(
         "dlk.config.reading": (
             "Loaded",
             "Point",
+            "changed",
             "from_resolved",
             "load",
             "make",

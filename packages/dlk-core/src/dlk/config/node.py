@@ -20,7 +20,17 @@ from dlk.config.tree import Path, Tree
 from dlk.errors import ConfigError, Problem
 from dlk.registry import register
 
-__all__ = ["Node", "assets", "child", "children", "freeze", "ident", "node_of", "to_dict"]
+__all__ = [
+    "Node",
+    "assets",
+    "child",
+    "children",
+    "freeze",
+    "ident",
+    "node_of",
+    "to_dict",
+    "trail",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,6 +296,22 @@ def to_dict(config: IntcBase) -> dict[str, Any]:
     node = node_of(config)
     result: dict[str, Any] = {node.key: thaw(node.values)}
     return result
+
+
+def trail(root: IntcBase, part: IntcBase) -> tuple[str, ...]:
+    """Return the keys that lead to a part of a config object, its own key first.
+
+    Raises:
+        ValueError: the part, this very object, is not below `root`.
+    """
+    if part is root:
+        return (node_of(root).key,)
+    for below in node_of(root).children.values():
+        try:
+            return (node_of(root).key, *trail(below, part))
+        except ValueError:
+            continue
+    raise ValueError(f"{node_of(part).path} is no part of {node_of(root).path}")
 
 
 def assets(config: IntcBase) -> list[tuple[IntcBase, str, Mapping[str, Any]]]:

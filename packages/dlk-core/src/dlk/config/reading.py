@@ -15,13 +15,13 @@ from dlk.config._intc import IntcBase, set_resolver, solve_references
 from dlk.config.check import check_tree
 from dlk.config.expression import is_expression
 from dlk.config.keys import parse_key
-from dlk.config.node import freeze, node_of, thaw
+from dlk.config.node import freeze, node_of, thaw, to_dict, trail
 from dlk.config.project import find_project
 from dlk.config.search import Grid, take_search
 from dlk.config.tree import Origin, Path, Project, Tree, build_tree, folder_of
 from dlk.errors import ConfigError, PluginError, Problem
 
-__all__ = ["Loaded", "Point", "from_resolved", "load", "make", "parse_override"]
+__all__ = ["Loaded", "Point", "changed", "from_resolved", "load", "make", "parse_override"]
 
 Source = str | os.PathLike[str] | Mapping[str, Any]
 Globals = Callable[[Tree], Mapping[str, Any]]
@@ -164,6 +164,31 @@ def from_resolved(resolved: Mapping[str, Any], *, folder: str) -> Mapping[str, I
     _refuse([Problem(".".join(map(str, p)), message) for p, message in _unresolved(resolved, ())])
     tree, _ = build_tree(document, Project())
     return _frozen(tree)
+
+
+def changed(root: IntcBase, part: IntcBase, values: Mapping[str, Any]) -> tuple[IntcBase, IntcBase]:
+    """Return a config object with other values of some fields of one of its parts, and that part.
+
+    Args:
+        root: the whole; it stays as it is.
+        part: the very object below it, or itself.
+        values: by name of the field; checked as all values are.
+
+    Raises:
+        ConfigError: a value is refused.
+    """
+    keys = trail(root, part)
+    resolved = to_dict(root)
+    fields = resolved
+    for key in keys:
+        fields = fields[key]
+    fields.update({name: thaw(value) for name, value in values.items()})
+    # File names are absolute by now. Those of a hub stay as they are: nothing is in this folder.
+    (made,) = from_resolved(resolved, folder=os.devnull).values()
+    found = made
+    for key in keys[1:]:
+        found = node_of(found).children[key]
+    return made, found
 
 
 def parse_override(text: str) -> tuple[str, Any]:

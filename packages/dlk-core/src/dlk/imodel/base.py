@@ -10,7 +10,7 @@ import lightning.pytorch as pl
 from torch import Tensor, nn
 
 from dlk.nn.base import Batch
-from dlk.postprocessor.base import PostProcessor
+from dlk.postprocessor.base import Metrics, PostProcessor
 
 __all__ = ["IModel"]
 
@@ -23,6 +23,7 @@ class IModel(pl.LightningModule, ABC):
         postprocessor: what turns outputs into predictions and metrics.
         datamodule: where raw columns of evaluated rows come from; set by the trainer.
         history: for each evaluation the step it was made at, and its metrics.
+        metrics: what the newest evaluation counted.
         table: details of the newest evaluation, such as scores per class.
         shown: values for the progress bar, refreshed when they are logged.
     """
@@ -34,6 +35,7 @@ class IModel(pl.LightningModule, ABC):
         super().__init__()
         self.datamodule: Any = None
         self.history: list[dict[str, Any]] = []
+        self.metrics: Metrics | None = None
         self.table: list[dict[str, object]] = []
         self.shown: dict[str, float] = {}
 

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from dlk.imodel.configs import DefaultIModelConfig
     from dlk.nn.loss.base import Loss, LossOut
     from dlk.optimizer.base import Optimizer
-    from dlk.postprocessor.base import Metrics
     from dlk.scheduler.base import Scheduler
 
 __all__ = ["DefaultIModel"]
@@ -72,7 +71,6 @@ class DefaultIModel(IModel):
         self._logged_step = 0
         self._rates: dict[str, Any] = {}
         self._evaluation = _Mean()
-        self._metrics: Metrics | None = None
 
     # One batch ------------------------------------------------------------------------------------
 
@@ -193,7 +191,7 @@ class DefaultIModel(IModel):
         self._finish("test")
 
     def _begin(self) -> None:
-        self._metrics = self.postprocessor.new_metrics()
+        self.metrics = self.postprocessor.new_metrics()
         self._evaluation = _Mean()
 
     def _evaluate(self, batch: Batch, split: str) -> None:
@@ -202,12 +200,12 @@ class DefaultIModel(IModel):
         self._evaluation.add(_values(loss), loss.weight)
         wanted = outputs_for(self.postprocessor, out)
         rows = self.rows_of(split, batch)
-        assert self._metrics is not None
-        self._metrics.update(wanted, rows, self.postprocessor.decode(wanted, rows))
+        assert self.metrics is not None
+        self.metrics.update(wanted, rows, self.postprocessor.decode(wanted, rows))
 
     def _finish(self, prefix: str) -> None:
-        assert self._metrics is not None
-        values = {**self._evaluation.take(), **self._metrics.compute()}
+        assert self.metrics is not None
+        values = {**self._evaluation.take(), **self.metrics.compute()}
         named = {f"{prefix}_{name}": float(value) for name, value in values.items()}
         if self.trainer.sanity_checking:
             return
@@ -215,7 +213,7 @@ class DefaultIModel(IModel):
         self.log_dict(named, logger=False)  # for callbacks to monitor
         self._write(named, step)
         self.history.append({"step": step, "epoch": self.trainer.current_epoch, **named})
-        self.table = self._metrics.table()
+        self.table = self.metrics.table()
 
     # Optimisation ---------------------------------------------------------------------------------
 

@@ -76,11 +76,29 @@ class NoMetrics(Metrics):
 
 
 class PostProcessor(ABC):
-    """Base of components that turn outputs into predictions; read-only once built."""
+    """Base of components that turn outputs into predictions; read-only once built.
+
+    Attributes:
+        searched: options of the config that validation is to find, such as a threshold; by default
+            none. Until `Train` puts what was found in their place, their default holds.
+    """
+
+    searched: tuple[str, ...] = ()
 
     def __init__(self, config: Base, setup: Setup) -> None:
         self.config = config
         self.setup = setup
+
+    def found(self, metrics: Metrics) -> dict[str, Any]:  # Any: values of options, as configs have
+        """Return a value for each option of `searched`, as plain JSON.
+
+        Args:
+            metrics: of `new_metrics`, after the validation data.
+
+        Raises:
+            DlkError: the data says nothing of it.
+        """
+        return {}
 
     @abstractmethod
     def decode(self, out: Outputs, rows: Sequence[Row]) -> list[Prediction]:

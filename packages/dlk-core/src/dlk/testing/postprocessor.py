@@ -263,6 +263,22 @@ class PostProcessorConformance(Conformance, ABC):
             assert_alike(joined.compute(), whole.compute(), "merged parts and one pass")
             assert_alike(joined.table(), whole.table(), "merged parts and one pass")
 
+    def test_what_is_searched_for_is_found(self) -> None:
+        """Each option gets a value that its config takes, and then nothing is left to search."""
+        component: PostProcessor = self.build()
+        out, rows = self.records(32)
+        metrics = component.new_metrics()
+        metrics.update(out, rows, component.decode(out, rows))
+        found = component.found(metrics)
+        assert set(found) == set(component.searched), (
+            f"{self._name}: searched says {sorted(component.searched)}, found() {sorted(found)}"
+        )
+        assert_plain(found)
+        settled: PostProcessor = self.build(config=self.make(**found))
+        assert not settled.searched, (
+            f"{self._name}: with what was found, it still searches for {settled.searched}"
+        )
+
     def test_new_metrics_share_nothing(self) -> None:
         """Validation and test are counted apart."""
         component: PostProcessor = self.build()

@@ -131,6 +131,11 @@ class LightningTrainer:
         kept = [c for c in self.callbacks.values() if isinstance(c, ModelCheckpoint)]
         return next((c for c in kept if c.monitor), kept[0] if kept else None)
 
+    @property
+    def validates(self) -> bool:
+        """Whether validation data is evaluated, where there is any."""
+        return bool(self.config.limit_val_batches != 0)
+
     def check_monitors(self, metrics: Iterable[str], *, has_validation_data: bool) -> None:
         """Refuse callbacks that watch a metric which nothing computes, before any work is done.
 
@@ -141,7 +146,7 @@ class LightningTrainer:
         Raises:
             ConfigError: the message names the metrics that there are.
         """
-        validates = has_validation_data and self.config.limit_val_batches != 0
+        validates = has_validation_data and self.validates
         known = {"train_loss_epoch", *(f"val_{name}" for name in metrics if validates)}
         problems = []
         for name, callback in self.callbacks.items():
@@ -178,9 +183,20 @@ class LightningTrainer:
         """Evaluate on the test split and return ``test_*``; {} where no batch was to be seen."""
         return self._evaluated(self.trainer.test, imodel, datamodule)
 
-    def validate(self, imodel: IModel, datamodule: Any) -> dict[str, float]:
-        """Evaluate on the validation split and return ``val_*``; {} as in `test`."""
-        return self._evaluated(self.trainer.validate, imodel, datamodule)
+    def validate(self, imodel: IModel, datamodule: Any, *, logged: bool = True) -> dict[str, float]:
+        """Evaluate on the validation split and return ``val_*``; {} as in `test`.
+
+        Args:
+            imodel: what is evaluated.
+            datamodule: its data.
+            logged: whether the run's logs get it, at the newest step.
+        """
+        loggers = self.trainer.loggers
+        self.trainer.loggers = loggers if logged else []
+        try:
+            return self._evaluated(self.trainer.validate, imodel, datamodule)
+        finally:
+            self.trainer.loggers = loggers
 
     def _evaluated(
         self, evaluate: Callable[..., Any], imodel: IModel, datamodule: Any

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from typing import TYPE_CHECKING
 
 from dlk.cli._arguments import add_set
@@ -52,6 +53,8 @@ def report(result: TrainResult, terminal: Terminal) -> int:
         terminal.result(f"run     {run.dir}")
         if run.weights:
             terminal.result(f"weights {run.weights}")
+        for path, value in run.found.items():
+            terminal.result(f"found   {path}={json.dumps(value)}")
         if run.bundle:
             terminal.result(f"bundle  {run.bundle}")
             terminal.note(f"next: dlk predict {run.bundle} DATA -o predictions.jsonl")

@@ -10,7 +10,6 @@ from dlk.config import (
     Base,
     BoolField,
     DictField,
-    FloatField,
     IntField,
     ListField,
     MapField,
@@ -28,6 +27,8 @@ THRESHOLD_METRICS = (
     "f1_macro_best_each",
 )
 POSITIVE_METRICS = ("precision", "recall", "f1")
+BEST_METRICS = ("threshold_best", "f1_best")
+SEARCHES = ("search", "search_macro", "search_each")
 MATCH_METRICS = (
     "acc",
     "precision",
@@ -119,11 +120,13 @@ class TxtClsConfig(TextConfig):
         value=False, help="any number of labels per row: sigmoid of each logit instead of softmax"
     )
     threshold = AnyField(
-        value=0.5,
-        help="multi_label: probability from which a label is given: one number, or one for each "
-        "label that is named (0.5 for the others); the metrics say which would have been best",
+        value=None,
+        help="multi_label: probability from which a label is given (null: 0.5): a number, {label: "
+        "number} (0.5 for the others), a list in the vocabulary's order, or found on the validation"
+        " data for the weights that are kept: search (by micro F1), search_macro (by macro F1), "
+        "search_each (of each label, by its F1). With positive_label: probability from which that "
+        "label is given, a number or search (null: where it is the most probable)",
     )
-
     positive_label = StrField(
         value="",
         help='the label that is looked for, as "spam": its precision, recall and f1 become metrics '
@@ -133,19 +136,26 @@ class TxtClsConfig(TextConfig):
     def rules(self) -> Iterable[tuple[str, str]]:
         yield from TextConfig.rules(self)
         given = self.threshold
-        named = given if isinstance(given, Mapping) else {"": given}
-        for name, number in named.items():
-            if isinstance(number, bool) or not (
-                isinstance(number, (int, float)) and 0.0 <= number <= 1.0
-            ):
-                label = f' of "{name}"' if name else ""
-                yield "threshold", f"expected a number in [0, 1]{label}, got {number!r}"
-        if not self.multi_label and given != 0.5:
+        if given is None:
+            return
+        if not self.multi_label and not self.positive_label:
             yield (
                 "threshold",
                 "of one label per row the most probable is given, whatever its probability: "
-                "set multi_label, or leave threshold out",
+                "set multi_label or positive_label, or leave threshold out",
             )
+        words = SEARCHES if self.multi_label else SEARCHES[:1]
+        numbers = {"": given}
+        if self.multi_label and isinstance(given, Mapping):
+            numbers = {f' of "{name}"': number for name, number in given.items()}
+        elif self.multi_label and isinstance(given, list):
+            numbers = {f" at {place}": number for place, number in enumerate(given)}
+        elif given in words:
+            return
+        for where, number in numbers.items():
+            if not _is_probability(number):
+                others = "" if where else f" or {', '.join(words)}"
+                yield "threshold", f"expected a number in [0, 1]{where}{others}, got {number!r}"
 
     def own_keys(self) -> tuple[str, ...]:
         return ("labels", "predicts") if self.multi_label else ("label", "score", "predicts")
@@ -158,10 +168,15 @@ class TxtClsConfig(TextConfig):
                 *CLASSIFICATION_METRICS,
                 *(THRESHOLD_METRICS if self.multi_label else ()),
                 *(POSITIVE_METRICS if self.positive_label else ()),
+                *(BEST_METRICS if self.positive_label and not self.multi_label else ()),
             ),
             meta=(self.label_vocab,),
             columns=tuple(dict.fromkeys(self.copied_columns().values())),
         )
+
+
+def _is_probability(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0.0 <= value <= 1.0
 
 
 @cregister("postprocessor", "txt_match")
@@ -182,11 +197,10 @@ class TxtMatchConfig(TextConfig):
         options=["sigmoid", "identity"],
         help="score of a logit: its sigmoid, in 0..1, or the logit itself: a cosine, in -1..1",
     )
-    threshold = FloatField(
+    threshold = AnyField(
         value=0.5,
-        minimum=-1.0,
-        maximum=1.0,
-        help="score from which two texts match; the metrics say which would have been best",
+        help="score from which two texts match, or search: that of the best F1 on the validation "
+        "data with the weights that are kept",
     )
     labels = ListField(
         value=["no", "match"], help="what a prediction says: of texts that do not match, and do"
@@ -200,8 +214,13 @@ class TxtMatchConfig(TextConfig):
         names = self.labels
         if len(names) != 2 or names[0] == names[1] or not all(isinstance(n, str) for n in names):
             yield "labels", f"expected two different names, got {names}"
-        if self.link == "sigmoid" and self.threshold < 0:
-            yield "threshold", f"a sigmoid lies in 0..1, got {self.threshold}"
+        given = self.threshold
+        if given == "search":
+            return
+        if isinstance(given, bool) or not isinstance(given, (int, float)) or abs(given) > 1:
+            yield "threshold", f"expected a number in [-1, 1] or search, got {given!r}"
+        elif self.link == "sigmoid" and given < 0:
+            yield "threshold", f"a sigmoid lies in 0..1, got {given}"
 
     def signature(self) -> Signature:
         return Signature(

@@ -12,6 +12,7 @@ from dlk.errors import DataError, DlkError, did_you_mean
 from dlk.metrics import ClassCounts, LabelSetCounts, ThresholdSearch
 from dlk.metrics.classification import NO_ANSWER
 from dlk.nlp.postprocessor._text import TextPostProcessor
+from dlk.nlp.postprocessor._thresholds import found_threshold
 from dlk.postprocessor.base import Metrics, Outputs, Parts, Prediction, Row, pick
 from dlk.registry import register
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 NO_TRUTH = -100
 DEFAULT_THRESHOLD = 0.5
+BINS = 10_000  # of one label's probability
 
 
 @register("postprocessor", "txt_cls")
@@ -30,7 +32,8 @@ class TxtCls(TextPostProcessor):
     """One prediction per row, after its copied columns:
 
     - one label: ``{"label": "x", "score": 0.9, "predicts": [{"label": "x", "score": 0.9}, …]}``,
-      `predicts` being the `top_k` labels, the most probable first;
+      `predicts` being the `top_k` labels, the most probable first. With a `threshold` for the
+      `positive_label`, that one is given from there on, else the most probable of the others;
     - `multi_label`: ``{"labels": ["x", "y"], "predicts": […]}``, `labels` being those with a
       probability of at least their threshold, the most probable first.
 
@@ -48,10 +51,18 @@ class TxtCls(TextPostProcessor):
         self.target_name = config.input_map["label_ids"]
         self.top_k = min(config.top_k or len(self.words), len(self.words))
         self.multi_label = config.multi_label
-        self.thresholds = self._thresholds(config.threshold)  # (C,) float32
         self.positive_label = config.positive_label
         if self.positive_label:
             self._known("positive_label", self.positive_label)
+        given = config.threshold
+        self.how = given if isinstance(given, str) else ""
+        self.searched = ("threshold",) if self.how else ()
+        self.thresholds = self._thresholds(None if self.searched else given)  # (C,) float32
+        self.decides = bool(self.positive_label) and given is not None and not self.searched
+
+    def found(self, metrics: Metrics) -> dict[str, Any]:  # Any: as the base class
+        assert isinstance(metrics, _ClassMetrics)
+        return {name: found_threshold(metrics.search, self.how) for name in self.searched}
 
     def decode(self, out: Outputs, rows: Sequence[Row]) -> list[Prediction]:
         parts = Parts(rows)
@@ -70,10 +81,13 @@ class TxtCls(TextPostProcessor):
                     else {"labels": None, "predicts": []}
                 )
         else:
-            for answered, (top, top_scores) in zip(known, tops, strict=True):
+            chosen = self._chosen(probabilities, ids)
+            best = probabilities.gather(1, chosen[:, None])[:, 0].tolist()
+            labels = zip(chosen.tolist(), best, strict=True)
+            for answered, label, (top, top_scores) in zip(known, labels, tops, strict=True):
                 predicts = self._listed(top, top_scores)
                 own.append(
-                    {**predicts[0], "predicts": predicts}
+                    {"label": self.words[label[0]], "score": label[1], "predicts": predicts}
                     if answered
                     else {"label": None, "score": None, "predicts": []}
                 )
@@ -82,7 +96,7 @@ class TxtCls(TextPostProcessor):
     def new_metrics(self) -> Metrics:
         if self.multi_label:
             return LabelSetMetrics(self.words, self.target_name, self.positive_label, self._of_rows)
-        return LabelMetrics(self.words, self.target_name, self.positive_label)
+        return LabelMetrics(self.words, self.target_name, self.positive_label, self._of_rows)
 
     def _of_rows(self, out: Outputs, rows: Sequence[Row]) -> Tensor:
         """Return each row's probabilities (R, C) float32, what `decode` decides by."""
@@ -98,10 +112,19 @@ class TxtCls(TextPostProcessor):
         logits = logits.float()
         return logits.sigmoid() if self.multi_label else logits.softmax(-1)
 
-    def _thresholds(self, given: float | Mapping[str, float]) -> Tensor:
-        if not isinstance(given, Mapping):
+    def _thresholds(self, given: float | Mapping[str, float] | Sequence[float] | None) -> Tensor:
+        if isinstance(given, (int, float)):
             return torch.full((len(self.words),), float(given))
         made = torch.full((len(self.words),), DEFAULT_THRESHOLD)
+        if given is None:
+            return made
+        if not isinstance(given, Mapping):
+            if len(given) != len(self.words):
+                raise DlkError(
+                    f"txt_cls: threshold lists {len(given)} numbers, but "
+                    f'"{self.vocabulary_name}" has {len(self.words)} labels: one for each'
+                )
+            return torch.tensor(given, dtype=torch.float)
         for label, number in given.items():
             self._known("threshold", label)
             made[self.words.index(label)] = number
@@ -114,6 +137,14 @@ class TxtCls(TextPostProcessor):
                 f'txt_cls: {field} names the label "{label}", which '
                 f'"{self.vocabulary_name}" does not hold. {hint}'.rstrip()
             )
+
+    def _chosen(self, probabilities: Tensor, ids: Tensor) -> Tensor:
+        """Return each row's one label (R,), of probabilities (R, C) and ids, best first."""
+        if not self.decides or len(self.words) == 1:
+            return ids[:, 0]
+        positive = self.words.index(self.positive_label)
+        other = torch.where(ids[:, 0] == positive, ids[:, 1], ids[:, 0])
+        return other.where(probabilities[:, positive] < self.thresholds[positive], positive)
 
     def _given(self, scores: Tensor, ids: Tensor) -> list[list[int]]:
         """Return each row's labels, of scores (R, C) that fall and their ids."""
@@ -134,12 +165,20 @@ class _ClassMetrics(Metrics):
     """Scores of what was decoded, so that what is measured is what a user gets."""
 
     counts: ClassCounts | LabelSetCounts
+    search: ThresholdSearch
 
-    def __init__(self, words: Sequence[str], target_name: str, positive_label: str) -> None:
+    def __init__(
+        self,
+        words: Sequence[str],
+        target_name: str,
+        positive_label: str,
+        probabilities: Callable[[Outputs, Sequence[Row]], Tensor],
+    ) -> None:
         self.words = tuple(words)
         self.ids = {word: number for number, word in enumerate(self.words)}
         self.target_name = target_name
         self.positive_label = positive_label
+        self.probabilities = probabilities
 
     def compute(self) -> dict[str, float]:
         scores = self.counts.compute()
@@ -153,10 +192,11 @@ class _ClassMetrics(Metrics):
         }
 
     def state(self) -> dict[str, Any]:  # Any: plain numbers and lists of them
-        return self.counts.state()
+        return {"counts": self.counts.state(), "search": self.search.state()}
 
     def merge(self, state: Mapping[str, Any]) -> None:  # Any: as `state`
-        self.counts.merge(state)
+        self.counts.merge(state["counts"])
+        self.search.merge(state["search"])
 
     def table(self) -> list[dict[str, object]]:
         """One row per label: precision, recall, f1 in 0..1, and how often it is true."""
@@ -174,11 +214,21 @@ class _ClassMetrics(Metrics):
 
 
 class LabelMetrics(_ClassMetrics):
-    """One true label per row, as ids (B,) or (B, 1); -100 says that the truth is unknown."""
+    """One true label per row, as ids (B,) or (B, 1); -100 says that the truth is unknown.
 
-    def __init__(self, words: Sequence[str], target_name: str, positive_label: str) -> None:
-        super().__init__(words, target_name, positive_label)
+    Of a `positive_label`, the threshold stands beside them that would have been best on this data.
+    """
+
+    def __init__(
+        self,
+        words: Sequence[str],
+        target_name: str,
+        positive_label: str,
+        probabilities: Callable[[Outputs, Sequence[Row]], Tensor],
+    ) -> None:
+        super().__init__(words, target_name, positive_label, probabilities)
         self.counts: ClassCounts = ClassCounts(len(words))
+        self.search = ThresholdSearch(1, bins=BINS)
 
     def update(self, out: Outputs, rows: Sequence[Row], decoded: Sequence[Prediction]) -> None:
         if self.target_name not in out:
@@ -200,6 +250,18 @@ class LabelMetrics(_ClassMetrics):
                 f"but there are {len(self.words)} labels (or {NO_TRUTH} where none is known)"
             )
         self.counts.update(predicted[known], target[known])
+        if self.positive_label:
+            place = self.ids[self.positive_label]
+            scores = self.probabilities(out, rows).numpy()[known]  # all of them: NaN is no answer
+            scores = np.where(np.isfinite(scores).all(axis=1), scores[:, place], np.nan)
+            self.search.update(scores[:, None], (target[known] == place)[:, None])
+
+    def compute(self) -> dict[str, float]:
+        scores = super().compute()
+        if not scores or not self.positive_label:
+            return scores
+        best = self.search.micro()
+        return scores | {"threshold_best": best.threshold, "f1_best": best.score}
 
     def confusion(self) -> list[list[int]] | None:
         """Counts, truth down, prediction across, last column: no answer; None for > 1000 labels."""
@@ -222,10 +284,9 @@ class LabelSetMetrics(_ClassMetrics):
         positive_label: str,
         probabilities: Callable[[Outputs, Sequence[Row]], Tensor],
     ) -> None:
-        super().__init__(words, target_name, positive_label)
+        super().__init__(words, target_name, positive_label, probabilities)
         self.counts: LabelSetCounts = LabelSetCounts(len(words))
         self.search = ThresholdSearch(len(words))
-        self.probabilities = probabilities
 
     def update(self, out: Outputs, rows: Sequence[Row], decoded: Sequence[Prediction]) -> None:
         if self.target_name not in out:
@@ -263,13 +324,6 @@ class LabelSetMetrics(_ClassMetrics):
             "f1_macro_best": macro.score,
             "f1_macro_best_each": sum(each) / len(each) if each else 0.0,
         }
-
-    def state(self) -> dict[str, Any]:  # Any: plain numbers and lists of them
-        return {"counts": self.counts.state(), "search": self.search.state()}
-
-    def merge(self, state: Mapping[str, Any]) -> None:  # Any: as `state`
-        self.counts.merge(state["counts"])
-        self.search.merge(state["search"])
 
     def table(self) -> list[dict[str, object]]:
         """As for one label, with the label's best threshold and the F1 it gives."""

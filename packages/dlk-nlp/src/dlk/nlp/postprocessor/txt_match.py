@@ -11,6 +11,7 @@ import numpy as np
 from dlk.errors import DlkError
 from dlk.metrics import ThresholdSearch
 from dlk.nlp.postprocessor._text import TextPostProcessor
+from dlk.nlp.postprocessor._thresholds import found_threshold
 from dlk.postprocessor.base import Metrics, Outputs, Parts, Prediction, Row, pick
 from dlk.registry import register
 
@@ -41,8 +42,13 @@ class TxtMatch(TextPostProcessor):
         self.target_name = config.input_map["match"]
         self.is_sigmoid = config.link == "sigmoid"
         # Compared in float32, as the metrics count.
-        self.threshold = float(np.float32(config.threshold))
+        self.searched = ("threshold",) if config.threshold == "search" else ()
+        self.threshold = float(np.float32(0.5 if self.searched else config.threshold))
         self.other, self.matching = config.labels
+
+    def found(self, metrics: Metrics) -> dict[str, Any]:  # Any: as the base class
+        assert isinstance(metrics, MatchMetrics)
+        return {name: found_threshold(metrics.search, "search") for name in self.searched}
 
     def decode(self, out: Outputs, rows: Sequence[Row]) -> list[Prediction]:
         own: list[Prediction] = [
