@@ -26,7 +26,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 
 from examples.data import DOMAINS
-from examples.text_cls.variants import FINE, SMS
+from examples.text_cls.variants import FINE, MULTI, SMS
 
 ROOT = Path(__file__).resolve().parent.parent
 SYSTEMS = ("dlk", "plain")
@@ -140,7 +140,7 @@ def script(module: str, **options: object) -> Callable[[int], Numbers]:
 
 
 def text_cls_jobs() -> Iterable[Job]:
-    """Yield questions by five splits, coarse and fine, and short messages."""
+    """Yield questions by five splits, coarse and fine, short messages, and kinds in tweets."""
     for split in range(5):
         yield Job(
             f"trec-coarse@{split}",
@@ -166,6 +166,14 @@ def text_cls_jobs() -> Iterable[Job]:
         measures=("f1", "accuracy"),
         target=0.97,
     )
+    scores = {"f1_micro": "test_f1_micro", "f1_macro": "test_f1_macro"}
+    for split in range(3):
+        yield Job(
+            f"tweet-kinds@{split}",
+            dlk=example("text_cls", data="kinds", split=split, measures=scores, **MULTI),
+            plain=script("text_cls_multi_baseline", split=split),
+            measures=("f1_micro", "f1_macro"),
+        )
 
 
 def text_match_jobs() -> Iterable[Job]:

@@ -306,6 +306,21 @@ def split_tagged(text: str, split: int = 0) -> Splits:
     return split_by_hash(unique.values(), key, test=400, valid=250, split=split)
 
 
+def kinds(split: int = 0) -> Splits:
+    """Return the tweets of `ner` with the kinds of names that each mentions, six in ten none.
+
+    Rows are ``{"uuid", "sentence", "labels": ["geo-loc", "person"]}``, labels by name, each once:
+    what the spans of `ner` say of the whole tweet. The splits are those of `ner`.
+    """
+    return {name: [kinds_row(row) for row in rows] for name, rows in ner(split).items()}
+
+
+def kinds_row(row: Row) -> Row:
+    """Return a row of `kinds`, of one with spans."""
+    labels = {label for entity in row["entities_info"] for label in entity["labels"]}
+    return {"uuid": row["uuid"], "sentence": row["sentence"], "labels": sorted(labels)}
+
+
 def _entities(tags: Sequence[str], offsets: Sequence[Sequence[int]]) -> list[Row]:
     """Return the spans of BIO tags; an I that continues nothing begins a span of its own."""
     found: list[Row] = []
@@ -441,6 +456,7 @@ DATA: dict[str, Callable[[int], Splits]] = {
     "vader": vader,
     "matching": matching,
     "ner": ner,
+    "kinds": kinds,
     "turkish": turkish,
 }
 MODELS: dict[str, Callable[[], Path]] = {

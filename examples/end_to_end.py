@@ -71,6 +71,8 @@ def run(
     sources = own_sources(folder)
 
     print(f"run {done.name}, weights: {done.weights}")
+    for path, value in done.found.items():
+        print(f"found by validation: {path}={json.dumps(value)}")
     console = Console(width=100)
     console.print(metrics(done))
     if further is not None:
@@ -132,7 +134,8 @@ def answers(server: Server, rows: Sequence[Row]) -> Table:
     plain = [
         name
         for name, value in predictions[0].items()
-        if name not in rows[0] and (isinstance(value, str | float) or name == "entities_info")
+        if name not in rows[0]
+        and (isinstance(value, str | float) or name in ("entities_info", "labels"))
     ]
     table = Table(*rows[0], *plain, title="a few predictions")
     for row, prediction in zip(rows, predictions, strict=True):
@@ -141,6 +144,8 @@ def answers(server: Server, rows: Sequence[Row]) -> Table:
 
 
 def _shown(value: Any) -> str:  # Any: a part of a prediction
+    if isinstance(value, list) and all(isinstance(label, str) for label in value):
+        return ", ".join(value) or "-"
     if isinstance(value, list):
         return ", ".join(f"{e['text']} ({e['labels'][0]} {e['score']:.2f})" for e in value)
     return f"{value:.3f}" if isinstance(value, float) else str(value)

@@ -3,6 +3,7 @@
 python -m examples.text_cls.main           # what kind of thing a question asks for
 python -m examples.text_cls.main fine      # the same, in 50 kinds
 python -m examples.text_cls.main sms       # whether a short message is spam
+python -m examples.text_cls.main multi     # which kinds of names a tweet mentions, if any
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import sys
 from pathlib import Path
 
 from examples.end_to_end import run
-from examples.text_cls.variants import FINE, SMS
+from examples.text_cls.variants import FINE, MULTI, SMS
 
 QUESTIONS = [
     "Who wrote Hamlet ?",
@@ -25,6 +26,11 @@ MESSAGES = [
     "are you still coming tonight?",
     "WINNER!! Claim your free prize, call 09061701461 now",
 ]
+TWEETS = [
+    "Lady Gaga plays at Madison Square Garden in New York tonight",
+    "just bought the new iPhone from the Apple store",
+    "why is it so cold this morning",
+]
 
 if __name__ == "__main__":
     here = Path(__file__).parent
@@ -34,7 +40,10 @@ if __name__ == "__main__":
     elif variant == "sms":
         scores = {"accuracy": "test_acc", "f1": "test_f1"}
         run(here, ["sms", "minilm"], MESSAGES, variant="sms", measures=scores, **SMS)
+    elif variant == "multi":
+        scores = {"f1_micro": "test_f1_micro", "f1_macro": "test_f1_macro"}
+        run(here, ["kinds", "minilm"], TWEETS, variant="multi", measures=scores, **MULTI)
     elif not variant:
         run(here, ["trec", "minilm"], QUESTIONS)
     else:
-        sys.exit(f"error: there is no variant {variant}: fine, sms, or none")
+        sys.exit(f"error: there is no variant {variant}: fine, sms, multi, or none")

@@ -1,9 +1,16 @@
-"""What the variants of the example change of process.jsonc and fit.jsonc."""
+"""The variants of the example: what they change of both configs, or configs of their own."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TypedDict
+
+
+class Configs(TypedDict):
+    """Names of both configs in this folder."""
+
+    process: str
+    fit: str
 
 
 class Changes(TypedDict):
@@ -28,3 +35,4 @@ SMS: Changes = {
         "trainer.callback.monitor=val_f1",
     ),
 }
+MULTI: Configs = {"process": "process_multi.jsonc", "fit": "fit_multi.jsonc"}
