@@ -121,15 +121,3 @@ def test_the_same_seed_gives_the_same_weights(trained: Trained, task: Task) -> N
     assert again.metrics == trained.result.metrics
     first, second = (Path(r.bundle) / "model.safetensors" for r in (trained.result, again))
     assert first.read_bytes() == second.read_bytes()
-
-
-def test_golden_predictions(trained: Trained) -> None:
-    """Renew by hand when a change is meant: print them, and read the difference as code."""
-    asked = [
-        "Who was the first president ?",
-        "How many states are there ?",
-        "What does ABC stand for ?",
-    ]
-    found = Server(trained.bundle).fit([{"sentence": text} for text in asked])
-    assert [p["label"] for p in found] == ["HUM", "NUM", "ABBR"]
-    assert 0.4 <= trained.result.metrics["test_acc"] <= 0.9
