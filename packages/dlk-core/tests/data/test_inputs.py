@@ -238,3 +238,58 @@ def test_reading_imports_neither_pandas_nor_datasets():
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+BLOCK = 1 << 20  # of a csv file, Arrow reads so many bytes before it decides on types
+
+
+def csv_of(path, values):
+    path.write_text("v,t\n" + "".join(f"{value},x\n" for value in values))
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("usual", "last", "expected"),
+    [
+        ("1234567", "1.5", [1234567.0, 1.5]),
+        ("1234567", "abc", ["1234567", "abc"]),
+        ("1.25000", "abc", ["1.25000", "abc"]),
+        ("true", "maybe", ["true", "maybe"]),
+        ("2026-01-01", "soon", ["2026-01-01", "soon"]),
+        ("", "7", [None, 7]),
+        ("", "7.5", [None, 7.5]),
+    ],
+)
+def test_the_type_of_a_csv_column_is_that_of_all_its_values(tmp_path, usual, last, expected):
+    path = csv_of(tmp_path / "a.csv", [*[usual] * (BLOCK // (len(usual) + 3)), last])
+    columns = [chunk["v"] for chunk in open_input(path).chunks(1 << 16)]
+    values = [value for column in columns for value in column]
+    assert [values[0], values[-1]] == expected
+    assert {type(value) for value in values} == {type(value) for value in expected}
+
+
+def test_csv_files_of_one_input_agree_on_types(tmp_path):
+    paths = [csv_of(tmp_path / "a.csv", [1, 2]), csv_of(tmp_path / "b.csv", ["x"])]
+    for order in (paths, paths[::-1]):
+        chunks = open_input(order).chunks(9)
+        assert sorted(value for chunk in chunks for value in chunk["v"]) == ["1", "2", "x"]
+    paths[1] = csv_of(tmp_path / "b.csv", [0.5])
+    assert [chunk["v"] for chunk in open_input(paths).chunks(9)] == [[1.0, 2.0], [0.5]]
+    (tmp_path / "c.csv").write_text("t\ny\n")
+    assert [chunk["v"] for chunk in open_input([*paths, str(tmp_path / "c.csv")]).chunks(9)] == [
+        [1.0, 2.0], [0.5], [None],
+    ]  # fmt: skip
+
+
+def test_a_row_knows_its_file(tmp_path):
+    for name, rows in (("a", 3), ("b", 0), ("c", 2)):
+        lines = [json.dumps({"text": f"{name}{n}"}) for n in range(rows)]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(lines))
+    source = open_input(str(tmp_path / "*.jsonl"))
+    assert len(list(source.chunks(2))) == 3
+    a, c = tmp_path / "a.jsonl", tmp_path / "c.jsonl"
+    assert [source.place(row) for row in (0, 2, 3)] == [
+        f"{a}, its row 0", f"{a}, its row 2", f"{c}, its row 0",
+    ]  # fmt: skip
+    assert open_input(str(a)).place(1) == str(a)
+    assert open_input([{"text": "a"}]).place(0) == ""

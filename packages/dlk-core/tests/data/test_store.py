@@ -158,6 +158,56 @@ def test_a_value_of_another_kind_than_most_is_the_wrong_one(tmp_path, values, wr
         write(tmp_path / "s", {"a": values, "_row": list(range(len(values)))})
 
 
+@pytest.mark.parametrize(
+    ("one", "two", "wrong"),
+    [
+        ([1, 2], ["a", 3, None, "b"], [2, 5]),
+        (["a", "b"], ["c", 1, 2.5, "d"], [3, 4]),
+        ([1.5], [True, 2, "x"], [1, 3]),
+        ([[1]], [[2], [2.5], ["a"], 7], [3, 4]),
+        ([[{"id": 1}]], [[{"id": 2, "x": None}], [{"id": "T1"}]], [2]),
+        ([0.5], [2**60, 2], [1]),
+    ],
+)
+def test_rows_of_another_type_than_the_chunks_before_are_told_all_at_once(
+    tmp_path, one, two, wrong
+):
+    rows = list(range(len(one) + len(two)))
+    with SplitWriter(tmp_path / "s") as writer:
+        writer.write({"a": one, "_row": rows[: len(one)]})
+        later = {"a": two, "_row": rows[len(one) :]}
+        with pytest.raises(RowError, match=f"row {wrong[0]}, column 'a': is of another type"):
+            writer.write(later)
+        found = writer.unfit(later)
+        assert [error.row for error in found] == wrong
+        assert [error.value for error in found] == [(one + two)[row] for row in wrong]
+        kept = [row for row in later["_row"] if row not in wrong]
+        writer.write({"a": [(one + two)[row] for row in kept], "_row": kept})
+    split = open_split(tmp_path / "s")
+    assert [row["_row"] for row in split.rows(range(len(split)))] == rows[: len(one)] + kept
+
+
+@pytest.mark.parametrize(
+    ("one", "two"),
+    [
+        ([1, 2], [1.5]),
+        ([1.5], [1, 2]),
+        ([None, None], ["a"]),
+        ([[1]], [[0.5], []]),
+        ([1], [None]),
+        ([1], [2**40]),
+    ],
+)
+def test_types_that_widen_go_together_over_chunks(tmp_path, one, two):
+    split = write(tmp_path / "s", {"a": one}, {"a": two})
+    assert [row["a"] for row in split.rows(range(len(split)))] == one + two
+
+
+def test_a_number_that_a_later_type_cannot_hold_names_its_column(tmp_path):
+    with pytest.raises(DataError, match=r'column "a": .*1152921504606846977.*kept as texts'):
+        write(tmp_path / "s", {"a": [2**60 + 1]}, {"a": [0.5]})
+
+
 def test_a_new_file_begins_after_so_many_rows(tmp_path):
     split = write(tmp_path / "s", *({"a": [number]} for number in range(5)), file_rows=2)
     assert len(list((tmp_path / "s").glob("*.arrow"))) == 3

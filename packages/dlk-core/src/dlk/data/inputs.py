@@ -12,8 +12,11 @@ import glob
 import json
 import math
 import os
+import re
 from abc import ABC, abstractmethod
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +45,13 @@ class Source(ABC):
     @abstractmethod
     def chunks(self, size: int) -> Iterator[Columns]:
         """Yield the rows in order, at most `size` at a time, as columns of equal length."""
+
+    def place(self, row: int) -> str:
+        """Return where a row stands that was read: its file, and its number there where it differs.
+
+        Empty for rows in memory.
+        """
+        return ""
 
 
 def open_input(data: Any, *, name: str = "data") -> Source:
@@ -161,6 +171,8 @@ class _Files(Source):
         self.paths = [path for pattern in patterns for path in _expand(pattern, name)]
         for path in self.paths:
             _suffix(path, name)
+        self._starts: list[int] = []  # the number of the first row of each file read so far
+        self._types = _csv_types([path for path in self.paths if _is_csv(path)], name)
         self.num_rows = self._count()
         first: Columns = next(self.chunks(4096), {})
         self.column_names = tuple(_check_names(first, name))
@@ -179,11 +191,23 @@ class _Files(Source):
 
     def chunks(self, size: int) -> Iterator[Columns]:
         seen: dict[str, None] = {}
+        starts: list[int] = []
+        done = 0
         for path in self.paths:
-            for chunk in _read(path, size, self._name):
+            starts.append(done)
+            for chunk in _read(path, size, self._name, self._types):
                 rows = len(next(iter(chunk.values()), []))
                 seen.update(dict.fromkeys(chunk))
+                done += rows
+                self._starts = max(self._starts, starts, key=len)
                 yield {key: chunk[key] if key in chunk else [None] * rows for key in seen}
+
+    def place(self, row: int) -> str:
+        """Return the row's file, and with several files its number there; see `Source.place`."""
+        if len(self.paths) == 1:
+            return self.paths[0]
+        number = bisect_right(self._starts, row) - 1
+        return f"{self.paths[number]}, its row {row - self._starts[number]}" if number >= 0 else ""
 
 
 def _expand(pattern: str, name: str) -> list[str]:
@@ -238,7 +262,12 @@ class _Reading:
             raise DataError(f"{self.name}: cannot read {self.path}: {error}") from error
 
 
-def _read(path: str, size: int, name: str) -> Iterator[Columns]:
+def _read(
+    path: str,
+    size: int,
+    name: str,
+    types: Mapping[str, Any],  # Any: Arrow's types
+) -> Iterator[Columns]:
     suffix = _suffix(path, name)
     if suffix == ".json":
         with _Reading(path, name), open_file(path, encoding=_TEXT) as handle:
@@ -249,7 +278,7 @@ def _read(path: str, size: int, name: str) -> Iterator[Columns]:
     elif suffix in {".jsonl", ".ndjson"}:
         yield from _read_lines(path, size, name)
     else:
-        batches = _batches(path, suffix, size)
+        batches = _batches(path, suffix, size, types)
         while True:
             with _Reading(path, name):
                 batch = next(batches, None)
@@ -280,7 +309,7 @@ def _read_lines(path: str, size: int, name: str) -> Iterator[Columns]:
         yield _from_records(rows, list(dict.fromkeys(key for each in rows for key in each)))
 
 
-def _batches(path: str, suffix: str, size: int) -> Iterator[Any]:
+def _batches(path: str, suffix: str, size: int, types: Mapping[str, Any]) -> Iterator[Any]:
     if suffix == ".parquet":
         import pyarrow.parquet as pq
 
@@ -298,17 +327,87 @@ def _batches(path: str, suffix: str, size: int) -> Iterator[Any]:
                 source.seek(0)
                 yield from ipc.open_stream(source)
     else:
-        from pyarrow import csv
-
-        # an empty text stays a text, and a line break inside quotes is part of it
-        parsing = csv.ParseOptions(
-            delimiter="\t" if suffix == ".tsv" else ",", newlines_in_values=True
-        )
-        with open_file(path, "rb") as handle, csv.open_csv(handle, parse_options=parsing) as reader:
+        with _open_csv(path, types) as reader:
             foreign = [field.name for field in reader.schema if field.type == "binary"]
             if foreign:
                 raise ValueError(f'column "{foreign[0]}" holds what is no utf-8 text')
             yield from reader
+
+
+_BLOCK = 1 << 20
+"""Bytes of a csv file from which Arrow takes the types of its columns."""
+_MISFIT = re.compile(r"In CSV column #(\d+): .*conversion error")
+
+
+def _is_csv(path: str) -> bool:
+    return Path(path).suffix.lower() in {".csv", ".tsv"}
+
+
+@contextmanager
+def _open_csv(path: str, types: Mapping[str, Any]) -> Iterator[Any]:  # Any: Arrow's reader
+    from pyarrow import csv
+
+    # an empty text stays a text, and a line break inside quotes is part of it
+    parsing = csv.ParseOptions(
+        delimiter="\t" if path.lower().endswith(".tsv") else ",", newlines_in_values=True
+    )
+    options = {
+        "read_options": csv.ReadOptions(block_size=_BLOCK),
+        "parse_options": parsing,
+        "convert_options": csv.ConvertOptions(column_types=types),
+    }
+    with open_file(path, "rb") as handle, csv.open_csv(handle, **options) as reader:
+        yield reader
+
+
+def _csv_types(paths: Sequence[str], name: str) -> dict[str, Any]:
+    """Return the type of each column in all of the files: a number where all values are, or a text.
+
+    Nothing for one short file, of which Arrow sees all before it decides.
+    """
+    if not paths or (len(paths) == 1 and not is_remote(paths[0]) and _is_short(paths[0])):
+        return {}
+    import pyarrow as pa
+
+    types: dict[str, Any] = {}
+    for path in paths:
+        with _Reading(path, name):
+            mine = _csv_types_of(path, types)
+        for column, kind in mine.items():
+            before = types.get(column, kind)
+            if {before, kind} <= {pa.int64(), pa.float64()}:
+                types[column] = pa.float64() if pa.float64() in {before, kind} else kind
+            else:
+                types[column] = kind if pa.types.is_null(before) or before == kind else pa.string()
+    return types
+
+
+def _is_short(path: str) -> bool:
+    return os.path.getsize(path) < _BLOCK
+
+
+def _csv_types_of(path: str, types: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the types of the columns of one file; wider than those given where values need it."""
+    import pyarrow as pa
+
+    wider = {pa.null(): pa.int64(), pa.int64(): pa.float64()}
+    found = dict(types)
+    while True:
+        try:
+            with _open_csv(path, found) as reader:
+                for _ in reader:
+                    pass
+                return {field.name: field.type for field in reader.schema}
+        except pa.ArrowInvalid as error:
+            misfit = _MISFIT.search(str(error))
+            if misfit is None:
+                raise
+            with _open_csv(path, {}) as reader:
+                field = reader.schema.field(int(misfit[1]))
+            kind = found.get(field.name, field.type)
+            if kind == pa.string():  # there is no wider one
+                raise
+            found[field.name] = wider.get(kind, pa.string())
 
 
 def _refuse_twice(names: Sequence[Any], name: str) -> None:

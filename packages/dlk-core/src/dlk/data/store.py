@@ -68,24 +68,28 @@ class SplitWriter:
         """Append one chunk.
 
         Raises:
-            DataError: columns differ in length, or one mixes types that Arrow cannot hold together.
-            RowError: so does one, and there is a column `_row` to tell where.
+            DataError: columns differ in length, or one mixes types that Arrow cannot hold together,
+                here or with the chunks before.
+            RowError: so does one, and there is a column `_row` to tell where; `unfit` tells all
+                rows of which that is so.
         """
         if not columns:
             return
-        table = _to_table(columns)
+        table = _to_table(columns, self._types())
         schema = table.schema
         if self._schema is None:
             self._schema = schema
         elif schema != self._schema:
             try:
                 wider = pa.unify_schemas([self._schema, schema], promote_options="permissive")
-            except (pa.ArrowTypeError, pa.ArrowInvalid) as error:
+                table = _cast(table, wider)
+            except _UNFIT as error:
+                for unfit in self.unfit(columns):
+                    raise unfit from error
                 last = self.records + table.num_rows - 1
                 raise DataError(
                     f"records {self.records} to {last} hold other types than those before: {error}"
                 ) from error
-            table = _cast(table, wider)
             if wider != self._schema:
                 self._end_file()
                 self._schema = wider
@@ -99,13 +103,38 @@ class SplitWriter:
         self._in_file += table.num_rows
         self.records += table.num_rows
 
+    def unfit(self, columns: Mapping[str, Sequence[Any]]) -> list[RowError]:
+        """Return an error for each row that cannot stand in one column with the others.
+
+        Args:
+            columns: a chunk that `write` refused, with the column `_row`.
+        """
+        rows = columns.get("_row")
+        if rows is None:
+            return []
+        known = self._types()
+        found: dict[int, RowError] = {}
+        for name, values in columns.items():
+            for place, reason in _misfits(values, known.get(name)):
+                error = RowError(rows[place], name, values[place], reason)
+                found.setdefault(rows[place], error)
+        return [found[row] for row in sorted(found)]
+
+    def _types(self) -> dict[str, pa.DataType]:
+        """Return the types of the columns written so far."""
+        return {} if self._schema is None else {field.name: field.type for field in self._schema}
+
     def _end_file(self) -> None:
         if self._writer is not None:
             self._writer.close()
         self._writer, self._in_file = None, 0
 
     def close(self) -> None:
-        """End the last file, give all files the final types, write ``split.json``."""
+        """End the last file, give all files the final types, write ``split.json``.
+
+        Raises:
+            DataError: a value cannot have the type that later values of its column need.
+        """
         self._end_file()
         schema = self._schema if self._schema is not None else pa.schema([])
         if not self._files:
@@ -115,7 +144,13 @@ class SplitWriter:
             self._files.append((path, schema))
         for path, written in self._files:
             if written != schema:
-                _rewrite(path, schema)
+                try:
+                    _rewrite(path, schema)
+                except _UNFIT as error:  # such as 2**60 where fractions came later
+                    raise DataError(
+                        f"{path}: values do not fit the type that later ones need: {error}. "
+                        "Numbers that name something are better kept as texts"
+                    ) from error
         described = {
             "schema": _SCHEMA,
             "records": self.records,
@@ -141,9 +176,9 @@ class SplitWriter:
             self._end_file()
 
 
-def _to_table(columns: Mapping[str, Sequence[Any]]) -> pa.Table:
+def _to_table(columns: Mapping[str, Sequence[Any]], before: Mapping[str, pa.DataType]) -> pa.Table:
     rows = columns.get("_row")
-    arrays = [_to_array(name, values, rows) for name, values in columns.items()]
+    arrays = [_to_array(name, values, rows, before.get(name)) for name, values in columns.items()]
     lengths = {name: len(values) for name, values in columns.items()}
     if len(set(lengths.values())) > 1:
         raise DataError(f"columns differ in length: {lengths}")
@@ -153,40 +188,85 @@ def _to_table(columns: Mapping[str, Sequence[Any]]) -> pa.Table:
 _UNFIT = (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError)
 
 
-def _to_array(name: str, values: Sequence[Any], rows: Sequence[int] | None) -> pa.Array:
+def _to_array(
+    name: str, values: Sequence[Any], rows: Sequence[int] | None, before: pa.DataType | None
+) -> pa.Array:
     try:
         made = pa.array(values)
     except _UNFIT as error:
         reason = f"mixes types or holds something that is no plain data: {error}"
         if rows is None or len(rows) != len(values):
             raise DataError(f'column "{name}" {reason}') from error
-        place = _first_unfit(values)
-        reason = f"is of another type than the others, or no plain data ({error})"
+        place, reason = _misfits(values, before)[0]
         raise RowError(rows[place], name, values[place], reason) from error
     return _narrow(made)
 
 
-def _first_unfit(values: Sequence[Any]) -> int:
-    """Return the place of the first value that does not go together with the others.
+def _misfits(values: Sequence[Any], before: pa.DataType | None) -> list[tuple[int, str]]:
+    """Return the places of the values that do not go together with the others, and why.
 
-    Where values are of several kinds, those of the most frequent kind are right: the first row may
-    be the one that is wrong. Otherwise it is the first that does not fit to those before it.
+    Where values are of several kinds, those of the kind before are right, or else those of the most
+    frequent kind: the first row may be the one that is wrong. Of one kind, the first are right.
+
+    Args:
+        values: of a column.
+        before: the type of the values before these; None where there are none.
     """
-    kinds = [_kind(value) for value in values]
-    counted = Counter(kind for kind in kinds if kind is not None)
-    if len(counted) > 1:
-        ((usual, _),) = counted.most_common(1)
-        return next(place for place, kind in enumerate(kinds) if kind not in (None, usual))
-    fits, breaks = 0, len(values)  # so many do; so many do not
-    while breaks - fits > 1:
-        middle = (fits + breaks) // 2
+    usual: type | None = None
+    if before is None or pa.types.is_null(before):
+        before = pa.null()
+        counted = Counter(kind for kind in map(_kind, values) if kind is not None)
+        usual = counted.most_common(1)[0][0] if len(counted) > 1 else None
+    found: list[tuple[int, str]] = []
+    wider: dict[tuple[str, str], pa.DataType | None] = {}  # of two types, by their names
+    for place, value in enumerate(values):
+        if usual is not None and _kind(value) not in (None, usual):
+            found.append((place, "is of another type than the others"))
+            continue
         try:
-            pa.array(values[:middle])
-        except _UNFIT:
-            breaks = middle
+            mine = pa.array([value]).type
+        except _UNFIT as error:
+            reason = f"is of another type than the others, or no plain data ({error})"
+            found.append((place, reason))
+            continue
+        key = str(before), str(mine)
+        if key not in wider:
+            wider[key] = _unified(before, mine)
+        together = wider[key]
+        if together is None:
+            reason = (
+                f"is of another type than the others: those before are {before}, this is {mine}"
+            )
+            found.append((place, reason))
         else:
-            fits = middle
-    return breaks - 1
+            before = together
+    return found or _unheld(values, before)
+
+
+def _unified(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
+    """Return the type that holds values of both types; None where there is none."""
+    schemas = [pa.schema([("x", kind)]) for kind in (one, other)]
+    try:
+        return pa.unify_schemas(schemas, promote_options="permissive").field("x").type
+    except _UNFIT:
+        return None
+
+
+def _unheld(values: Sequence[Any], kind: pa.DataType) -> list[tuple[int, str]]:
+    """Return the place of the first value that `kind` does not hold, such as 2**60 with fractions.
+
+    Nothing where it holds all.
+    """
+    try:
+        _cast_column(pa.chunked_array([pa.array(values)]), kind)
+    except _UNFIT as error:
+        for place, value in enumerate(values):
+            try:
+                _cast_column(pa.chunked_array([pa.array([value])]), kind)
+            except _UNFIT as unheld:
+                return [(place, f"is of another type than the others, {kind} ({unheld})")]
+        return [(0, f"is of another type than the others, {kind} ({error})")]
+    return []
 
 
 def _kind(value: Any) -> type | None:
@@ -229,7 +309,10 @@ def _cast(table: pa.Table, schema: pa.Schema) -> pa.Table:
     columns = []
     for field in schema:
         if field.name in table.column_names:
-            columns.append(_cast_column(table.column(field.name), field.type))
+            try:
+                columns.append(_cast_column(table.column(field.name), field.type))
+            except pa.ArrowInvalid as error:
+                raise pa.ArrowInvalid(f'column "{field.name}": {error}') from error
         else:
             columns.append(pa.nulls(table.num_rows, field.type))
     return pa.table(columns, schema=schema)

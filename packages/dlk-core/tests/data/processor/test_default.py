@@ -433,6 +433,35 @@ def test_a_value_of_another_type_than_the_others_is_a_bad_row(tmp_path):
     assert (json.loads(line)["row"], json.loads(line)["value"]) == (1, "x")
 
 
+def test_a_type_that_changes_between_chunks_is_a_bad_row(tmp_path):
+    rows = [{"sentence": "a", "id": 1, "values": 1}, {"sentence": "b", "id": 2, "values": 2.5}]
+    rows += [{"sentence": "c", "id": "x", "values": 3}, {"sentence": "d", "id": 4, "values": 4}]
+    with pytest.raises(DataError, match=r"train: row 2, column 'id': is of another.*got 'x'"):
+        processor({"test_length": {}}, chunk_size=1).fit_transform(
+            {"train": rows}, tmp_path / "stop"
+        )
+    made = processor({"test_length": {}}, bad_rows="reject", chunk_size=1)
+    report = made.fit_transform({"train": rows}, tmp_path / "out")
+    assert (report.records, report.rejects) == ({"train": 3}, {"train": 1})
+    split = open_split(tmp_path / "out" / "train")
+    assert [row["values"] for row in split.rows(range(3))] == [1.0, 2.5, 4.0]
+    (line,) = (tmp_path / "out" / "train" / "rejects.jsonl").read_text().splitlines()
+    assert (json.loads(line)["row"], json.loads(line)["value"]) == (2, "x")
+
+
+def test_a_bad_row_of_a_file_names_the_file(tmp_path):
+    for name, texts in (("a", "xy"), ("b", ["z", "bad"])):
+        lines = [json.dumps({"sentence": text}) for text in texts]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(lines))
+    data = {"train": [str(tmp_path / "a.jsonl"), str(tmp_path / "b.jsonl")]}
+    with pytest.raises(DataError, match=r"train \(.*b\.jsonl, its row 1\): row 3, column"):
+        processor({"test_length": {}}).fit_transform(data, tmp_path / "stop")
+    made = processor({"test_length": {}}, bad_rows="reject")
+    made.fit_transform(data, tmp_path / "out")
+    (line,) = (tmp_path / "out" / "train" / "rejects.jsonl").read_text().splitlines()
+    assert json.loads(line)["file"] == f"{tmp_path / 'b.jsonl'}, its row 1"
+
+
 @pytest.mark.parametrize("how", ["report", "raise"])
 @pytest.mark.parametrize("size", [2, 100])
 def test_rejected_rows_are_listed_counted_and_the_others_stay(tmp_path, how, size):

@@ -322,7 +322,7 @@ class DefaultProcessor(Processor):
                 made, refused = found[lesson.needs]
                 bad = dict(refused)
                 made = self._screen(lesson.step, made, bad)
-                self._stop_at(bad, "train")
+                self._stop_at(bad, "train", source)
                 if rows and len(bad) == len(refused):
                     sound.setdefault(columns["_row"][0], set()).add(lesson.step.name)
                 chunks.append({name: made[name] for name in lesson.step.run.learns_from})
@@ -386,13 +386,13 @@ class DefaultProcessor(Processor):
             screened = sound.get(columns["_row"][0], ()) if size else ()
             plan = self._plans[stage, split]
             made = self._run(plan, columns, stage, split, bad, counts, screened)
-            self._stop_at(bad, split)
+            self._stop_at(bad, split, source)
             while made["_row"]:
                 try:
                     writer.write(made)
-                except RowError as error:  # a value that cannot stand in one column with the others
-                    bad[error.row] = error
-                    self._stop_at(bad, split)
+                except RowError as error:  # values that cannot stand in one column with the others
+                    bad.update((each.row, each) for each in writer.unfit(made) or [error])
+                    self._stop_at(bad, split, source)
                     made = _without(made, bad)
                 else:
                     break
@@ -400,19 +400,21 @@ class DefaultProcessor(Processor):
                 first = first or bad[min(bad)]
                 with open(writer.folder / REJECTS, "a", encoding="utf-8") as handle:
                     handle.writelines(
-                        json.dumps(_reject(split, bad[row]), ensure_ascii=False) + "\n"
+                        json.dumps(_reject(split, bad[row], source), ensure_ascii=False) + "\n"
                         for row in sorted(bad)
                     )
             rows, rejects = rows + size, rejects + len(bad)
             advance(size)
         return rows, rejects, first
 
-    def _stop_at(self, bad: Mapping[int, RowError], split: str) -> None:
+    def _stop_at(self, bad: Mapping[int, RowError], split: str, source: Source) -> None:
         if bad and self.bad_rows == "stop":
             first = bad[min(bad)]
+            place = source.place(first.row)
+            where = f"{split} ({place})" if place else split
             more = f" ({len(bad)} bad rows in this chunk)" if len(bad) > 1 else ""
             raise DataError(
-                f'{split}: {first}{more}. With "bad_rows": "reject" they are left out and listed.'
+                f'{where}: {first}{more}. With "bad_rows": "reject" they are left out and listed.'
             ) from first
 
     # Online --------------------------------------------------------------------------------------
@@ -633,7 +635,7 @@ def _without(columns: Columns, bad: Mapping[int, RowError]) -> Columns:
     return {name: [values[position] for position in kept] for name, values in columns.items()}
 
 
-def _reject(split: str, error: RowError) -> dict[str, Any]:
+def _reject(split: str, error: RowError, source: Source) -> dict[str, Any]:
     shown = error.value
     try:
         text = json.dumps(shown, ensure_ascii=False)
@@ -641,8 +643,10 @@ def _reject(split: str, error: RowError) -> dict[str, Any]:
         text, shown = repr(shown), repr(shown)
     if len(text) > 1000:  # a reject file is for reading
         shown = text[:1000] + "…"
+    place = source.place(error.row)
     return {
         "split": split,
+        **({"file": place} if place else {}),
         "row": error.row,
         "column": error.column,
         "value": shown,
