@@ -25,7 +25,7 @@ FINE: Changes = {
         'processor.subprocessor@token_gather.gather_columns=["fine"]',
         'processor.subprocessor@token2id-label.input_map={"tokens": "fine"}',
     ),
-    "fit_set": ("trainer.max_epochs=10",),
+    "fit_set": ("trainer.max_epochs=6",),
 }
 SMS: Changes = {
     "process_set": ("processor.subprocessor@fast_tokenizer.truncation.max_length=96",),
