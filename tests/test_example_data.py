@@ -246,6 +246,22 @@ def test_tags_become_spans_of_the_joined_words() -> None:
     assert texts == row["pretokenized_words"]
 
 
+def test_a_tweet_has_each_kind_of_its_names_once_and_its_place_in_the_same_split(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    block = "Rome\tB-place\nBob\tB-person\nParis\tB-place"
+    tweets = [block, "nobody\tO", *(f"{number}\tO" for number in range(900))]
+    splits = split_tagged("\n\n".join(tweets))
+    monkeypatch.setattr(data, "ner", lambda split: splits)
+    made = data.kinds(0)
+    for part, rows in splits.items():
+        assert [row["uuid"] for row in made[part]] == [row["uuid"] for row in rows]
+    rows = {row["sentence"]: row for part in made.values() for row in part}
+    assert rows["Rome Bob Paris"]["labels"] == ["person", "place"]
+    assert rows["nobody"]["labels"] == []
+    assert set(rows["nobody"]) == {"uuid", "sentence", "labels"}
+
+
 def test_tweets_that_differ_in_spaces_share_a_split() -> None:
     tweets = [f"{number}\tO\nI\tO\n'm\tO\n\n{number}\tO\nI'm\tO" for number in range(900)]
     splits = split_tagged("\n\n".join(tweets))
