@@ -262,6 +262,38 @@ def test_a_column_that_is_missing_or_no_numbers_is_a_data_error(tmp_path):
         split.rows([3])
 
 
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (
+            ["0.5", "1", "much", "2"],
+            r"row 12 \(uuid u2\), column \"a\": .* 'much' here; texts.*token2id",
+        ),
+        (
+            ["0.5", "1"],
+            r"row 10 \(uuid u0\), column \"a\": .* '0\.5' here; numbers .* without quotes",
+        ),
+        ([["1"], ["2", "x"]], r"row 11 \(uuid u1\), column \"a\": .* 'x' here"),
+        (
+            [1, None, 2],
+            r"row 11 \(uuid u1\), column \"a\": .*null at item 1 of 3.* None here; leave",
+        ),
+        ([[1], None], r"row 11 \(uuid u1\), column \"a\": expected lists.* None here"),
+        ([{"b": 1}], r"row 10 \(uuid u0\), column \"a\": .* \{'b': 1\} here"),
+        (["x" * 999], r"'x{79}… here"),
+    ],
+)
+def test_the_row_that_holds_no_numbers_is_named(tmp_path, values, said):
+    size = len(values)
+    columns = {
+        "a": values, "_row": list(range(10, 10 + size)), "uuid": [f"u{n}" for n in range(size)],
+    }  # fmt: skip
+    split = write(tmp_path / "valid", columns)
+    for read in (split.ragged, split.numbers):
+        with pytest.raises(DataError, match=f"valid: .*{said}"):
+            read("a")
+
+
 def test_damage_is_a_data_error(tmp_path):
     with pytest.raises(DataError, match="no processed split"):
         open_split(tmp_path)

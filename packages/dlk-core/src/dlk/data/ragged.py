@@ -5,14 +5,15 @@ A batch is taken by one gather and padded by one write.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain, pairwise
+from numbers import Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["MAX_DEPTH", "Pieces", "Ragged"]
+__all__ = ["MAX_DEPTH", "Pieces", "Ragged", "no_numbers_in"]
 
 MAX_DEPTH = 3
 
@@ -272,6 +273,15 @@ class Pieces:
         back = np.empty_like(order)
         back[order] = np.arange(len(order))
         return Ragged.joined(taken or [self._parts[0].take([])]).take(back)
+
+
+def no_numbers_in(value: Any) -> Iterator[Any]:
+    """Yield what is no number in a row: in the value, or in the lists that it is."""
+    if isinstance(value, list | tuple):
+        for item in value:
+            yield from no_numbers_in(item)
+    elif not isinstance(value, Real | np.ndarray | np.bool_):
+        yield value
 
 
 def _lengths(edges: Array) -> Array:

@@ -14,7 +14,7 @@ import json
 import os
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from numbers import Real
 from pathlib import Path
@@ -25,7 +25,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import ipc
 
-from dlk.data.ragged import Pieces, Ragged
+from dlk.data.ragged import Pieces, Ragged, no_numbers_in
 from dlk.errors import DataError, RowError, did_you_mean
 from dlk.io import sha256_of
 
@@ -423,7 +423,7 @@ class Split:
             try:
                 found = self._ragged[column] = Ragged.from_arrow(self._column(column))
             except TypeError as error:
-                raise DataError(f'{self.folder}, column "{column}": {error}') from error
+                raise self._no_numbers(column, error) from error
         return found
 
     def numbers(self, column: str) -> Ragged | Pieces:
@@ -437,7 +437,35 @@ class Split:
         try:
             return Pieces.from_arrow(found)
         except TypeError as error:
-            raise DataError(f'{self.folder}, column "{column}": {error}') from error
+            raise self._no_numbers(column, error) from error
+
+    def _no_numbers(self, column: str, error: TypeError) -> DataError:
+        """Return the error of a column that holds no numbers, naming the first row that tells why.
+
+        Where numbers are written as texts, the first text that is no number tells it.
+        """
+        record, wrong, is_written = -1, None, False
+        for place, value in enumerate(_values(self._column(column))):
+            others = list(no_numbers_in(value))
+            unwritten = [other for other in others if not _is_written(other)]
+            if unwritten or (others and record < 0):
+                record, wrong, is_written = place, (unwritten or others)[0], not unwritten
+            if unwritten:
+                break
+        if record < 0:
+            return DataError(f'{self.folder}, column "{column}": {error}')
+        (row,) = self.rows([record], {"_row", "uuid"}.intersection(self.column_names))
+        uuid = "" if row.get("uuid") is None else f" (uuid {row['uuid']})"
+        if is_written:
+            hint = "numbers stand in the data without quotes"
+        elif isinstance(wrong, str):
+            hint = "texts, such as words and labels, become ids by a step such as token2id"
+        else:
+            hint = "leave such rows out, or fill them"
+        return DataError(
+            f"{self.info.get('split', self.folder.name)}: row {row.get('_row', record)}{uuid}, "
+            f'column "{column}": {error}, such as {_shown(wrong)} here; {hint} ({self.folder})'
+        )
 
     def rows(
         self, indices: Iterable[int], columns: Iterable[str] | None = None
@@ -462,6 +490,26 @@ class Split:
             for row, (number, place) in zip(rows, places, strict=True):
                 row[name] = column.chunk(number)[place].as_py()
         return rows
+
+
+def _values(column: pa.ChunkedArray) -> Iterator[Any]:
+    """Yield the values of a column as plain Python."""
+    for chunk in column.chunks:
+        for start in range(0, len(chunk), 1024):
+            yield from chunk.slice(start, 1024).to_pylist()
+
+
+def _is_written(value: Any) -> bool:
+    """Return whether a text is a number."""
+    try:
+        return isinstance(value, str) and bool(float(value) or True)
+    except ValueError:
+        return False
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:80]}…"
 
 
 def _map(path: Path) -> pa.Table:

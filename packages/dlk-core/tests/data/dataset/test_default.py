@@ -99,6 +99,14 @@ def test_values_that_the_type_would_change_are_refused(tmp_path, types, columns,
         dataset(**types).open(open_split(tmp_path / "s"), depths={}, partial=False)
 
 
+def test_the_row_of_a_request_that_holds_no_numbers_is_named():
+    made = dataset(ids="long")
+    with pytest.raises(DataError, match="row 7, column \"ids\": expected numbers, found 'x'"):
+        made.items({"ids": [[1], [2, "x"]], "_row": [4, 7]}, depths={"ids": 1})
+    with pytest.raises(DataError, match=r'^column "ids": expected lists nested 1 deep'):
+        made.items({"ids": [[1], 2]}, depths={"ids": 1})
+
+
 def test_rows_that_nest_otherwise_than_declared_are_refused(split):
     with pytest.raises(
         DataError, match='"ids" holds lists nested 1 deep, and data_collate pads lists nested 2'

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from dlk.data.dataset.base import Dataset, Items, Records
 from dlk.data.dataset.configs import DefaultDatasetConfig
-from dlk.data.ragged import Pieces, Ragged
+from dlk.data.ragged import Pieces, Ragged, no_numbers_in
 from dlk.errors import DataError, RowError, did_you_mean
 from dlk.registry import register
 
@@ -67,7 +67,8 @@ class DefaultDataset(Dataset):
                 try:
                     column = Ragged.from_lists(columns[name], depth=depths.get(name))
                 except TypeError as error:
-                    raise DataError(f'column "{name}": {error}') from error
+                    where = _first_without_numbers(columns, name)
+                    raise DataError(f'{where}column "{name}": {error}') from error
                 _check(column, name, dtype, depths.get(name))
                 made[name] = column.astype(dtype)
                 size = len(column)
@@ -93,6 +94,15 @@ class _Typed(Records):
             name: column.astype(self._types[name]) if name in self._types else column
             for name, column in items.items()
         }
+
+
+def _first_without_numbers(columns: Mapping[str, Sequence[Any]], name: str) -> str:
+    """Return which row of a request holds what is no number; nothing where rows nest unequally."""
+    rows = columns.get("_row", range(len(columns[name])))
+    for row, value in zip(rows, columns[name], strict=True):
+        if any(True for _ in no_numbers_in(value)):
+            return f"row {row}, "
+    return ""
 
 
 def _check(column: Ragged | Pieces, name: str, dtype: type[np.generic], depth: int | None) -> None:
