@@ -331,3 +331,55 @@ def test_weights_of_a_loss_are_trained_beside_the_model(toy):
     optimizer = imodel.configure_optimizers()["optimizer"]
     optimised = {id(p) for group in optimizer.param_groups for p in group["params"]}
     assert optimised == {id(p) for p in imodel.parameters()}
+
+
+# Batches that the config does not fit -------------------------------------------------------------
+
+
+def computed(model, **batch):
+    """Compute a batch by a model that is a function."""
+    from dlk.imodel.default import DefaultIModel
+
+    return DefaultIModel.compute(SimpleNamespace(model=model), batch)
+
+
+@pytest.mark.parametrize(
+    "pick",
+    [
+        lambda states, index: states.gather(1, index.unsqueeze(-1).expand(-1, -1, 3)),
+        lambda states, index: states[torch.arange(2)[:, None], index],
+        lambda states, index: states.scatter_add(1, index.unsqueeze(-1), torch.ones(2, 2, 1)),
+    ],
+)
+def test_positions_that_lie_outside_are_named_with_the_batch(pick):
+    index = torch.tensor([[0, 7], [0, 1]])
+    with pytest.raises(RunError, match=r"index 7 is out of bounds.*a position.*gather_index") as e:
+        computed(
+            lambda x: {"embedding": pick(torch.zeros(2, 5, 3), x["gather_index"])},
+            input_ids=torch.zeros(2, 5, dtype=torch.long),
+            gather_index=index,
+        )
+    assert "gather_index (2, 2) from 0 to 7, input_ids (2, 5) from 0 to 0" in str(e.value)
+    assert "vocab_size" not in str(e.value)
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        lambda: torch.nn.Linear(4, 2)(torch.zeros(2, 3)),
+        lambda: torch.zeros(2, 3) + torch.zeros(2, 4),
+        lambda: torch.cat([torch.zeros(2, 3), torch.zeros(1, 3)], dim=1),
+        lambda: torch.zeros(2, 3).view(7),
+    ],
+)
+def test_sizes_that_do_not_go_together_are_named_with_the_batch(run):
+    with pytest.raises(RunError, match=r"the model cannot take a batch: .*there is a \(2, 3\)"):
+        computed(lambda x: {"b": run()}, a=torch.zeros(2, 3))
+
+
+def test_an_error_that_is_not_of_the_batch_stays_what_it_is():
+    def run(x):
+        raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    with pytest.raises(RuntimeError, match="out of memory"):
+        computed(run, a=torch.zeros(2, 3))

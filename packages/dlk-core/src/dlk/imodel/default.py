@@ -6,6 +6,7 @@ Forward and loss in training; forward, loss and prediction in evaluation.
 from __future__ import annotations
 
 import math
+import re
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -94,13 +95,17 @@ class DefaultIModel(IModel):
         x: Batch = MappingProxyType(dict(batch))
         try:
             written = self.model(x)
-        except (IndexError, ValueError) as error:
-            raise _misfit("model", error, x) from error
+        except (IndexError, ValueError, RuntimeError) as error:
+            if _is_of_the_batch(error):
+                raise _misfit("model", error, x) from error
+            raise
         out = merge(x, written, writer=self.model)
         try:
             return out, self.loss.compute(out, self.context())
-        except (IndexError, ValueError) as error:
-            raise _misfit("loss", error, out) from error
+        except (IndexError, ValueError, RuntimeError) as error:
+            if _is_of_the_batch(error):
+                raise _misfit("loss", error, out) from error
+            raise
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of one batch; how the loss went is kept as tensors until it is logged."""
@@ -258,6 +263,20 @@ class DefaultIModel(IModel):
         return max(1, self._total_steps)
 
 
+# what torch says, as a RuntimeError, of sizes, positions and types that do not go together
+_OF_THE_BATCH = re.compile(
+    r"out of bounds|[Ss]izes? .*match|cannot be multiplied|does not broadcast|shape|dtype"
+)
+
+
+def _is_of_the_batch(error: Exception) -> bool:
+    """Return whether an error may come of a batch that the config does not fit.
+
+    Not where memory ran out, or a device failed.
+    """
+    return not isinstance(error, RuntimeError) or bool(_OF_THE_BATCH.search(str(error)))
+
+
 def _misfit(part: str, error: Exception, batch: Batch) -> RunError:
     """Return the error of a batch that a part of the config does not fit, with what was there."""
     there = []
@@ -265,11 +284,17 @@ def _misfit(part: str, error: Exception, batch: Batch) -> RunError:
         ids = tensor.numel() and tensor.dtype in (torch.int64, torch.int32) and name[0] != "_"
         span = f" from {int(tensor.min())} to {int(tensor.max())}" if ids else ""
         there.append(f"{name} {tuple(tensor.shape)}{span}")
-    hint = (
-        "an id has no place: compare vocab_size and output_size with the vocabularies of @_G.meta; "
-        if isinstance(error, IndexError)
-        else ""
-    )
+    hint = ""
+    if "out of bounds for dim" in str(error):
+        hint = (
+            "a position has no place: columns of positions, such as gather_index, count what is in "
+            "the batch, so the steps that make them must follow the one that cuts (input_ids); "
+        )
+    elif isinstance(error, IndexError):
+        hint = (
+            "an id has no place: compare vocab_size and output_size with the vocabularies of "
+            "@_G.meta; "
+        )
     return RunError(f"the {part} cannot take a batch: {error}; {hint}there is {', '.join(there)}")
 
 

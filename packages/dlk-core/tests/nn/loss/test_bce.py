@@ -111,3 +111,8 @@ def test_a_target_that_is_not_known_counts_nowhere():
     (grad,) = torch.autograd.grad(found, logits)
     assert grad[1].item() == 0.0
     assert loss().items(logits, target) == 2
+
+
+def test_lists_of_label_ids_are_pointed_to_the_collate():
+    with pytest.raises(ValueError, match=r"got \(4, 3\) and \(4, 2\): .*key_multi_hot"):
+        loss()(torch.zeros(4, 3), torch.zeros(4, 2))

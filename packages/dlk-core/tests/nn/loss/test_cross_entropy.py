@@ -117,3 +117,11 @@ def test_a_weight_for_each_class_is_needed():
 def test_weights_that_are_none_are_refused(weight):
     with pytest.raises(ConfigError, match=r"weight: expected numbers >= 0"):
         loss(weight=weight)
+
+
+@pytest.mark.parametrize("labels", [1, 2])
+def test_rows_with_lists_of_labels_are_pointed_to_multi_label(labels):
+    with pytest.raises(ValueError, match=r'list of targets.*"bce".*key_multi_hot.*multi_label'):
+        loss()(torch.zeros(3, 4), torch.zeros(3, labels, dtype=torch.long))
+    with pytest.raises(ValueError, match=r"got \(3, 4\) and \(2,\)$"):
+        loss()(torch.zeros(3, 4), torch.zeros(2, dtype=torch.long))

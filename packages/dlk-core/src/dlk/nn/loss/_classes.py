@@ -14,6 +14,13 @@ if TYPE_CHECKING:
     from dlk.nn.loss.configs import CrossEntropyLossConfig, FocalLossConfig
 
 
+SEVERAL = (
+    ": each row has a list of targets. Where rows have several labels (multi-label), use the loss "
+    '"bce", name the column in the collate\'s key_multi_hot, and set multi_label of txt_cls; '
+    "where they have one, the data gives it as it is, not in a list"
+)
+
+
 class ClassLoss(PairLoss):
     """Base of losses over class ids, with `weight` per class and an `ignore_index`."""
 
@@ -43,9 +50,10 @@ def flat(name: str, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         ValueError: `logits` is not (..., C) with `target` (...).
     """
     if logits.ndim < 1 or target.shape != logits.shape[:-1]:
+        hint = SEVERAL if logits.ndim == target.ndim == 2 else ""
         raise ValueError(
             f"{name} needs logits (..., C) and target (...), such as (B, C) and (B,), "
-            f"got {tuple(logits.shape)} and {tuple(target.shape)}"
+            f"got {tuple(logits.shape)} and {tuple(target.shape)}{hint}"
         )
     return logits.reshape(-1, logits.shape[-1]), target.reshape(-1)
 

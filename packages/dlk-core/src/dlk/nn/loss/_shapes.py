@@ -6,13 +6,14 @@ import torch
 from torch import Tensor
 
 
-def matched(name: str, pred: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+def matched(name: str, pred: Tensor, target: Tensor, *, hint: str = "") -> tuple[Tensor, Tensor]:
     """Return both in one shape, predictions in float32 at least; the dtype of `target` stays.
 
     Args:
         name: the loss, for the message.
         pred: any shape.
         target: the same shape, up to one trailing 1 on either side.
+        hint: what may be the reason where shapes disagree, for the message.
 
     Raises:
         ValueError: the shapes disagree.
@@ -26,6 +27,6 @@ def matched(name: str, pred: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     if pred.shape != target.shape:
         raise ValueError(
             f"{name} needs predictions and targets of one shape (up to a trailing 1), "
-            f"got {tuple(pred.shape)} and {tuple(target.shape)}"
+            f"got {tuple(pred.shape)} and {tuple(target.shape)}{hint}"
         )
     return pred, target

@@ -43,7 +43,11 @@ class BCELoss(PairLoss):
             ValueError: the shapes disagree, or (seen on the CPU) a target lies elsewhere.
             DlkError: `pos_weight` has neither one number nor one for each of C labels.
         """
-        logits, target = matched("bce", logits, target)
+        hint = (
+            ": lists of label ids become 0/1 of all labels where the collate's key_multi_hot names "
+            "their column"
+        )
+        logits, target = matched("bce", logits, target, hint=hint if target.ndim == 2 else "")
         if self.pos_weight is not None and len(self.pos_weight) not in (1, logits.shape[-1]):
             raise DlkError(
                 f"pos_weight: expected one number, or one for each of {logits.shape[-1]} labels, "
