@@ -29,6 +29,7 @@ FAMILIES = {
     "optimizer": "OptimizerConformance",
     "postprocessor": "PostProcessorConformance",
     "processor": "ProcessorConformance",
+    "reader": "ReaderConformance",
     "scheduler": "SchedulerConformance",
     "subprocessor": "SubprocessorConformance",
     "trainer": "TrainerConformance",

@@ -293,3 +293,56 @@ def test_a_row_knows_its_file(tmp_path):
     ]  # fmt: skip
     assert open_input(str(a)).place(1) == str(a)
     assert open_input([{"text": "a"}]).place(0) == ""
+
+
+# Files that components read -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def lines_reader():
+    """A reader of files that end in .lines."""
+    from dlk.config import cregister
+    from dlk.data.reader import Reader, ReaderConfig
+    from dlk.registry import register
+
+    if ("reader", "lines") not in register:
+
+        @cregister("reader", "lines")
+        class LinesConfig(ReaderConfig):
+            """Lines of text."""
+
+        @register("reader", "lines")
+        class Lines(Reader):
+            def read(self, path):
+                with open(path, encoding="utf-8") as lines:
+                    for number, line in enumerate(lines):
+                        yield {"sentence": line.rstrip()} | ({"odd": number} if number % 2 else {})
+
+
+def test_a_reader_is_found_by_the_ending_of_its_files(tmp_path, lines_reader):
+    (tmp_path / "a.LINES").write_text("a\nb\nc\n")
+    (tmp_path / "b.jsonl").write_text('{"sentence": "d"}\n')
+    source = open_input([tmp_path / "a.LINES", tmp_path / "b.jsonl"])
+    assert source.column_names == ("sentence", "odd")
+    assert list(source.chunks(2)) == [
+        {"sentence": ["a", "b"], "odd": [None, 1]},
+        {"sentence": ["c"], "odd": [None]},
+        {"sentence": ["d"], "odd": [None]},
+    ]
+    assert source.place(2) == f"{tmp_path / 'a.LINES'}, its row 2"
+
+
+def test_an_unknown_ending_lists_those_that_are_known(tmp_path, lines_reader, monkeypatch):
+    from dlk._known import KNOWN
+
+    path = tmp_path / "a.dat"
+    path.write_text("x")
+    with pytest.raises(DataError, match=r"expected one of \.json, \.jsonl.*\.arrow, .*\.lines"):
+        open_input(path)
+    monkeypatch.setitem(KNOWN, ("reader", "dat"), "dlk-other")
+    with pytest.raises(DataError, match=r"part of dlk-other, .*pip install dlk-other"):
+        open_input(path)
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.lines").write_text("x")
+    with pytest.raises(DataError, match=r"is a folder; give a glob such as .*\*\.lines"):
+        open_input(tmp_path / "in")

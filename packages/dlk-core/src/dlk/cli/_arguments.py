@@ -19,7 +19,6 @@ __all__ = [
 ]
 
 SPLITS = ("train", "valid", "test")
-ENDINGS = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".arrow")
 
 
 class UsageError(DlkError):
@@ -46,8 +45,9 @@ def add_data(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="SPLIT=PATH",
         help="raw data of a split (train, valid, test): a file, glob or URL of json, jsonl, csv, "
-        "tsv, parquet or arrow; may be repeated, also for one split. A folder stands for the files "
-        "train.*, valid.* and test.* in it. Default: the folder data beside the config",
+        "tsv, parquet, arrow or what readers add (dlk list reader); may be repeated, also for one "
+        "split. A folder stands for the files train.*, valid.* and test.* in it. Default: "
+        "the folder data beside the config",
     )
 
 
@@ -58,7 +58,8 @@ def add_bundle(parser: argparse.ArgumentParser) -> None:
         "data",
         metavar="DATA",
         nargs="+",
-        help="files, globs or URLs of json, jsonl, csv, tsv, parquet or arrow",
+        help="files, globs or URLs of json, jsonl, csv, tsv, parquet, arrow or what readers "
+        "add (dlk list reader)",
     )
     parser.add_argument("--device", default="cpu", help="where to run (default: cpu), as cuda:0")
     parser.add_argument(
@@ -139,9 +140,11 @@ def find_splits(folder: Path, splits: Sequence[str] = SPLITS) -> dict[str, list[
     Raises:
         UsageError: there is no such folder or no such file, or two files claim one split.
     """
+    from dlk.data.inputs import endings
+
     found: dict[str, list[str]] = {}
     for split in splits:
-        files = [folder / f"{split}{ending}" for ending in ENDINGS]
+        files = [folder / f"{split}{ending}" for ending in endings()]
         there = [file for file in files if file.is_file()]
         if len(there) > 1:
             names = " and ".join(file.name for file in there)

@@ -3,7 +3,8 @@
 Data frames, dicts of lists, lists of dicts, `datasets.Dataset`, files and globs.
 
 Neither pandas nor datasets is imported: their objects are known by what they offer. Chunks hold
-plain Python values.
+plain Python values. Files with other endings are read by components of the family `reader`, which
+packages bring.
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from dlk.errors import DataError, did_you_mean
+from dlk.errors import DataError, PluginError, did_you_mean
 from dlk.io import is_remote, open_file
 
-__all__ = ["Columns", "Source", "open_input"]
+__all__ = ["Columns", "Source", "endings", "open_input"]
 
 Columns = dict[str, list[Any]]
 
@@ -59,7 +61,7 @@ def open_input(data: Any, *, name: str = "data") -> Source:
 
     Args:
         data: a DataFrame, a dict of lists, a list of dicts, a `datasets.Dataset`, an Arrow table,
-            or a path or glob (or a list of them) of json, jsonl, csv, tsv, parquet or arrow files.
+            or a path or glob (or a list of them) of files that `endings` names.
         name: what the input is called in errors, such as the split.
 
     Raises:
@@ -115,7 +117,7 @@ def open_input(data: Any, *, name: str = "data") -> Source:
         )
     raise DataError(
         f"{name}: cannot read {type(data).__name__}; expected a DataFrame, a dict of lists, "
-        f"a list of dicts, a datasets.Dataset, or paths of {', '.join(_READERS)} files"
+        f"a list of dicts, a datasets.Dataset, or paths of {', '.join(endings())} files"
     )
 
 
@@ -227,7 +229,9 @@ def _expand(pattern: str, name: str) -> list[str]:
             raise DataError(f'{name}: no file fits "{pattern}"')
         return found
     if os.path.isdir(pattern):
-        example = os.path.join(pattern, "*.jsonl")
+        inside = {Path(each).suffix.lower() for each in os.listdir(pattern)}
+        ending = next((each for each in endings() if each in inside), ".jsonl")
+        example = os.path.join(pattern, f"*{ending}")
         raise DataError(f'{name}: "{pattern}" is a folder; give a glob such as "{example}"')
     folder = Path(pattern).parent
     beside = [path.name for path in folder.iterdir()] if folder.is_dir() else []
@@ -237,12 +241,31 @@ def _expand(pattern: str, name: str) -> list[str]:
     )
 
 
+def endings() -> tuple[str, ...]:
+    """Return the endings of the files that can be read here: dlk's own, then those of readers."""
+    from dlk.registry import register
+
+    rows = [entry.component for entry in register.entries() if entry.component.type == "reader"]
+    names = {*register.names("reader"), *(alias for row in rows for alias in row.aliases)}
+    brought = {f".{name}" for name in names}
+    return (*_READERS, *sorted(brought.difference(_READERS)))
+
+
 def _suffix(path: str, name: str) -> str:
     suffix = Path(path).suffix.lower()
     if suffix not in _READERS:
-        raise DataError(
-            f'{name}: cannot tell the format of "{path}"; expected one of {", ".join(_READERS)}'
-        )
+        from dlk._known import KNOWN
+        from dlk.registry import register
+
+        names = "reader", suffix.removeprefix(".")
+        if not suffix or names not in register:
+            hint = f"expected one of {', '.join(endings())}"
+            if names in KNOWN:
+                try:
+                    register.primary(*names)
+                except PluginError as error:  # it says what to install
+                    hint = str(error)
+            raise DataError(f'{name}: cannot tell the format of "{path}"; {hint}')
     return suffix
 
 
@@ -277,6 +300,8 @@ def _read(
         yield from open_input(content, name=f"{name}: {path}").chunks(size)
     elif suffix in {".jsonl", ".ndjson"}:
         yield from _read_lines(path, size, name)
+    elif suffix not in _READERS:
+        yield from _read_by(suffix, path, size)
     else:
         batches = _batches(path, suffix, size, types)
         while True:
@@ -287,6 +312,17 @@ def _read(
             _refuse_twice(batch.schema.names, f"{name}: {path}")
             for start in range(0, batch.num_rows, size):
                 yield batch.slice(start, size).to_pydict()
+
+
+def _read_by(suffix: str, path: str, size: int) -> Iterator[Columns]:
+    """Yield the rows of a file that a component reads."""
+    from dlk.config import make
+    from dlk.registry import register
+
+    config = make("reader", register.primary("reader", suffix.removeprefix(".")))
+    rows = iter(register.build(config).read(path))
+    while some := list(islice(rows, size)):
+        yield _from_records(some, list(dict.fromkeys(key for each in some for key in each)))
 
 
 def _read_lines(path: str, size: int, name: str) -> Iterator[Columns]:

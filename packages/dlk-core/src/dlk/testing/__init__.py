@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     )
     from dlk.testing.optimizer import OptimizerConformance
     from dlk.testing.postprocessor import PostProcessorConformance
+    from dlk.testing.reader import ReaderConformance
     from dlk.testing.scheduler import SchedulerConformance
     from dlk.testing.splits import (
         DataModuleConformance,
@@ -58,6 +59,7 @@ __all__ = [
     "OptimizerConformance",
     "PostProcessorConformance",
     "ProcessorConformance",
+    "ReaderConformance",
     "SchedulerConformance",
     "SubprocessorConformance",
     "TrainerConformance",
@@ -80,6 +82,7 @@ __getattr__ = lazy(
         ),
         "dlk.testing.optimizer": ("OptimizerConformance",),
         "dlk.testing.postprocessor": ("PostProcessorConformance",),
+        "dlk.testing.reader": ("ReaderConformance",),
         "dlk.testing.scheduler": ("SchedulerConformance",),
         "dlk.testing.splits": (
             "DataModuleConformance",

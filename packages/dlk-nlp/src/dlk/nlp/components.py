@@ -11,6 +11,7 @@ API = 1
 def dlk_components() -> list[Component]:
     """Return the rows of all families in dlk-nlp."""
     return [
+        *_readers(),
         *_subprocessors(),
         *_label_subprocessors(),
         *_word_subprocessors(),
@@ -22,6 +23,34 @@ def dlk_components() -> list[Component]:
         *_postprocessors(),
         *_span_postprocessors(),
         *_displays(),
+    ]
+
+
+def _readers() -> list[Component]:
+    """Return the rows of readers, by the endings of their files."""
+    configs = "dlk.nlp.readers.configs"
+    return [
+        Component(
+            "reader",
+            "conll",
+            config=f"{configs}:ConllReaderConfig",
+            cls="dlk.nlp.readers.conll:ConllReader",
+            help="words and tags in columns, as CoNLL-2003 has them; sentences with entities",
+        ),
+        Component(
+            "reader",
+            "conllu",
+            config=f"{configs}:ConlluReaderConfig",
+            cls="dlk.nlp.readers.conllu:ConlluReader",
+            help="Universal Dependencies; sentences with words as entities, and their relations",
+        ),
+        Component(
+            "reader",
+            "ann",
+            config=f"{configs}:BratReaderConfig",
+            cls="dlk.nlp.readers.brat:BratReader",
+            help="annotations of BRAT beside a .txt; a document with entities and relations",
+        ),
     ]
 
 

@@ -4,10 +4,11 @@ Each reader is a function from a path to an iterator of rows in dlk's form::
 
     {"sentence": "…", "entities_info": [{"start": 0, "end": 5, "labels": ["person"]}], …}
 
-It reads as it goes, and names file and line of what it cannot read (`DataError`). `Process` goes
-through its input more than once, so it is given a list::
+It reads as it goes, and names file and line of what it cannot read (`DataError`). `Process` takes
+.conll, .conllu and .ann files as they are; where a reader is to be told more, it is given a list,
+as it goes through its input more than once::
 
-    Process("process.jsonc").run({"train": list(read_conll("train.conll"))})
+    Process("process.jsonc").run({"train": list(read_conll("train.conll", comment="# "))})
 """
 
 from __future__ import annotations

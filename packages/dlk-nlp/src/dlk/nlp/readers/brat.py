@@ -10,10 +10,21 @@ import os
 from collections.abc import Iterator
 from pathlib import Path as LocalPath
 
+from dlk.data.reader.base import Reader
 from dlk.errors import DataError, did_you_mean
 from dlk.nlp.readers._lines import Path, Row, lines
+from dlk.registry import register
 
-__all__ = ["read_brat"]
+__all__ = ["BratReader", "read_brat"]
+
+
+@register("reader", "ann")
+class BratReader(Reader):
+    """A document of BRAT as a row."""
+
+    def read(self, path: str) -> Iterator[Row]:
+        """Yield the rows of a file; see `read_brat`."""
+        return read_brat(path)
 
 
 def read_brat(path: Path, *, join_parts: bool = False) -> Iterator[Row]:

@@ -9,13 +9,24 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 
+from dlk.data.reader.base import Reader
 from dlk.errors import DataError
 from dlk.nlp.readers._lines import Line, Path, Row, blocks
 from dlk.nlp.tags import decode
+from dlk.registry import register
 
-__all__ = ["read_conll"]
+__all__ = ["ConllReader", "read_conll"]
 
 _DOCUMENT = "-DOCSTART-"
+
+
+@register("reader", "conll")
+class ConllReader(Reader):
+    """Columns of words and tags as rows, a sentence each."""
+
+    def read(self, path: str) -> Iterator[Row]:
+        """Yield the rows of a file; see `read_conll`."""
+        return read_conll(path)
 
 
 def read_conll(

@@ -11,10 +11,12 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from dlk.data.reader.base import Reader
 from dlk.errors import DataError
 from dlk.nlp.readers._lines import Line, Path, Row, blocks
+from dlk.registry import register
 
-__all__ = ["read_conllu"]
+__all__ = ["ConlluReader", "read_conllu"]
 
 _ID = re.compile(r"(\d+)(?:([-.])(\d+))?")
 _COLUMNS = 10
@@ -34,6 +36,15 @@ class _Word:
     space: bool
     """Whether a space follows."""
     place: list[int] = field(default_factory=list)
+
+
+@register("reader", "conllu")
+class ConlluReader(Reader):
+    """Sentences of Universal Dependencies as rows."""
+
+    def read(self, path: str) -> Iterator[Row]:
+        """Yield the rows of a file; see `read_conllu`."""
+        return read_conllu(path)
 
 
 def read_conllu(path: Path, *, annotations: bool = True) -> Iterator[Row]:
