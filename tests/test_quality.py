@@ -8,12 +8,15 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import torch
 from scipy import stats
 
 from benchmarks import quality
 from benchmarks.plain_text import rate
 from benchmarks.quality import JOBS, T_975, Job, Result, interval, main, read, table
+from benchmarks.text_cls_multi_baseline import best_threshold, f1s
 from dlk.config import make
+from dlk.metrics import LabelSetCounts, ThresholdSearch
 from dlk.registry import register
 
 
@@ -93,6 +96,22 @@ def test_names_of_jobs_are_unique_and_parts_of_a_group_agree() -> None:
     assert len(names) == len(set(names))
     groups = {each.group: (each.measures, each.target) for each in JOBS}
     assert all(groups[each.group] == (each.measures, each.target) for each in JOBS)
+
+
+def test_the_plain_script_searches_its_threshold_as_dlk_does() -> None:
+    generator = torch.Generator().manual_seed(3)
+    probabilities = torch.rand(300, 5, generator=generator)
+    truth = probabilities + torch.rand(300, 5, generator=generator) > 1.3
+    search = ThresholdSearch(5)
+    search.update(probabilities.numpy(), truth.numpy())
+    score, threshold = best_threshold(probabilities, truth)
+    assert (threshold, score) == pytest.approx(search.micro(), abs=1e-6)
+    counts = LabelSetCounts(5)
+    counts.update((probabilities >= threshold).numpy(), truth.numpy())
+    scores = counts.compute()
+    assert f1s(probabilities >= threshold, truth) == pytest.approx(
+        (scores["f1_micro"], scores["f1_macro"]), abs=1e-6
+    )
 
 
 @pytest.mark.parametrize("total", [1, 10, 70, 157])

@@ -60,15 +60,24 @@ def test_the_run_tells_what_was_searched_and_what_was_found(searching, capsys):
     assert kept["@fit"]["@imodel@default"]["@postprocessor@toy_usual"]["usual"] == usual
 
 
-def test_it_is_found_for_the_weights_that_are_kept_not_for_the_last(searching, monkeypatch):
+EARLY_STOP = {"monitor": "val_acc", "mode": "max", "patience": 1, "verbose": False}
+
+
+@pytest.mark.parametrize(("early_stop", "steps"), [(None, 36), (EARLY_STOP, 24)])
+def test_it_is_found_for_the_weights_that_are_kept_not_for_the_last(
+    searching, monkeypatch, early_stop, steps
+):
     from toy_usual import ToyShare
 
     real = ToyShare.compute
     scores = iter([0.9, 0.1, 0.2, 0.3, 0.4, 0.5])  # of epochs: the first is kept
     monkeypatch.setattr(ToyShare, "compute", lambda self: {**real(self), "acc": next(scores)})
     searching.edit({"@trainer@lightning/num_sanity_val_steps": 0})
+    if early_stop:
+        searching.edit({"@trainer@lightning/@callback@early_stop": early_stop})
     searching.drop("test")
     done = searching.train("imodel.optimizer.lr=0.3", "trainer.max_epochs=3")
+    assert max(line["step"] for line in searching.metrics()) == steps
     assert done.weights.startswith("best val_acc: step 12, ")
     assert done.found[PATH] == pytest.approx(
         mean_score(answers(done.bundle, searching, "valid")), abs=1e-6
