@@ -75,3 +75,32 @@ def test_rows_of_which_a_truth_is_unknown_do_not_count(missing):
     scored.update({}, [{k: v for k, v in row.items() if k != missing}], [answer])
     scored.update({}, [{**row, missing: None}], [answer])
     assert scored.compute() == {}
+
+
+def test_a_relation_of_an_entity_that_stands_nowhere_is_missed():
+    row = {"_row": 0, "_part": 0, **as_data([(0, "A"), (1, "B")], [(0, 1, "x"), (1, 0, "x")])}
+    row["entities_info"][1].update(start=None, end=None)
+    scored = metrics()
+    scored.update({}, [row], [{"entities_info": [], "relations_info": []}])
+    for name in ("rel", "rel_boundary", "rel_given"):
+        assert scored.counts[name].table()[0]["support"] == 2
+
+
+def test_what_training_never_saw_is_missed_and_never_left_out():
+    """An entity and a relation of types that no vocabulary holds, and nothing is found."""
+    row = {"_row": 0, "_part": 0, **as_data([(0, "unseen"), (1, "B")], [(0, 1, "new")])}
+    scored = metrics()
+    scored.update({}, [row], [as_data([(1, "B")], [])])
+    scores = scored.compute()
+    assert scores["ent_recall"] == 0.5
+    assert {row["label"]: row["support"] for row in scored.table()} == {
+        "unseen": 1,
+        "B": 1,
+        "new": 1,
+    }
+    assert (scores["rel_recall"], scores["rel_f1"], scores["rel_given_f1"]) == (0.0, 0.0, 0.0)
+    # with both ends right the relation is still missed, and wrong where it has another type
+    scored.update({}, [row], [as_data([(0, "unseen"), (1, "B")], [(0, 1, "x")])])
+    assert {row["label"]: row["support"] for row in scored.table() if row["kind"] == "relation"} == {
+        "new": 2, "x": 0,
+    }  # fmt: skip

@@ -280,6 +280,19 @@ def test_a_logit_that_is_not_a_number_gives_null_and_its_row_s_truth_is_missed(b
     assert metrics.compute()["recall"] == 0.5
 
 
+def test_a_type_that_training_never_saw_is_missed(build):
+    component = build()
+    truth = [
+        {"start": 3, "end": 11, "labels": ["LOC"]}, {"start": 13, "end": 21, "labels": ["unseen"]},
+    ]  # fmt: skip
+    given = rows(0, entities_info=truth)
+    out = {"logits": scored(["O", "B-LOC", "I-LOC", "O", "O", "O"])}
+    metrics = component.new_metrics()
+    metrics.update({}, given, component.decode(out, given))
+    assert (metrics.compute()["precision"], metrics.compute()["recall"]) == (1.0, 0.5)
+    assert {line["label"]: line["support"] for line in metrics.table()} == {"LOC": 1, "unseen": 1}
+
+
 # Votes of the pieces of a word -------------------------------------------------------------------
 
 PIECES = [[0, 2], [3, 6], [7, 9], [9, 11], [13, 17], [17, 21]]

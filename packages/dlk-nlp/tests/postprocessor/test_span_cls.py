@@ -439,6 +439,23 @@ def test_offsets_that_are_none_are_refused(build):
         build().decode({"logits": torch.zeros(1, 3, 3, 4)}, [row([1, 2])])
 
 
+def test_a_type_that_training_never_saw_is_missed(build):
+    truth = [
+        {"start": 0, "end": 1, "labels": ["PER"]},
+        {"start": 2, "end": 3, "labels": ["unseen"]},
+        {"start": 4, "end": 5, "labels": ["LOC", "unseen"]},
+    ]
+    given = row(entities_info=truth)
+    logits = scores((0, 0, 1, 9.0), (2, 2, 3, 9.0))[None]
+    component = build()
+    metrics = component.new_metrics()
+    metrics.update({}, [given], component.decode({"logits": logits}, [given]))
+    assert (metrics.compute()["precision"], metrics.compute()["recall"]) == (1.0, 0.5)
+    assert {line["label"]: line["support"] for line in metrics.table()} == {
+        "LOC": 1, "PER": 1, "unseen": 2,
+    }  # fmt: skip
+
+
 def test_metrics_that_compare_texts_need_one():
     values = {
         "label_vocab": "v.json",

@@ -11,6 +11,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 from dlk.errors import DataError
+from dlk.nlp.entities import stands_nowhere
 from dlk.nlp.metrics.entities import EntityMetrics, Thing, ThingCounts
 from dlk.nlp.relations import relations_of
 from dlk.postprocessor.base import Metrics, Outputs, Parts, Prediction, Row
@@ -45,8 +46,9 @@ class RelationMetrics(Metrics):
     - ``rel_given_…``: relations found where the true entities are given, by boundaries: those of
       entities that stand at one place (one with two types, given as two) are one relation.
 
-    The truth is what the data says: a relation of an entity that was lost in preparation, or that
-    there is not, counts as missed. Rows whose entities or relations are absent or null are not
+    The truth is what the data says: a relation of an entity that was lost in preparation, that there
+    is not or that stands nowhere (null as start and end), or of a type never seen in training,
+    counts as missed. Rows whose entities or relations are absent or null are not
     counted. A relation with several labels is as many relations.
 
     Args:
@@ -114,14 +116,15 @@ class RelationMetrics(Metrics):
     ) -> list[Thing]:
         """Return the relations as things to compare: label, and both ends."""
         ends = [self.entities.end_of(entity, row, typed=typed) for entity in entities]
+        nowhere = [stands_nowhere(entity) for entity in entities]
         found: list[Thing] = []
         try:
             for number, relation in enumerate(relations_of(entities, relations)):
                 if relation.label in self.ignore_relations:
                     continue
                 both: list[Hashable] = [
-                    # an entity that there is not: like none that is found
-                    ("missing", number, side) if place is None else ends[place]
+                    # an entity that there is not, or nowhere: like none that is found
+                    ("missing", number, side) if place is None or nowhere[place] else ends[place]
                     for side, place in enumerate((relation.source, relation.target))
                 ]
                 if None in both:  # the entity's type does not count, so its relations do not
