@@ -46,10 +46,10 @@ class RelationMetrics(Metrics):
     - ``rel_given_…``: relations found where the true entities are given, by boundaries: those of
       entities that stand at one place (one with two types, given as two) are one relation.
 
-    The truth is what the data says: a relation of an entity that was lost in preparation, that there
-    is not or that stands nowhere (null as start and end), or of a type never seen in training,
-    counts as missed. Rows whose entities or relations are absent or null are not
-    counted. A relation with several labels is as many relations.
+    The truth is what the data says: a relation of an entity that was lost in preparation, that
+    there is not or that stands nowhere (null as start and end), or of a type never seen in
+    training, counts as missed. Rows whose entities or relations are absent or null are not counted.
+    A relation with several labels is as many relations.
 
     Args:
         entities: metrics of the entities; also says where these stand and what is ignored.
