@@ -224,6 +224,9 @@ def piece_units_of_windows(
     text: str, windows: Sequence[Pieces], *, sequence: int | None = None
 ) -> list[list[Unit]]:
     """Return the `piece_units` of each record of a text, by `_part`."""
+    if len(windows) == 1:  # as nearly all are
+        (only,) = windows
+        return [piece_units(text, only.offsets, sequence_ids=only.sequence_ids, sequence=sequence)]
     return [
         piece_units(
             text, each.offsets, sequence_ids=each.sequence_ids, sequence=sequence, after=after
@@ -240,6 +243,9 @@ def word_units_of_windows(
     A word has the place of all its pieces in all windows. A window that lacks the first of them
     does not have the word: its pieces there have the `word_index` -1.
     """
+    if len(windows) == 1:
+        offsets, word_ids, texts = windows[0]
+        return [word_units(text, offsets, word_ids, sequence_ids=texts, sequence=sequence)]
     found = [
         word_units(
             text,
@@ -251,8 +257,6 @@ def word_units_of_windows(
         )
         for each, after in zip(windows, _after(windows, sequence), strict=True)
     ]
-    if len(found) == 1:
-        return found
     whole: dict[tuple[int | None, int], Unit] = {}
     names = [_names(words, each) for words, each in zip(found, windows, strict=True)]
     for words, mine in zip(found, names, strict=True):
