@@ -12,6 +12,7 @@ from sklearn.metrics import accuracy_score, f1_score, precision_score, recall_sc
 from dlk.config import make
 from dlk.context import Setup
 from dlk.data.meta import Meta
+from dlk.data.subprocessor.base import TransformContext
 from dlk.data.vocabulary import Vocabulary
 from dlk.errors import ConfigError, DataError, DlkError
 from dlk.registry import register
@@ -471,3 +472,27 @@ def test_targets_of_another_shape_name_the_option(build):
     out["label_ids"] = torch.zeros(1, dtype=torch.long)
     with pytest.raises(DlkError, match=r"0/1 of shape \(1, 4\)"):
         several.new_metrics().update(out, rows(0), several.decode(out, rows(0)))
+
+
+def test_labels_that_training_never_saw_are_missed_where_a_word_stands_for_them(tmp_path):
+    """With ``"unk": "unseen"`` in token_gather such a row is kept, and no answer is right but that.
+
+    Without one the label is a bad row, which stops `Process` or is listed.
+    """
+    vocabulary = Vocabulary(unk="unseen")
+    vocabulary.add({"loc": 2, "num": 1})
+    meta = Meta(tmp_path)
+    meta.put_vocabulary("label_vocab.json", vocabulary)
+    setup = Setup(meta=meta)
+    ids = register.build(make("subprocessor", "token2id-label"), setup).transform(
+        {"labels": ["loc", "new", "num"]}, TransformContext("train", "valid", [0, 1, 2])
+    )["label_ids"]
+    config = make("postprocessor", "txt_cls", {"label_vocab": "label_vocab.json"})
+    component = register.build(config, setup)
+    logits = torch.tensor([[0.0, 9.0, 0.0], [1.0, 9.0, 0.0], [0.0, 0.0, 9.0]])
+    out = {"logits": logits, "label_ids": torch.tensor(ids)}
+    metrics = component.new_metrics()
+    metrics.update(out, rows(0, 1, 2), component.decode(out, rows(0, 1, 2)))
+    assert metrics.compute()["acc"] == pytest.approx(2 / 3)
+    table = {line["label"]: (line["recall"], line["support"]) for line in metrics.table()}
+    assert table["unseen"] == (0.0, 1)
