@@ -186,3 +186,22 @@ def test_offsets_must_cover_the_values():
         Ragged(np.zeros((3, 1)))
     with pytest.raises(ValueError, match="at most 3"):
         Ragged(np.zeros(0), (np.array([0]),) * 4)
+
+
+@given(ROWS)
+def test_as_a_sequence_it_holds_the_rows(drawn):
+    depth, rows = drawn
+    made = Ragged.from_lists(rows, depth=depth, dtype=np.int64)
+    assert list(made) == rows
+    assert [made[place] for place in range(len(made))] == rows
+    assert made[1:] == rows[1:]
+    assert rows == [] or made[-1] == rows[-1]
+    with pytest.raises(IndexError):
+        made[len(rows)]
+
+
+@given(ROWS)
+def test_to_arrow_and_back_nothing_changes(drawn):
+    depth, rows = drawn
+    made = Ragged.from_lists(rows, depth=depth, dtype=np.int64)
+    assert made.to_arrow().to_pylist() == rows

@@ -335,3 +335,24 @@ def test_a_block_that_raises_leaves_no_split(tmp_path):
     with pytest.raises(RuntimeError):
         fail()
     assert not is_split(tmp_path / "s")
+
+
+CHUNKS = st.lists(
+    st.lists(st.lists(st.lists(st.integers(-300, 70000), max_size=3), max_size=3), min_size=1),
+    min_size=1,
+    max_size=3,
+)
+
+
+@given(CHUNKS)
+def test_ragged_columns_are_stored_as_lists_of_the_same_numbers(tmp_path_factory, chunks):
+    folder = tmp_path_factory.mktemp("stored")
+    listed = write(folder / "lists", *({"ids": chunk} for chunk in chunks))
+    ragged = write(
+        folder / "ragged",
+        *({"ids": Ragged.from_lists(chunk, dtype=np.int64, depth=2)} for chunk in chunks),
+    )
+    assert ragged.rows(range(len(ragged))) == listed.rows(range(len(listed)))
+    numbers = [number for chunk in chunks for row in chunk for each in row for number in each]
+    if numbers:
+        assert ragged.table.schema == listed.table.schema

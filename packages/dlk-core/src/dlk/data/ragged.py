@@ -20,8 +20,10 @@ MAX_DEPTH = 3
 Array = NDArray[Any]
 
 
-class Ragged:
+class Ragged(Sequence[Any]):
     """N rows, each a scalar (depth 0) or a list nested 1 to 3 deep.
+
+    As a sequence it holds the rows as plain numbers and lists.
 
     The item i of a level spans ``offsets[level][i] : offsets[level][i + 1]`` of the next level; the
     last level is `values`. A row of depth 2 is ``[[1, 2], [], [3]]``. Rows may be empty at any
@@ -67,6 +69,15 @@ class Ragged:
 
     def __len__(self) -> int:
         return len(self.offsets[0]) - 1 if self.offsets else len(self.values)
+
+    def __getitem__(self, index: Any) -> Any:
+        """Return a row, or the rows of a slice, as `tolist` does."""
+        if isinstance(index, slice):
+            return self.take(range(len(self))[index]).tolist()
+        return self.take([range(len(self))[index]]).tolist()[0]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.tolist())
 
     def __repr__(self) -> str:
         return f"Ragged({len(self)} rows, depth {self.depth}, {self.dtype})"
@@ -197,6 +208,15 @@ class Ragged:
             wrong = next((item for item in level if not isinstance(item, int | float)), level[0])
             raise TypeError(f"expected numbers, found {wrong!r}")
         return cls(values if dtype is None else values.astype(dtype, copy=False), offsets)
+
+    def to_arrow(self) -> Any:
+        """Return the rows as an Arrow array; where there are no values, they have no type."""
+        import pyarrow as pa
+
+        array = pa.array(self.values) if len(self.values) else pa.nulls(0)
+        for edges in reversed(self.offsets):
+            array = pa.ListArray.from_arrays(pa.array(edges, pa.int32()), array)
+        return array
 
     @classmethod
     def from_arrow(cls, array: Any) -> Ragged:

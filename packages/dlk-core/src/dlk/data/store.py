@@ -191,6 +191,8 @@ _UNFIT = (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, Overf
 def _to_array(
     name: str, values: Sequence[Any], rows: Sequence[int] | None, before: pa.DataType | None
 ) -> pa.Array:
+    if isinstance(values, Ragged):
+        return _narrow(values.to_arrow())
     try:
         made = pa.array(values)
     except _UNFIT as error:

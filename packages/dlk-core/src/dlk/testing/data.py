@@ -101,7 +101,7 @@ class SubprocessorConformance(_WithFolder):
         if step.stores:
             step.store(step.setup.meta)
         if step.learns:
-            columns = {name: list(self.columns[name]) for name in step.learns_from}
+            columns: Columns = {name: list(self.columns[name]) for name in step.learns_from}
             step.fit([columns], step.setup.meta)
 
     def exercise(self, component: Subprocessor) -> None:
@@ -129,12 +129,12 @@ class SubprocessorConformance(_WithFolder):
             seed=7,
         )
 
-    def run(self, step: Subprocessor, columns: Columns) -> Columns:
-        """Transform good rows."""
+    def run(self, step: Subprocessor, columns: Columns) -> dict[str, list[Any]]:
+        """Transform good rows; give plain lists."""
         ctx = self.context(step, columns)
         made = step.transform(columns, ctx)
         assert not ctx.bad, f"good rows were refused: {ctx.bad}"
-        return made
+        return {name: list(values) for name, values in made.items()}
 
     def test_reads_and_writes_what_its_signature_says(self, step: Subprocessor) -> None:
         """The columns of the signature are enough, and are what comes back, of one length."""
@@ -159,9 +159,9 @@ class SubprocessorConformance(_WithFolder):
         """Rows one by one give what they give together."""
         columns = self.given(step, self.columns, first=40)
         together = self.run(step, columns)
-        alone: Columns = {name: [] for name in together}
+        alone: dict[str, list[Any]] = {name: [] for name in together}
         for position in range(len(columns["_row"])):
-            one = {name: [values[position]] for name, values in columns.items()}
+            one: Columns = {name: [values[position]] for name, values in columns.items()}
             for name, values in self.run(step, one).items():
                 alone[name] += values
         assert alone == together
@@ -184,7 +184,9 @@ class SubprocessorConformance(_WithFolder):
             ctx = self.context(step, blind, stage=stage)
             found = step.transform(blind, ctx)
             assert not ctx.bad, f"good rows were refused: {ctx.bad}"
-            assert found == {name: made[name] for name in found}
+            assert {name: list(found[name]) for name in found} == {
+                name: made[name] for name in found
+            }
             assert set(found) < set(made), "nothing is made of the targets"
 
     def test_what_it_counts_does_not_depend_on_neighbours(self, step: Subprocessor) -> None:
@@ -194,7 +196,7 @@ class SubprocessorConformance(_WithFolder):
         step.transform(columns, together)
         alone: dict[str, int] = {}
         for position in range(len(columns["_row"])):
-            one = {name: [values[position]] for name, values in columns.items()}
+            one: Columns = {name: [values[position]] for name, values in columns.items()}
             ctx = self.context(step, one)
             step.transform(one, ctx)
             for name, number in ctx.counts.items():
@@ -231,7 +233,9 @@ class SubprocessorConformance(_WithFolder):
             assert ctx.bad[101].column in names
 
 
-def _by_row(made: Columns, rows: Sequence[int]) -> dict[int, list[dict[str, Any]]]:
+def _by_row(
+    made: Mapping[str, Sequence[Any]], rows: Sequence[int]
+) -> dict[int, list[dict[str, Any]]]:
     found: dict[int, list[dict[str, Any]]] = {row: [] for row in sorted(rows)}
     names = [name for name in made if name != "_row"]
     for position, row in enumerate(made.get("_row", rows) if names else []):

@@ -387,6 +387,42 @@ def test_columns_on_demand_are_made_for_later_steps_or_keep(tmp_path):
         )
 
 
+@cregister("subprocessor", "test_passing")
+class PassingConfig(SubprocessorConfig):
+    """Upper case for the steps after it."""
+
+    def signature(self):
+        return Signature(reads=("sentence",), writes=("upper",), passing=("upper",))
+
+
+@register("subprocessor", "test_passing")
+class Passing(Subprocessor):
+    """Makes what no one asked to store."""
+
+    def transform(self, columns, ctx):
+        if not ctx.wants("upper"):
+            return {}
+        return {"upper": [text.upper() for text in columns["sentence"]]}
+
+
+def test_columns_that_steps_make_for_one_another_are_stored_where_keep_names_them(tmp_path):
+    steps = {"test_passing": {}, "test_length": {"input_map": {"text": "upper"}}}
+    made = processor(steps)
+    made.fit_transform({"train": SENTENCES}, tmp_path / "out")
+    assert open_split(tmp_path / "out" / "train").column_names == ("sentence", "_row", "length")
+    assert "upper" not in made.online(SENTENCES).columns
+    kept = processor(steps, keep=["upper"])
+    kept.fit_transform({"train": SENTENCES}, tmp_path / "out")
+    assert rows(tmp_path / "out")[0]["upper"] == "A"
+    assert kept.online(SENTENCES).columns["upper"][0] == "A"
+
+
+def test_a_raw_column_is_stored_though_a_step_could_make_one_of_its_name(tmp_path):
+    data = {**SENTENCES, "upper": ["given"] * len(SENTENCES["sentence"])}
+    processor({"test_passing": {}}).fit_transform({"train": data}, tmp_path / "out")
+    assert rows(tmp_path / "out")[0]["upper"] == "given"
+
+
 def test_learning_sees_the_training_split_through_the_steps_it_needs_alone(tmp_path):
     other = {"output_map": {"length": "other"}}
     steps = {"test_length#other": other, "test_length": {}, "test_learn": {}}

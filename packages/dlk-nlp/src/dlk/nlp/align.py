@@ -41,6 +41,7 @@ __all__ = [
     "Placed",
     "Unit",
     "Words",
+    "is_mark",
     "merge_windows",
     "piece_units",
     "piece_units_of_windows",
@@ -487,7 +488,7 @@ def _take_marks(text: str, units: list[Unit], after: Offsets | None) -> None:
     before_marks = [
         place
         for place, (start, end) in enumerate(units)
-        if start < end < size and _is_mark(text[end])
+        if start < end < size and is_mark(text[end])
     ]
     if not before_marks:
         return
@@ -499,7 +500,7 @@ def _take_marks(text: str, units: list[Unit], after: Offsets | None) -> None:
     for place in before_marks:
         start, end = units[place]
         stop = end
-        while stop < size and _is_mark(text[stop]):
+        while stop < size and is_mark(text[stop]):
             if reached[bisect_right(starts, stop) - 1] > stop:  # a unit holds it
                 break
             stop += 1
@@ -508,7 +509,7 @@ def _take_marks(text: str, units: list[Unit], after: Offsets | None) -> None:
             units[place] = start, stop
 
 
-def _is_mark(char: str) -> bool:
+def is_mark(char: str) -> bool:
     """Return whether a normaliser may make one character of this and the one before it.
 
     Combining marks do that, in any width (U+FF9E), and vowels and finals of Hangul syllables.

@@ -8,10 +8,16 @@ allowed and ignored.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-__all__ = ["Entity", "EntityError", "read_entities", "stands_nowhere", "without_overlaps"]
+__all__ = [
+    "Entity",
+    "EntityError",
+    "first_labels",
+    "read_entities",
+    "stands_nowhere",
+    "without_overlaps",
+]
 
 T = TypeVar("T")
 
@@ -20,8 +26,7 @@ class EntityError(ValueError):
     """A row's entities are not what they should be; the text is the reason."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entity:
+class Entity(NamedTuple):
     """An entity of a text.
 
     Attributes:
@@ -60,6 +65,11 @@ def read_entities(value: object, size: int) -> list[Entity]:
         shown = "nothing" if value is None else type(value).__name__
         raise EntityError(f"expected a list of entities (empty where there are none), got {shown}")
     return [_entity(item, place, size) for place, item in enumerate(value)]
+
+
+def first_labels(value: Sequence[Mapping[str, Sequence[str]]]) -> list[str]:
+    """Return the first label of each entity of a row that `read_entities` takes."""
+    return [str(item["labels"][0]) for item in value]
 
 
 def stands_nowhere(item: object) -> bool:

@@ -31,7 +31,9 @@ class DefaultProcessorConfig(Base):
         "data/processed_data", help="folder of the processed splits and the meta folder"
     )
     keep = ListField(
-        [], help="columns to make and store though no step reads them, such as offsets"
+        [],
+        help="columns to store that steps otherwise make for one another alone, or not at all, "
+        "such as offsets",
     )
     bad_rows = StrField(
         "stop",

@@ -13,12 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 from dlk.config import assets, children, node_of, to_dict
 from dlk.context import Setup
-from dlk.data.inputs import Columns, Source, open_input
+from dlk.data.inputs import Source, open_input
 from dlk.data.meta import FILE as META
 from dlk.data.meta import Meta
 from dlk.data.processor.base import Online, Processor, Report
 from dlk.data.processor.configs import DefaultProcessorConfig
-from dlk.data.subprocessor.base import CountingSubprocessor, Subprocessor, TransformContext
+from dlk.data.subprocessor.base import (
+    Columns,
+    CountingSubprocessor,
+    Subprocessor,
+    TransformContext,
+)
 from dlk.errors import ConfigError, DataError, Problem, RowError, did_you_mean
 from dlk.io import atomic_dir, atomic_write
 from dlk.registry import register
@@ -386,6 +391,7 @@ class DefaultProcessor(Processor):
             screened = sound.get(columns["_row"][0], ()) if size else ()
             plan = self._plans[stage, split]
             made = self._run(plan, columns, stage, split, bad, counts, screened)
+            made = self._stored(plan, made)
             self._stop_at(bad, split, source)
             while made["_row"]:
                 try:
@@ -442,7 +448,8 @@ class DefaultProcessor(Processor):
         rows = next(iter(lengths.values()), 0)
         given: Columns = {name: list(values) for name, values in columns.items()}
         made = self._run(plan, {**given, "_row": list(range(rows))}, "online", "online", bad, {})
-        return Online(made, dict(sorted(bad.items())))
+        plain = {name: list(values) for name, values in self._stored(plan, made).items()}
+        return Online(plain, dict(sorted(bad.items())))
 
     # Both ----------------------------------------------------------------------------------------
 
@@ -494,6 +501,15 @@ class DefaultProcessor(Processor):
                 bad.update(ctx.bad)
                 columns = _without(columns, ctx.bad)
         return columns
+
+    def _stored(self, plan: _Plan, columns: Columns) -> Columns:
+        """Return the columns without those that steps made for one another alone."""
+        passing: set[str] = set()
+        for step, wanted in plan:
+            passing.difference_update(step.run.writes)
+            passing.update(name for name in step.run.passing if name in wanted)
+        passing.difference_update(self.keep)
+        return {name: values for name, values in columns.items() if name not in passing}
 
 
 def _recipe(config: Any) -> dict[str, Any]:
@@ -625,14 +641,20 @@ def _merged(columns: Columns, new: Columns, step: Step) -> Columns:
         return {**columns, **new}
     place = {row: position for position, row in enumerate(columns["_row"])}
     taken = [place[row] for row in new["_row"]]
-    repeated = {name: [values[position] for position in taken] for name, values in columns.items()}
-    return {**repeated, **new}
+    return {**_taken(columns, taken), **new}
 
 
 def _without(columns: Columns, bad: Mapping[int, RowError]) -> Columns:
     """Return the columns without any record of the bad rows."""
-    kept = [position for position, row in enumerate(columns["_row"]) if row not in bad]
-    return {name: [values[position] for position in kept] for name, values in columns.items()}
+    return _taken(columns, [at for at, row in enumerate(columns["_row"]) if row not in bad])
+
+
+def _taken(columns: Columns, positions: Sequence[int]) -> Columns:
+    return {
+        name: [rows[position] for position in positions]
+        for name, values in columns.items()
+        for rows in (list(values),)
+    }
 
 
 def _reject(split: str, error: RowError, source: Source) -> dict[str, Any]:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Columns", "CountingSubprocessor", "Subprocessor", "TransformContext"]
 
-Columns = dict[str, list[Any]]
+Columns = dict[str, Sequence[Any]]
+"""Records by column: a list, or a `Ragged` where a step made numbers of all records at once."""
 
 
 @dataclass(slots=True)
@@ -115,6 +116,7 @@ class Subprocessor(ABC):
         """Files of the meta folder that `fit` makes anew: no other step of the processor may make
         them. What `fit` adds to, such as another step's vocabulary, is not among them."""
         self.writes: tuple[str, ...] = signature.writes
+        self.passing: tuple[str, ...] = signature.passing
         self.input_map: dict[str, str] = dict(getattr(config, "input_map", {}))
         self.output_map: dict[str, str] = dict(getattr(config, "output_map", {}))
 

@@ -155,7 +155,8 @@ class FastTokenizerConfig(SubprocessorConfig):
             "word_ids": "word_ids",
             "sequence_ids": "sequence_ids",
         },
-        help="columns written: ids, type_ids of pairs; others where a step or `keep` asks",
+        help="columns written: ids, type_ids of pairs; others where a later step reads them, "
+        "stored where `keep` names them",
     )
 
     def text_keys(self) -> tuple[str, ...]:
@@ -175,12 +176,15 @@ class FastTokenizerConfig(SubprocessorConfig):
     def signature(self) -> Signature:
         """Reads the columns of the input type.
 
-        Writes every output it can make, and `_part` with windows.
+        Writes every output it can make, and `_part` with windows; what is made on demand is for the
+        steps after it.
         """
         writes = tuple(self.output_map.values()) + (("_part",) if self.expand_examples else ())
+        always = ("ids", "type_ids")
         return Signature(
             reads=tuple(self.input_map[key] for key in self.text_keys() + self.offset_keys()),
             writes=writes,
+            passing=tuple(name for key, name in self.output_map.items() if key not in always),
             meta=(self.tokenizer,),
         )
 

@@ -17,7 +17,7 @@ def are_words(value: Any) -> TypeGuard[Sequence[str]]:
     return set(map(type, value)) <= {str} or all(isinstance(word, str) for word in value)
 
 
-def checked_texts(values: list[object], column: str, ctx: TransformContext) -> list[str]:
+def checked_texts(values: Sequence[object], column: str, ctx: TransformContext) -> list[str]:
     """Return the texts of a column; an empty one stands for each that is none, a bad row."""
     texts: list[str] = []
     for position, value in enumerate(values):

@@ -50,7 +50,8 @@ class PreTokenizeConfig(SubprocessorConfig):
     )
     output_map = MapField(
         {"tokens": "tokens", "offsets": "offsets", "word_ids": "word_ids"},
-        help="columns written: words, (start, end) of each in characters, and their numbers",
+        help="columns written where a later step reads them, stored where `keep` names them: "
+        "words, (start, end) of each in characters, and their numbers",
     )
 
     def text_keys(self) -> tuple[str, ...]:
@@ -63,9 +64,11 @@ class PreTokenizeConfig(SubprocessorConfig):
 
     def signature(self) -> Signature:
         """Reads the text, or words and where they stand; writes words, offsets and numbers."""
+        writes = tuple(name for name in self.output_map.values() if name)
         return Signature(
             reads=tuple(self.input_map[key] for key in self.text_keys()),
-            writes=tuple(name for name in self.output_map.values() if name),
+            writes=writes,
+            passing=writes,
         )
 
 
@@ -95,15 +98,18 @@ class TokenNormConfig(SubprocessorConfig):
     )
     output_map = MapField(
         {"norm_sentence": "norm_sentence", "norm_tokens": "norm_tokens"},
-        help="columns written: as many words, or characters, as were read",
+        help="columns written, and stored where `keep` names them: as many words, or characters, "
+        "as were read",
     )
 
     def signature(self) -> Signature:
         """Reads and writes words by a vocabulary, texts by a tokenizer."""
         key = "tokens" if self.vocab else "sentence"
+        written = self.output_map[f"norm_{key}"]
         return Signature(
             reads=(self.input_map[key],),
-            writes=(self.output_map[f"norm_{key}"],),
+            writes=(written,),
+            passing=(written,),
             meta=(self.vocab or self.tokenizer,),
         )
 

@@ -31,7 +31,7 @@ class PieceRerankRelabel(Subprocessor):
 
     def transform(self, columns: Columns, ctx: TransformContext) -> Columns:
         """Return the mask of the units, and their cells where the order is given."""
-        word_ids: list[Sequence[int | None]] = columns[self.source]
+        word_ids: Sequence[Sequence[int | None]] = columns[self.source]
         made: Columns = {
             self.output_map["unit_mask"]: [
                 [int(word is not None) for word in words] for words in word_ids

@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from dlk.data.ragged import Ragged
 from dlk.data.subprocessor.base import Columns
-from dlk.nlp.align import word_units_of_windows
+from dlk.nlp.align import Pieces, word_units_of_windows
 from dlk.nlp.subprocessor.configs import SeqLabFirstpieceRelabelConfig
 from dlk.nlp.subprocessor.seq_lab_relabel import SeqLabRelabel, Units, mask_of
+from dlk.nlp.unit_columns import piece_columns, word_columns
 from dlk.registry import register
 
 if TYPE_CHECKING:
@@ -42,10 +44,8 @@ class SeqLabFirstpieceRelabel(SeqLabRelabel):
         super().__init__(config, setup)
         self.word_ids = self.input_map["word_ids"]
 
-    def units(self, positions: Sequence[int], columns: Columns) -> list[Units]:
+    def units(self, text: str, windows: Sequence[Pieces]) -> list[Units]:
         """Return the words of the records of a row; see `SeqLabRelabel.units`."""
-        windows = self.pieces(positions, columns, word_ids=columns[self.word_ids])
-        text = columns[self.sentence][positions[0]]
         return [
             {
                 "unit_offsets": words.offsets or [(0, 0)],
@@ -55,3 +55,18 @@ class SeqLabFirstpieceRelabel(SeqLabRelabel):
             }
             for words in word_units_of_windows(text, windows, sequence=self.sequence)
         ]
+
+    def columns_of(self, texts: Sequence[str], records: Sequence[Pieces]) -> dict[str, Ragged]:
+        """Return the words of records that are alone; see `SeqLabRelabel.columns_of`."""
+        pieces = piece_columns(texts, [each.offsets for each in records])
+        words = word_columns(pieces, [each.word_ids for each in records])
+        return {
+            "unit_offsets": words.units.offsets(),
+            "unit_mask": words.units.mask(),
+            "gather_index": words.units.column(words.gather_index),
+            "word_index": pieces.column(words.word_index),
+        }
+
+    def pieces(self, position: int, columns: Columns) -> Pieces:
+        """Return the pieces of a record, with their words."""
+        return super().pieces(position, columns)._replace(word_ids=columns[self.word_ids][position])

@@ -6,26 +6,30 @@ Pieces are units by the laws of `dlk.nlp.align`; tags are those of `dlk.nlp.tags
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from itertools import groupby, pairwise
+from collections.abc import Mapping, Sequence
+from itertools import chain, groupby, pairwise
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
+from dlk.data.ragged import Ragged
 from dlk.data.subprocessor.base import Columns, CountingSubprocessor, TransformContext
-from dlk.data.subprocessor.token2id import IdsOfTexts
 from dlk.data.vocabulary import Vocabulary
 from dlk.nlp.align import (
     Aligner,
     Fit,
     Pieces,
     Placed,
-    Unit,
     piece_units_of_windows,
     place_in_windows,
 )
-from dlk.nlp.entities import Entity, EntityError, read_entities, without_overlaps
+from dlk.nlp.entities import Entity, EntityError, first_labels, read_entities, without_overlaps
+from dlk.nlp.subprocessor._text import checked_texts
 from dlk.nlp.subprocessor.configs import SeqLabRelabelConfig
 from dlk.nlp.tags import OUTSIDE, TagSpan, encode, tag_set
+from dlk.nlp.unit_columns import Units as UnitColumns
+from dlk.nlp.unit_columns import piece_columns
 from dlk.registry import register
 
 if TYPE_CHECKING:
@@ -103,7 +107,7 @@ class SeqLabRelabel(CountingSubprocessor):
         """Count the types of entities."""
         for text, value in zip(columns[self.sentence], columns[self.entities], strict=True):
             if isinstance(text, str):
-                counts.update([entity.label for entity in read_entities(value, len(text))])
+                counts.update(first_labels(value))
 
     def conclude(self, counts: Counter[str], meta: Meta) -> None:
         """Make the vocabulary of all tags of the types.
@@ -120,141 +124,173 @@ class SeqLabRelabel(CountingSubprocessor):
 
     def transform(self, columns: Columns, ctx: TransformContext) -> Columns:
         """Return the units of each record and, where the truth is known, their tags."""
-        made: Columns = {self.output_map[key]: [] for key in self.unit_keys}
-        knows = self.entities in columns
-        names = self._truth_columns(ctx) if knows else ()
-        known = None
-        if knows and self.vocab is not None:
-            known = IdsOfTexts(self.setup.meta.vocabulary(self.vocab))
-        made.update((name, []) for name in names)
-        records = enumerate(columns["_row"])
-        for _, row in groupby(records, key=itemgetter(1)):
-            positions = [position for position, _ in row]
-            units = self._checked_units(positions, columns, ctx)
-            for each in units:
-                for key, value in each.items():
-                    made[self.output_map[key]].append(value)
-            if not knows:
-                continue
-            offsets = [each["unit_offsets"] for each in units]
-            truth = self._truth(positions[0], offsets, columns, known, ctx)
-            for name in names:
-                made[name] += truth[name]
+        records = groupby(enumerate(columns["_row"]), key=itemgetter(1))
+        rows = [[position for position, _ in row] for _, row in records]
+        texts = checked_texts(columns[self.sentence], self.sentence, ctx)
+        units = self._units(rows, texts, columns, ctx)
+        made: Columns = {self.output_map[key]: units[key] for key in self.unit_keys}
+        if self.entities in columns:
+            places = UnitColumns.of_offsets(units["unit_offsets"])
+            made.update(self._truth(rows, texts, places, columns, ctx))
         return made
+
+    # Units ---------------------------------------------------------------------------------------
 
     unit_keys: tuple[str, ...] = ("unit_offsets", "unit_mask")
 
-    def units(self, positions: Sequence[int], columns: Columns) -> list[Units]:
+    def units(self, text: str, windows: Sequence[Pieces]) -> list[Units]:
         """Return the units of the records of a row.
 
         Raises:
-            TypeError: a column holds no such lists.
-            ValueError: lists differ in length.
+            TypeError: a record holds no such pieces.
+            ValueError: its lists differ in length.
         """
-        windows = self.pieces(positions, columns)
-        text = columns[self.sentence][positions[0]]
         return [
             {"unit_offsets": units, "unit_mask": mask_of(units)}
             for units in piece_units_of_windows(text, windows, sequence=self.sequence)
         ]
 
-    def pieces(
-        self, positions: Sequence[int], columns: Columns, *, word_ids: Sequence[Any] | None = None
-    ) -> list[Pieces]:
-        """Return the pieces of each record of a row."""
-        offsets = columns[self.offsets]
-        texts = None if self.sequence is None else columns[self.sequence_ids]
-        return [
-            Pieces(
-                offsets[position],
-                () if word_ids is None else word_ids[position],
-                None if texts is None else texts[position],
-            )
-            for position in positions
-        ]
+    def columns_of(self, texts: Sequence[str], records: Sequence[Pieces]) -> dict[str, Ragged]:
+        """Return the units of records that are alone in their rows; raises as `units`."""
+        units = piece_columns(texts, [each.offsets for each in records])
+        return {"unit_offsets": units.offsets(), "unit_mask": units.mask()}
 
-    def _checked_units(
-        self, positions: Sequence[int], columns: Columns, ctx: TransformContext
-    ) -> list[Units]:
-        first = positions[0]
-        text = columns[self.sentence][first]
-        nothing: list[Units] = [{key: [] for key in self.unit_keys} for _ in positions]
-        if not isinstance(text, str):
-            ctx.bad_row(first, self.sentence, text, "expected a text")
-            return nothing
+    def pieces(self, position: int, columns: Columns) -> Pieces:
+        """Return the pieces of a record."""
+        texts = None if self.sequence is None else columns[self.sequence_ids][position]
+        return Pieces(columns[self.offsets][position], (), texts)
+
+    def _units(
+        self,
+        rows: Sequence[Sequence[int]],
+        texts: Sequence[str],
+        columns: Columns,
+        ctx: TransformContext,
+    ) -> dict[str, Ragged]:
+        """Return the units of all records, by `unit_keys`: at once where they are alone."""
+        alone = [row[0] for row in rows if len(row) == 1 and self.sequence is None]
+        others = [row for row in rows if len(row) > 1 or self.sequence is not None]
+        records = [self.pieces(position, columns) for position in alone]
         try:
-            return self.units(positions, columns)
-        except (TypeError, ValueError) as error:
-            value = columns[self.offsets][first]
-            reason = f"expected (start, end) of each piece, and as much of the rest: {error}"
-            ctx.bad_row(first, self.offsets, value, reason)
-            return nothing
+            made = self.columns_of([texts[position] for position in alone], records)
+        except (TypeError, ValueError):  # of one of them: find it
+            alone, others = [], list(rows)
+            made = self.columns_of([], [])
+        if not others:
+            return made
+        listed = [each for row in others for each in self._of_row(row, texts, columns, ctx)]
+        order = np.argsort([*alone, *chain.from_iterable(others)])
+        return {
+            key: Ragged.joined(
+                [column, Ragged.from_lists([each[key] for each in listed], np.int64, column.depth)]
+            ).take(order)
+            for key, column in made.items()
+        }
 
-    def _truth_columns(self, ctx: TransformContext) -> tuple[str, ...]:
-        keys = []
-        if self.vocab is None or ctx.wants(self.output_map["labels"]):
-            keys.append("labels")
-        if self.vocab is not None:
-            keys.append("label_ids")
-        if self.cleans:
-            keys.append("entities_info")
-        return tuple(self.output_map[key] for key in keys)
+    def _of_row(
+        self, row: Sequence[int], texts: Sequence[str], columns: Columns, ctx: TransformContext
+    ) -> list[Units]:
+        """Return the units of the records of a row; none of a bad one."""
+        try:
+            windows = [self.pieces(position, columns) for position in row]
+            return self.units(texts[row[0]], windows)
+        except (TypeError, ValueError) as error:
+            value = columns[self.offsets][row[0]]
+            reason = f"expected (start, end) of each piece, and as much of the rest: {error}"
+            ctx.bad_row(row[0], self.offsets, value, reason)
+            return [{key: [] for key in self.unit_keys} for _ in row]
+
+    # Tags ----------------------------------------------------------------------------------------
 
     def _truth(
         self,
-        position: int,
-        offsets: list[list[Unit]],
+        rows: Sequence[Sequence[int]],
+        texts: Sequence[str],
+        units: UnitColumns,
         columns: Columns,
-        known: IdsOfTexts | None,
         ctx: TransformContext,
-    ) -> dict[str, list[Any]]:
-        """Return the columns of the truth for the records of one row, of which `position` is one.
-
-        All that could be wanted, by their names.
-        """
-        text, value = columns[self.sentence][position], columns[self.entities][position]
-        entities: list[Entity] = []
-        if isinstance(text, str):
-            try:
-                entities = read_entities(value, len(text))
-            except EntityError as error:
-                ctx.bad_row(position, self.entities, value, str(error))
-        else:
-            text = ""
-            offsets = [[] for _ in offsets]
-        if entities:
-            labels, stay = self._labels(position, text, offsets, entities, value, known, ctx)
-        else:  # as most rows
-            stay = []
-            labels = [
-                [OUTSIDE if start < end else self.ignore for start, end in units]
-                for units in offsets
-            ]
-        truth: dict[str, list[Any]] = {self.output_map["labels"]: labels}
+    ) -> Columns:
+        """Return the columns of the truth."""
+        known = None if self.vocab is None else self.setup.meta.vocabulary(self.vocab)
+        tags = np.where(units.carries, OUTSIDE_NUMBER, IGNORED_NUMBER)
+        numbers = _Numbers(self.scheme, {OUTSIDE: OUTSIDE_NUMBER, self.ignore: IGNORED_NUMBER})
+        entities = [self._entities(row[0], texts, columns, ctx) for row in rows]
+        spans = [(row[0], each) for row, mine in zip(rows, entities, strict=True) for each in mine]
+        runs = units.runs(
+            [record for record, _ in spans],
+            [entity.start for _, entity in spans],
+            [entity.end for _, entity in spans],
+        )
+        cleaned: list[list[Any]] = []
+        done = 0
+        for row, mine in zip(rows, entities, strict=True):
+            own = range(done, done + len(mine))
+            done += len(mine)
+            stay = mine
+            if len(row) == 1 and all(runs.exact[each] for each in own) and self._fit(mine, known):
+                ctx.count("entities", len(mine))
+                for each, entity in zip(own, mine, strict=True):
+                    places = runs.kept[runs.first[each] : runs.end[each]]
+                    tags[places] = numbers.of_span(entity.label, len(places))
+            elif mine:
+                value = columns[self.entities][row[0]]
+                aligners = [Aligner(texts[row[0]], units.of(record)) for record in row]
+                labels, stay = self._labels(row[0], aligners, mine, value, known, ctx)
+                for record, aligner, words in zip(row, aligners, labels, strict=True):
+                    places = units.edges[record] + np.array(aligner.kept, dtype=np.int64)
+                    tags[places] = [numbers[word] for word in words]
+            if self.cleans:
+                value = columns[self.entities][row[0]]
+                kept = [value[place] for place in sorted(entity.place for entity in stay)]
+                cleaned += [kept for _ in row]
+        made: Columns = {}
+        if known is None or ctx.wants(self.output_map["labels"]):
+            texts_of_tags = np.array(list(numbers), dtype=np.object_)
+            made[self.output_map["labels"]] = units.column(texts_of_tags[tags]).tolist()
         if known is not None:
-            ids = [[known[tag] for tag in tags] for tags in labels]
-            truth[self.output_map["label_ids"]] = ids
+            ids = np.array([known.id(tag) for tag in numbers])
+            made[self.output_map["label_ids"]] = units.column(ids[tags])
         if self.cleans:
-            places = sorted(each.entity.place for each in stay)
-            cleaned = [value[place] for place in places]
-            truth[self.output_map["entities_info"]] = [cleaned for _ in offsets]
-        return truth
+            made[self.output_map["entities_info"]] = cleaned
+        return made
+
+    def _entities(
+        self, position: int, texts: Sequence[str], columns: Columns, ctx: TransformContext
+    ) -> list[Entity]:
+        """Return the entities of a row; none of a bad one."""
+        value = columns[self.entities][position]
+        try:
+            return read_entities(value, len(texts[position]))
+        except EntityError as error:
+            ctx.bad_row(position, self.entities, value, str(error))
+            return []
+
+    def _fit(self, entities: Sequence[Entity], known: Vocabulary | None) -> bool:
+        """Return whether tags say the entities as they are, if units hold them exactly."""
+        end = 0
+        for entity in sorted(entities):
+            if entity.start < end or len(entity.labels) > 1:
+                return False
+            if known is not None and f"I-{entity.label}" not in known:
+                return False
+            end = entity.end
+        return self.scheme != "IO" or len(entities) < 2  # in IO neighbours may be joined
 
     def _labels(
         self,
         position: int,
-        text: str,
-        offsets: list[list[Unit]],
-        entities: list[Entity],
+        aligners: Sequence[Aligner],
+        entities: Sequence[Entity],
         value: Any,
-        known: IdsOfTexts | None,
+        known: Vocabulary | None,
         ctx: TransformContext,
-    ) -> tuple[list[list[str]], list[_Candidate]]:
-        """Return the tags of the records of one row, and the entities that they say."""
-        aligners = [Aligner(text, units) for units in offsets]
+    ) -> tuple[list[list[str]], list[Entity]]:
+        """Return the tags of the records of one row, and the entities that they say.
+
+        Those of the units that can carry one.
+        """
         ctx.count("entities", len(entities))
-        vocabulary = None if known is None else known.vocabulary
-        found, ignored = self._place(entities, aligners, vocabulary, ctx)
+        found, ignored = self._place(entities, aligners, known, ctx)
         if self.drop == "none":
             self._refuse_overlaps(position, value, found, ctx)
         stay, dropped = without_overlaps(
@@ -273,10 +309,10 @@ class SeqLabRelabel(CountingSubprocessor):
         if self.scheme == "IO":
             ctx.count("entities joined with a neighbour of their type", _num_joined(stay))
         labels = [
-            self._tags(aligner, number, stay, ignored, size=len(units))
-            for number, (aligner, units) in enumerate(zip(aligners, offsets, strict=True))
+            self._tags(number, stay, ignored, size=len(aligner.kept))
+            for number, aligner in enumerate(aligners)
         ]
-        return labels, stay
+        return labels, [each.entity for each in stay]
 
     def _place(
         self,
@@ -330,14 +366,13 @@ class SeqLabRelabel(CountingSubprocessor):
 
     def _tags(
         self,
-        aligner: Aligner,
         number: int,
         stay: Sequence[_Candidate],
         ignored: Sequence[list[Placed]],
         *,
         size: int,
     ) -> list[str]:
-        """Return the tags of a record, the row's `number`-th."""
+        """Return the tags of the `size` units of a record, the row's `number`-th."""
         spans, loose = [], [runs[number] for runs in ignored]
         for each in stay:
             run = each.runs[number]
@@ -345,15 +380,37 @@ class SeqLabRelabel(CountingSubprocessor):
                 spans.append(TagSpan(run.start, run.end, each.entity.label))
             else:  # it is whole in another record
                 loose.append(run)
-        tags = encode(spans, len(aligner.kept), self.scheme)
+        tags = encode(spans, size, self.scheme)
         for run in loose:
             for place in range(run.start, run.end):
                 if tags[place] == OUTSIDE:
                     tags[place] = self.ignore
-        labels = [self.ignore] * size
-        for place, tag in zip(aligner.kept, tags, strict=True):
-            labels[place] = tag
-        return labels
+        return tags
+
+
+OUTSIDE_NUMBER = 0
+IGNORED_NUMBER = 1
+
+
+class _Numbers(dict[str, int]):
+    """Numbers of tags while a chunk is tagged, given as they come."""
+
+    def __init__(self, scheme: str, given: Mapping[str, int]) -> None:
+        super().__init__(given)
+        self.scheme = scheme
+        self._spans: dict[tuple[str, int], list[int]] = {}
+
+    def __missing__(self, tag: str) -> int:
+        self[tag] = number = len(self)
+        return number
+
+    def of_span(self, label: str, size: int) -> list[int]:
+        """Return the numbers of the tags of a span of so many units."""
+        found = self._spans.get((label, size))
+        if found is None:
+            tags = encode([TagSpan(0, size, label)], size, self.scheme)
+            found = self._spans[label, size] = [self[tag] for tag in tags]
+        return found
 
 
 def mask_of(units: Sequence[Sequence[int]]) -> list[int]:
