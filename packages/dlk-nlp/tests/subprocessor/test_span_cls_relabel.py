@@ -355,6 +355,25 @@ def test_a_question_without_an_answer_is_the_cell_of_the_first_piece(meta):
     assert made["entity_units"] == [[[-1, -1]]]
 
 
+def test_a_null_answer_of_unknown_type_is_counted_and_ignored(meta):
+    columns = {
+        "sentence": ["ab"],
+        "offsets": [[(0, 0), (0, 2), (0, 0)]],
+        "entities_info": [
+            [
+                {"start": None, "end": None, "labels": ["unseen"]},
+                {"start": 0, "end": 2, "labels": ["per"]},
+            ]
+        ],
+    }
+    made, ctx = relabel(meta, columns=columns, null_to_zero_index=True)
+    assert made["span_cells"] == [[[0, 0, -100], [1, 1, 1]]]
+    assert ctx.counts == {"entities": 1, "null answers of unknown type": 1}
+    columns["entities_info"][0].append({"start": None, "end": None, "labels": ["loc"]})
+    made, ctx = relabel(meta, columns=columns, null_to_zero_index=True)
+    assert made["span_cells"] == [[[0, 0, 2], [1, 1, 1]]]  # one of the two types is known
+
+
 def test_null_answers_are_counted_on_pieces_only():
     with pytest.raises(ConfigError, match=r"words have no \[CLS\]"):
         make("subprocessor", "span_cls_relabel", {"null_to_zero_index": True, "level": "word"})

@@ -174,8 +174,13 @@ class SpanClsRelabel(Subprocessor):
         found: list[dict[Cell, int]] = [{} for _ in records]
         ignored: list[set[Cell]] = [set() for _ in records]
         for label in nulls:
-            for known in found:
-                known[0, 0] = vocabulary.id(label)
+            number = vocabulary.id(label)
+            ctx.count("null answers of unknown type", int(number == 0))
+            for known, skip in zip(found, ignored, strict=True):
+                if number == 0:
+                    skip.add((0, 0))
+                else:
+                    known[0, 0] = number
         for entity in self._without_overlaps(entities, ctx):
             cells = self._placed(entity, aligners, ignored, ctx)
             for record, cell in zip(records, cells, strict=True):
