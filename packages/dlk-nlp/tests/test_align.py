@@ -98,6 +98,12 @@ def test_a_mark_that_is_a_piece_of_the_next_window_stays_that_one_s():
     assert piece_units_of_windows("cafe\u0301 abc", windows) == [[(0, 4)], [(4, 5), (6, 9)]]
 
 
+def test_a_mark_stays_with_its_piece_where_a_letter_fills_the_windows_between():
+    """Ligatures become many letters, and so pieces: the second window has no others."""
+    windows = [Pieces([(0, 1), (1, 2)]), Pieces([(1, 2), (1, 2)]), Pieces([(1, 2), (2, 3)])]
+    assert piece_units_of_windows("a\ufdfa\u0ae3", windows) == [each.offsets for each in windows]
+
+
 def test_a_mark_held_by_the_other_text_of_a_pair_is_taken_all_the_same():
     texts = [None, 0, 1]
     windows = [

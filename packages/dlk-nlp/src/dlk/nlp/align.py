@@ -269,9 +269,21 @@ def word_units_of_windows(
 
 
 def _after(windows: Sequence[Pieces], sequence: int | None) -> list[Offsets | None]:
-    """Return for each window the offsets of the one after it."""
-    following = [_of_sequence(each.offsets, each.sequence_ids, sequence) for each in windows[1:]]
-    return [*following, None]
+    """Return for each window the offsets of those after it, up to the first that reaches further.
+
+    That is the next one, unless a character has more pieces than a window has room for.
+    """
+    offsets = [_of_sequence(each.offsets, each.sequence_ids, sequence) for each in windows]
+    ends = [max((end for start, end in each if start < end), default=0) for each in offsets]
+    found: list[Offsets | None] = []
+    for number in range(len(windows) - 1):
+        after: list[Sequence[int]] = []
+        for place in range(number + 1, len(windows)):
+            after += offsets[place]
+            if ends[place] > ends[number]:
+                break
+        found.append(after)
+    return [*found, None]
 
 
 def _names(words: Words, pieces: Pieces) -> list[tuple[int | None, int] | None]:
