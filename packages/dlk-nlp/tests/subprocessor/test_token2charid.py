@@ -56,7 +56,7 @@ def run(tmp_path):
         step = register.build(make("subprocessor", "token2charid", values), Setup(meta))
         size = len(next(iter(columns.values())))
         ctx = TransformContext("online", "online", range(size))
-        return step.transform({**columns, "_row": list(range(size))}, ctx)["char_ids"], ctx
+        return list(step.transform({**columns, "_row": list(range(size))}, ctx)["char_ids"]), ctx
 
     return made
 

@@ -65,7 +65,7 @@ def words(tmp_path):
         meta.put_vocabulary("token_vocab.json", vocabulary())
         config = make("subprocessor", "token_norm", {"vocab": "token_vocab.json", **values})
         step = register.build(config, Setup(meta))
-        ctx = TransformContext("online", "online", range(len(rows)))
+        ctx = TransformContext("online", "online", range(len(rows)), frozenset(step.writes))
         columns = {"tokens": list(rows), "_row": list(range(len(rows)))}
         return step.transform(columns, ctx)["norm_tokens"], ctx
 
@@ -79,7 +79,7 @@ def texts(tmp_path):
     def made(*rows, **values):
         config = make("subprocessor", "token_norm", {"tokenizer_path": path, **values})
         step = register.build(config, Setup(Meta(tmp_path / "meta")))
-        ctx = TransformContext("online", "online", range(len(rows)))
+        ctx = TransformContext("online", "online", range(len(rows)), frozenset(step.writes))
         columns = {"sentence": list(rows), "_row": list(range(len(rows)))}
         return step.transform(columns, ctx)["norm_sentence"], ctx
 
@@ -107,7 +107,7 @@ def test_texts_are_rewritten_where_their_words_are_unknown(texts):
 def test_a_tokenizer_that_lowers_by_itself_needs_no_lower_case(tmp_path):
     path = wordpiece(tmp_path / "uncased.json", lowercase=True)
     step = register.build(make("subprocessor", "token_norm", {"tokenizer_path": path}))
-    ctx = TransformContext("online", "online", range(1))
+    ctx = TransformContext("online", "online", range(1), frozenset(step.writes))
     made = step.transform({"sentence": ["Apple 42"], "_row": [0]}, ctx)
     assert made == {"norm_sentence": ["Apple 00"]}
 
@@ -137,7 +137,7 @@ def test_lower_case_keeps_the_length_of_any_text_and_is_python_s_where_that_does
 def test_a_text_keeps_its_length_and_what_is_no_word(tmp_path_factory, text):
     path = wordpiece(tmp_path_factory.getbasetemp() / "any.json")
     step = register.build(make("subprocessor", "token_norm", {"tokenizer_path": path}))
-    ctx = TransformContext("online", "online", range(1))
+    ctx = TransformContext("online", "online", range(1), frozenset(step.writes))
     (made,) = step.transform({"sentence": [text], "_row": [0]}, ctx)["norm_sentence"]
     assert len(made) == len(text)
     assert [i for i, c in enumerate(made) if c == " "] == [

@@ -72,8 +72,8 @@ class Signature:
     Attributes:
         reads: batch names (for a subprocessor: columns) that must be there.
         writes: batch names (for a subprocessor: columns) it adds.
-        passing: columns among `writes` that a subprocessor makes for the steps after it; they are
-            stored only where the processor's `keep` names them.
+        passing: columns among `writes` that a subprocessor makes for the steps after it, where one
+            reads them; they are stored only where the processor's `keep` names them.
         targets: batch names read only where the truth is known: training and evaluation. For a
             subprocessor, columns of the truth: those that it reads beside `reads` in the stage
             train, and is not given in the stages predict and online.

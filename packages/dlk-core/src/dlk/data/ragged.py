@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 __all__ = ["MAX_DEPTH", "Pieces", "Ragged", "no_numbers_in"]
 
 MAX_DEPTH = 3
+_AT_ONCE = 256  # rows made plain at a time while all are gone through
 
 Array = NDArray[Any]
 
@@ -74,10 +75,20 @@ class Ragged(Sequence[Any]):
         """Return a row, or the rows of a slice, as `tolist` does."""
         if isinstance(index, slice):
             return self.take(range(len(self))[index]).tolist()
-        return self.take([range(len(self))[index]]).tolist()[0]
+        row = range(len(self))[index]
+        bounds = np.array([row, row + 1])
+        levels = []
+        for edges in self.offsets:
+            bounds = edges[bounds[0] : bounds[-1] + 1]
+            levels.append((bounds - bounds[0]).tolist())
+        items: list[Any] = self.values[bounds[0] : bounds[-1]].tolist()
+        for ends in reversed(levels):
+            items = [items[start:end] for start, end in pairwise(ends)]
+        return items[0]
 
     def __iter__(self) -> Iterator[Any]:
-        return iter(self.tolist())
+        for start in range(0, len(self), _AT_ONCE):
+            yield from self[start : start + _AT_ONCE]
 
     def __repr__(self) -> str:
         return f"Ragged({len(self)} rows, depth {self.depth}, {self.dtype})"

@@ -148,6 +148,14 @@ class SubprocessorConformance(_WithFolder):
         size = len(made["_row"]) if "_part" in made else len(columns["_row"])
         assert {len(values) for values in made.values()} <= {size}
 
+    def test_what_it_makes_for_other_steps_it_makes_where_it_is_wanted(
+        self, step: Subprocessor
+    ) -> None:
+        """Columns that its signature calls `passing` are left out where nobody reads them."""
+        columns = self.given(step, self.columns)
+        ctx = TransformContext("train", "train", columns["_row"])
+        assert not set(step.passing).intersection(step.transform(columns, ctx))
+
     def test_changes_nothing_it_is_given(self, step: Subprocessor) -> None:
         """The columns stay as they were, lists inside them included."""
         columns = self.given(step, self.columns)

@@ -144,13 +144,10 @@ def piece_units(
     """
     size = len(text)
     units = [
-        place  # nearly all; the same object, as making others takes time
-        if type(place) is tuple
-        and start < end <= size
-        and not (text[start].isspace() or text[end - 1].isspace())
+        (start, end)  # nearly all
+        if start < end <= size and not (text[start].isspace() or text[end - 1].isspace())
         else _unit(text, start, end)
-        for place in _of_sequence(offsets, sequence_ids, sequence)
-        for start, end in (place,)
+        for start, end in _of_sequence(offsets, sequence_ids, sequence)
     ]
     if not text.isascii():
         _take_marks(text, units, after)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from dlk.data.ragged import Ragged
 from dlk.nlp.align import Offsets, Unit, is_mark, piece_units
 
-__all__ = ["Runs", "Units", "Words", "piece_columns", "word_columns"]
+__all__ = ["Runs", "Units", "Words", "flat_offsets", "piece_columns", "word_columns"]
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -132,10 +132,7 @@ def piece_columns(texts: Sequence[str], offsets: Sequence[Offsets]) -> Units:
         TypeError: a record holds no such offsets.
         ValueError: a piece has not two of them.
     """
-    edges = _edges(offsets)
-    pairs = list(chain.from_iterable(offsets))
-    starts = _whole_numbers([start for start, _ in pairs])
-    ends = _whole_numbers([end for _, end in pairs])
+    starts, ends, edges = flat_offsets(offsets)
     record = np.repeat(np.arange(len(offsets)), np.diff(edges))
     codes = np.frombuffer("".join(texts).encode("utf-32-le", "surrogatepass"), np.uint32)
     first, size = _edges(texts)[:-1][record], np.fromiter(map(len, texts), np.int64)[record]
@@ -148,6 +145,24 @@ def piece_columns(texts: Sequence[str], offsets: Sequence[Offsets]) -> Units:
     before_text = (starts < ends) & (ends < size)
     _take_marks(units, texts, offsets, record[before_text], codes[(first + ends)[before_text]])
     return units
+
+
+def flat_offsets(offsets: Sequence[Offsets]) -> tuple[Ints, Ints, Ints]:
+    """Return starts and ends of the pieces of all records, and where each record begins.
+
+    Raises:
+        TypeError: a record holds no such offsets.
+        ValueError: a piece has not two of them.
+    """
+    if (
+        isinstance(offsets, Ragged)
+        and offsets.depth == 2
+        and (np.diff(offsets.offsets[1]) == 2).all()
+    ):
+        return offsets.values[0::2], offsets.values[1::2], offsets.offsets[0]
+    flat = list(chain.from_iterable(offsets))
+    starts = _whole_numbers([start for start, _ in flat])
+    return starts, _whole_numbers([end for _, end in flat]), _edges(offsets)
 
 
 def _edges(rows: Sequence[Sequence[object]]) -> Ints:

@@ -6,11 +6,14 @@ The same file, options and code in training and in serving.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from tokenizers import Tokenizer, normalizers, pre_tokenizers, processors
 
+from dlk.data.ragged import Ragged
 from dlk.data.subprocessor.base import Columns, Subprocessor, TransformContext
 from dlk.data.subprocessor.configs import FastTokenizerConfig, parts_of
 from dlk.data.tokenizer_file import keep_tokenizer, read_tokenizer
@@ -160,17 +163,8 @@ class FastTokenizer(Subprocessor):
             if key in wanted:
                 result[self.output_map[key]] = [getattr(encoding, key) for encoding in encodings]
         if "offsets" in wanted:
-            places = (
-                [
-                    self._trimmed(each, at, inputs)
-                    for each, at in zip(encodings, positions, strict=True)
-                ]
-                if self.trims
-                else [encoding.offsets for encoding in encodings]
-            )
-            result[self.output_map["offsets"]] = self._offsets(
-                encodings, places, positions, columns, ctx
-            )
+            places = self._places(encodings, positions, inputs, columns, ctx)
+            result[self.output_map["offsets"]] = _pairs(places, list(map(len, encodings)))
         return result
 
     def _checked(self, value: Any, position: int, column: str, ctx: TransformContext) -> Any:
@@ -238,34 +232,28 @@ class FastTokenizer(Subprocessor):
             ctx.bad_row(position, self.text_columns[kept], row[kept], reason)
         return checked
 
-    def _offsets(
+    def _places(
         self,
         encodings: list[Any],
-        places: list[list[tuple[int, int]]],
         positions: Sequence[int],
+        inputs: list[list[Any]],
         columns: Columns,
         ctx: TransformContext,
-    ) -> list[list[tuple[int, int]]]:
-        """Return (start, end) in characters for each token.
+    ) -> Iterator[list[tuple[int, int]]]:
+        """Yield (start, end) in characters of each token, encoding by encoding.
 
         Of the text, or of the word unless `fix_offset`.
         """
-        if not self.fix_offset:
-            return places
-        found = []
-        for encoding, inside, position in zip(encodings, places, positions, strict=True):
-            try:
-                found.append(self._from_text_start(encoding, inside, position, columns))
-            except (LookupError, TypeError):
-                column = self.offset_columns[0]
-                ctx.bad_row(
-                    position,
-                    column,
-                    columns[column][position],
-                    "expected (start, end) of each word",
-                )
-                found.append(inside)
-        return found
+        for encoding, position in zip(encodings, positions, strict=True):
+            inside = self._trimmed(encoding, position, inputs) if self.trims else encoding.offsets
+            if self.fix_offset:
+                try:
+                    inside = self._from_text_start(encoding, inside, position, columns)
+                except (LookupError, TypeError):
+                    column = self.offset_columns[0]
+                    value = columns[column][position]
+                    ctx.bad_row(position, column, value, "expected (start, end) of each word")
+            yield inside
 
     def _trimmed(
         self, encoding: Any, position: int, inputs: list[list[Any]]
@@ -308,6 +296,14 @@ class FastTokenizer(Subprocessor):
                 first = words[text][word][0]
                 mended.append((first + start, first + end))
         return mended
+
+
+def _pairs(rows: Iterable[list[tuple[int, int]]], lengths: Sequence[int]) -> Ragged:
+    """Return rows of so many pairs each, without keeping the pairs."""
+    edges = np.cumsum([0, *lengths])
+    numbers = chain.from_iterable(chain.from_iterable(rows))
+    flat = np.fromiter(numbers, dtype=np.int64, count=2 * int(edges[-1]))
+    return Ragged(flat, (edges, np.arange(0, len(flat) + 1, 2)))
 
 
 def _apply_options(tokenizer: Tokenizer, config: FastTokenizerConfig) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import re
+import string
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
 from tokenizers import pre_tokenizers
 
+from dlk.data.ragged import Ragged
 from dlk.data.subprocessor.base import Columns, Subprocessor, TransformContext
 from dlk.nlp.subprocessor._text import are_words, checked_texts
 from dlk.registry import register
@@ -19,20 +23,28 @@ if TYPE_CHECKING:
 __all__ = ["PreTokenize"]
 
 Offsets = list[tuple[int, int]]
+Places = Sequence[Sequence[Sequence[int]]]
+"""Of each text, start and end of its words."""
 
 _SPLITTERS: dict[str, Callable[[], Any]] = {
     "bert": pre_tokenizers.BertPreTokenizer,
     "whitespace": pre_tokenizers.Whitespace,
     "whitespacesplit": pre_tokenizers.WhitespaceSplit,
 }
-_SPACE = r" \t-\r"  # of ASCII; no splitter knows the four separators more of Python's \s
-_PUNCTUATION = r"!-/:-@\[-`{-~"
-_ASCII_WORDS = {
-    "bert": re.compile(f"[^{_SPACE}{_PUNCTUATION}]+|[{_PUNCTUATION}]"),
-    "whitespace": re.compile(f"[0-9A-Za-z_]+|[^0-9A-Za-z_{_SPACE}]+"),
-    "whitespacesplit": re.compile(f"[^{_SPACE}]+"),
+# kinds of characters: runs of one kind are words, but for the first, and each of the second is one
+_SPACE, _ALONE, _LETTER, _OTHER = range(4)
+_KINDS = {
+    "bert": dict.fromkeys(string.punctuation, _ALONE),
+    "whitespace": dict.fromkeys(f"{string.ascii_letters}{string.digits}_", _LETTER),
+    "whitespacesplit": {},
 }
-"""The words of each splitter in a text of ASCII alone, found several times as fast."""
+
+
+def _kinds(method: str) -> NDArray[np.uint8]:
+    """Return the kind of each character of ASCII, (128,), as the splitter sees it."""
+    # no splitter knows the four separators more of Python's white space
+    kinds = _KINDS[method] | dict.fromkeys(" \t\n\v\f\r", _SPACE)
+    return np.array([kinds.get(chr(code), _OTHER) for code in range(128)], dtype=np.uint8)
 
 
 @register("subprocessor", "pre_tokenize")
@@ -50,39 +62,59 @@ class PreTokenize(Subprocessor):
         self.places_given = "pretokenized_word_offsets" in config.text_keys()
         splitter = _SPLITTERS.get(config.method)
         self._splitter = splitter() if splitter else None
-        self._words = _ASCII_WORDS.get(config.method)
+        self._kinds = _kinds(config.method) if splitter else None
 
     def transform(self, columns: Columns, ctx: TransformContext) -> Columns:
-        """Return words, offsets and word numbers."""
-        rows = self._split(columns, ctx) if self._splitter else self._given(columns, ctx)
+        """Return words, offsets and word numbers, those that are wanted."""
+        words, places = (self._split if self._splitter else self._given)(columns, ctx)
         cut = self.max_length
         if cut is not None:
-            lost = [len(words) - cut for words, _ in rows if len(words) > cut]
+            lost = [len(each) - cut for each in words if len(each) > cut]
             ctx.count("texts cut by max_length", len(lost))
             ctx.count("words cut by max_length", sum(lost))
-            rows = [(words[:cut], offsets[:cut]) for words, offsets in rows]
-        made: Columns = {
-            "tokens": [words for words, _ in rows],
-            "offsets": [offsets for _, offsets in rows],
-            "word_ids": [list(range(len(words))) for words, _ in rows],
-        }
-        return {self.output_map[key]: made[key] for key in made if self.output_map[key]}
+            words = [each[:cut] for each in words]
+            places = [each[:cut] for each in places]
+        made: Columns = {"tokens": words, "offsets": places}
+        if ctx.wants(self.output_map["word_ids"]):
+            made["word_ids"] = [list(range(len(each))) for each in words]
+        wanted = {key: name for key, name in self.output_map.items() if ctx.wants(name)}
+        return {name: made[key] for key, name in wanted.items()}
 
-    def _split(self, columns: Columns, ctx: TransformContext) -> list[tuple[list[str], Offsets]]:
+    def _split(self, columns: Columns, ctx: TransformContext) -> tuple[list[list[str]], Places]:
+        """Return the words of texts: of ASCII at once, of others by the library."""
         assert self._splitter is not None
-        assert self._words is not None
         (column,) = self.columns
-        rows: list[tuple[list[str], Offsets]] = []
-        for text in checked_texts(columns[column], column, ctx):
-            if text.isascii():
-                places = [match.span() for match in self._words.finditer(text)]
-                rows.append((self._words.findall(text), places))
-                continue
-            found = self._splitter.pre_tokenize_str(text)
-            rows.append(([word for word, _ in found], [place for _, place in found]))
-        return rows
+        texts = checked_texts(columns[column], column, ctx)
+        plain = [position for position, text in enumerate(texts) if text.isascii()]
+        words, places = self._split_ascii([texts[position] for position in plain])
+        if len(plain) == len(texts):
+            return words, places
+        others = [position for position, text in enumerate(texts) if not text.isascii()]
+        found = [self._splitter.pre_tokenize_str(texts[position]) for position in others]
+        words += [[word for word, _ in each] for each in found]
+        more = Ragged.from_lists([[place for _, place in each] for each in found], np.int64, 2)
+        order = np.argsort([*plain, *others])
+        return [words[at] for at in order], Ragged.joined([places, more]).take(order)
 
-    def _given(self, columns: Columns, ctx: TransformContext) -> list[tuple[list[str], Offsets]]:
+    def _split_ascii(self, texts: Sequence[str]) -> tuple[list[list[str]], Ragged]:
+        assert self._kinds is not None
+        joined = "".join(texts)
+        kinds = self._kinds[np.frombuffer(joined.encode("ascii"), np.uint8)]
+        first = np.cumsum([0, *map(len, texts)])
+        begins = np.zeros(len(joined) + 1, dtype=np.bool_)  # a word, or a space between words
+        begins[1:-1] = (kinds[1:] != kinds[:-1]) | (kinds[1:] == _ALONE)
+        begins[first] = True
+        bounds = np.flatnonzero(begins)
+        is_word = kinds[bounds[:-1]] != _SPACE
+        starts, ends = bounds[:-1][is_word], bounds[1:][is_word]
+        edges = np.searchsorted(starts, first)
+        flat = [joined[s:e] for s, e in zip(starts.tolist(), ends.tolist(), strict=True)]
+        words = [flat[low:high] for low, high in pairwise(edges.tolist())]
+        pairs = np.stack([starts, ends], axis=1) - np.repeat(first[:-1], np.diff(edges))[:, None]
+        return words, Ragged(pairs.reshape(-1), (edges, np.arange(0, pairs.size + 1, 2)))
+
+    def _given(self, columns: Columns, ctx: TransformContext) -> tuple[list[list[str]], Places]:
+        """Return the words that rows bring."""
         first, second = self.columns
         rows: list[tuple[list[str], Offsets]] = []
         pairs = zip(columns[first], columns[second], strict=True)
@@ -98,7 +130,7 @@ class PreTokenize(Subprocessor):
                 rows.append(([], []))
                 continue
             rows.append((list(words), offsets))
-        return rows
+        return [words for words, _ in rows], [offsets for _, offsets in rows]
 
 
 def place(words: Sequence[str], text: Any) -> Offsets:

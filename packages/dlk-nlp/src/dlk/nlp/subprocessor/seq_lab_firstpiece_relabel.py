@@ -56,10 +56,10 @@ class SeqLabFirstpieceRelabel(SeqLabRelabel):
             for words in word_units_of_windows(text, windows, sequence=self.sequence)
         ]
 
-    def columns_of(self, texts: Sequence[str], records: Sequence[Pieces]) -> dict[str, Ragged]:
+    def columns_of(self, texts: Sequence[str], columns: Columns) -> dict[str, Ragged]:
         """Return the words of records that are alone; see `SeqLabRelabel.columns_of`."""
-        pieces = piece_columns(texts, [each.offsets for each in records])
-        words = word_columns(pieces, [each.word_ids for each in records])
+        pieces = piece_columns(texts, columns[self.offsets])
+        words = word_columns(pieces, columns[self.word_ids])
         return {
             "unit_offsets": words.units.offsets(),
             "unit_mask": words.units.mask(),

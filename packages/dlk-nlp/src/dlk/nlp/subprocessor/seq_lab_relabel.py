@@ -150,9 +150,9 @@ class SeqLabRelabel(CountingSubprocessor):
             for units in piece_units_of_windows(text, windows, sequence=self.sequence)
         ]
 
-    def columns_of(self, texts: Sequence[str], records: Sequence[Pieces]) -> dict[str, Ragged]:
+    def columns_of(self, texts: Sequence[str], columns: Columns) -> dict[str, Ragged]:
         """Return the units of records that are alone in their rows; raises as `units`."""
-        units = piece_columns(texts, [each.offsets for each in records])
+        units = piece_columns(texts, columns[self.offsets])
         return {"unit_offsets": units.offsets(), "unit_mask": units.mask()}
 
     def pieces(self, position: int, columns: Columns) -> Pieces:
@@ -170,12 +170,15 @@ class SeqLabRelabel(CountingSubprocessor):
         """Return the units of all records, by `unit_keys`: at once where they are alone."""
         alone = [row[0] for row in rows if len(row) == 1 and self.sequence is None]
         others = [row for row in rows if len(row) > 1 or self.sequence is not None]
-        records = [self.pieces(position, columns) for position in alone]
+        given = columns
+        if others:
+            columns = {name: list(values) for name, values in columns.items()}
+            given = {name: [values[at] for at in alone] for name, values in columns.items()}
         try:
-            made = self.columns_of([texts[position] for position in alone], records)
+            made = self.columns_of([texts[at] for at in alone], given)
         except (TypeError, ValueError):  # of one of them: find it
             alone, others = [], list(rows)
-            made = self.columns_of([], [])
+            made = self.columns_of([], {name: [] for name in columns})
         if not others:
             return made
         listed = [each for row in others for each in self._of_row(row, texts, columns, ctx)]

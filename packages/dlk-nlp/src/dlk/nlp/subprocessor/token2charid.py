@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from itertools import chain
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
+from dlk.data.ragged import Ragged
 from dlk.data.subprocessor.base import Columns, Subprocessor, TransformContext
-from dlk.data.subprocessor.token2id import IdsOfTexts
-from dlk.data.vocabulary import UnknownWordError
+from dlk.data.vocabulary import UnknownWordError, Vocabulary
 from dlk.nlp.subprocessor._text import are_words
+from dlk.nlp.unit_columns import flat_offsets
 from dlk.registry import register
 
 if TYPE_CHECKING:
@@ -35,65 +40,102 @@ class Token2CharId(Subprocessor):
 
     def transform(self, columns: Columns, ctx: TransformContext) -> Columns:
         """Return the ids, a list of lists per row."""
-        known = IdsOfTexts(self.setup.meta.vocabulary(self.vocab))
-        ids = _IdsOfWords(known, self.max_token_len)
-        rows: list[list[list[int]]] = []
-        cut = 0
-        for position in range(len(columns["_row"])):
-            column, words = self._words(columns, position, ctx)
-            if max(map(len, words), default=0) > self.max_token_len:
-                cut += sum(len(word) > self.max_token_len for word in words)
-            try:
-                rows.append([ids[word] for word in words])
-            except UnknownWordError as error:
-                rows.append([])
-                ctx.bad_row(
-                    position, column, columns[column][position], f"{error.reason} ({self.vocab})"
-                )
-        ctx.count("words cut by max_token_len", cut)
-        return {self.target: rows}
+        known = self.setup.meta.vocabulary(self.vocab)
+        codes, starts, ends, rows = (self._placed if self.by_offsets else self._given)(columns, ctx)
+        lengths = ends - starts
+        cut = lengths > self.max_token_len
+        ctx.count("words cut by max_token_len", int(cut.sum()))
+        lengths[cut] = self.max_token_len
+        words = np.concatenate((np.zeros(1, dtype=np.int64), np.cumsum(lengths)))
+        places = np.repeat(starts - words[:-1], lengths) + np.arange(words[-1])
+        ids = _ids_of(codes[places], known)
+        column = self.input_map["sentence" if self.by_offsets else "tokens"]
+        for place in np.flatnonzero(ids == _NONE).tolist():
+            word = np.searchsorted(words, place, side="right") - 1
+            row = int(np.searchsorted(rows, word, side="right")) - 1
+            error = UnknownWordError(chr(codes[places[place]]), known)
+            ctx.bad_row(row, column, columns[column][row], f"{error.reason} ({self.vocab})")
+        return {self.target: Ragged(ids, (rows, words))}
 
-    def _words(
-        self, columns: Columns, position: int, ctx: TransformContext
-    ) -> tuple[str, Sequence[str]]:
-        """Return the column that a bad character would stand in, and the words of a row."""
-        if not self.by_offsets:
-            column = self.input_map["tokens"]
-            words = columns[column][position]
-            if are_words(words):
-                return column, words
-            ctx.bad_row(position, column, words, "expected a list of words")
-            return column, ()
+    def _given(self, columns: Columns, ctx: TransformContext) -> _Words:
+        """Return the words that rows hold; none of a bad one."""
+        column = self.input_map["tokens"]
+        rows: list[Sequence[str]] = []
+        for position, words in enumerate(columns[column]):
+            if not are_words(words):
+                ctx.bad_row(position, column, words, "expected a list of words")
+            rows.append(words if are_words(words) else ())
+        flat = list(chain.from_iterable(rows))
+        edges = np.cumsum([0, *map(len, flat)])
+        return _Words(_codes("".join(flat)), edges[:-1], edges[1:], np.cumsum([0, *map(len, rows)]))
+
+    def _placed(self, columns: Columns, ctx: TransformContext) -> _Words:
+        """Return the words between offsets; none of a bad row."""
         column, places = self.input_map["sentence"], self.input_map["offsets"]
-        text, offsets = columns[column][position], columns[places][position]
-        if not isinstance(text, str):
-            ctx.bad_row(position, column, text, "expected a text")
-            return column, ()
+        texts: list[str] = []
+        for position, text in enumerate(columns[column]):
+            if not isinstance(text, str):
+                ctx.bad_row(position, column, text, "expected a text")
+            texts.append(text if isinstance(text, str) else "")
+        starts, ends, rows = flat_offsets(_sound(columns[places], places, ctx))
+        record = np.repeat(np.arange(len(texts)), np.diff(rows))
+        edges = np.cumsum([0, *map(len, texts)])
+        outside = (starts < 0) | (ends < starts) | (ends > np.diff(edges)[record])
+        for row in np.unique(record[outside]).tolist():
+            reason = f"an offset leaves the text of {len(texts[row])} characters"
+            ctx.bad_row(
+                row, places, columns[places][row], f"expected (start, end) of each word: {reason}"
+            )
+        starts, ends = (np.where(outside, 0, each + edges[record]) for each in (starts, ends))
+        return _Words(_codes("".join(texts)), starts, ends, rows)
+
+
+class _Words(NamedTuple):
+    """Words of a chunk as places in its characters.
+
+    Attributes:
+        codes: (characters,) of the texts of the chunk.
+        starts: (N,) first character of each word.
+        ends: (N,) after its last one.
+        rows: (R + 1,) where the words of each row begin.
+    """
+
+    codes: NDArray[np.uint32]
+    starts: NDArray[np.int64]
+    ends: NDArray[np.int64]
+    rows: NDArray[np.int64]
+
+
+def _sound(offsets: Sequence[Any], column: str, ctx: TransformContext) -> Sequence[Any]:
+    """Return the offsets; in place of those of a bad row none."""
+    try:
+        flat_offsets(offsets)
+    except (TypeError, ValueError):
+        kept = list(offsets)
+    else:
+        return offsets
+    for position, value in enumerate(offsets):
         try:
-            size = len(text)
-            held = [text[start:end] for start, end in offsets if 0 <= start <= end <= size]
-            if len(held) < len(offsets):
-                _refuse(offsets, size)
-            return column, held
+            flat_offsets([value])
         except (TypeError, ValueError) as error:
-            ctx.bad_row(position, places, offsets, f"expected (start, end) of each word: {error}")
-            return column, ()
+            kept[position] = []
+            ctx.bad_row(position, column, value, f"expected (start, end) of each word: {error}")
+    return kept
 
 
-def _refuse(offsets: Sequence[Sequence[int]], size: int) -> None:
-    for start, end in offsets:
-        if not 0 <= start <= end <= size:
-            raise ValueError(f"({start}, {end}) leaves the text of {size} characters")
+def _codes(text: str) -> NDArray[np.uint32]:
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
 
 
-class _IdsOfWords(dict[str, list[int]]):
-    """The ids of the characters of each word, made once; rows share the lists."""
+_NONE = -1  # no id: that of the ignored word is -100
 
-    def __init__(self, known: IdsOfTexts, max_token_len: int) -> None:
-        super().__init__()
-        self.known = known
-        self.max_token_len = max_token_len
 
-    def __missing__(self, word: str) -> list[int]:
-        self[word] = made = [self.known[char] for char in word[: self.max_token_len]]
-        return made
+def _ids_of(codes: NDArray[np.uint32], known: Vocabulary) -> NDArray[np.int64]:
+    """Return the id of each character; `_NONE` of one that nobody knows."""
+    there = np.zeros(codes.max(initial=0) + 1, dtype=np.bool_)
+    there[codes] = True
+    ids = np.full(len(there), _NONE, dtype=np.int64)
+    for code in np.flatnonzero(there).tolist():
+        if known.unk is not None or chr(code) in known:
+            ids[code] = known.id(chr(code))
+    return ids[codes]

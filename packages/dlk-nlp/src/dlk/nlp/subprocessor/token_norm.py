@@ -63,7 +63,9 @@ class TokenNorm(Subprocessor):
         keep_tokenizer(meta, self.file, self._tokenizer.to_str(pretty=False), {})
 
     def transform(self, columns: Columns, ctx: TransformContext) -> Columns:
-        """Return the words, or the texts, rewritten."""
+        """Return the words, or the texts, rewritten, where a step reads them."""
+        if not any(map(ctx.wants, self.writes)):
+            return {}
         if self._tokenizer is None:
             return self._words(columns, ctx)
         return self._texts(columns, ctx, self._tokenizer)
