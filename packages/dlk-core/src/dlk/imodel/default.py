@@ -206,7 +206,7 @@ class DefaultIModel(IModel):
         wanted = outputs_for(self.postprocessor, out)
         rows = self.rows_of(split, batch)
         assert self.metrics is not None
-        self.metrics.update(wanted, rows, self.postprocessor.decode(wanted, rows))
+        self.metrics.update(wanted, rows, self.postprocessor.measured(wanted, rows))
 
     def _finish(self, prefix: str) -> None:
         assert self.metrics is not None

@@ -39,7 +39,8 @@ class Metrics(ABC):
             out: CPU tensors of the signature's reads, and of its targets where the batch has them;
                 without targets nothing is counted.
             rows: one per record, each with `_row` and `_part`.
-            decoded: what `decode` gave for the same `out` and `rows`: one per distinct row.
+            decoded: what `decode` or `measured` gave for the same `out` and `rows`: one per
+                distinct row.
         """
 
     @abstractmethod
@@ -110,6 +111,18 @@ class PostProcessor(ABC):
             out: CPU tensors of the signature's reads, each with as many records as `rows`.
             rows: one per record: `_row`, `_part` and the signature's columns (absent ones missing).
         """
+
+    def measured(self, out: Outputs, rows: Sequence[Row]) -> list[Prediction]:
+        """Return the predictions of `decode` as far as the metrics read them.
+
+        Evaluation asks for these. Override it where `decode` makes much that no metric reads, such
+        as a list of all labels.
+
+        Args:
+            out: as for `decode`.
+            rows: as for `decode`.
+        """
+        return self.decode(out, rows)
 
     @abstractmethod
     def new_metrics(self) -> Metrics:

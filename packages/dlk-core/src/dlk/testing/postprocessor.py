@@ -174,6 +174,17 @@ class PostProcessorConformance(Conformance, ABC):
         assert len(results) == 3
         assert_plain(results)
 
+    def test_metrics_need_no_more_than_what_is_measured(self) -> None:
+        """`measured` leaves out nothing of `decode` that the scores depend on."""
+        component = self.build()
+        out, rows = self.records(5)
+        whole, lean = component.new_metrics(), component.new_metrics()
+        whole.update(out, rows, component.decode(out, rows))
+        lean.update(out, rows, component.measured(out, rows))
+        assert lean.state() == whole.state(), (
+            f"{self._name}: measured leaves out what the metrics read of decode"
+        )
+
     def test_decode_reads_what_the_signature_declares(self) -> None:
         """Exactly the declared outputs and columns: only these are kept for it."""
         component: PostProcessor = self.build()

@@ -65,14 +65,20 @@ class TxtCls(TextPostProcessor):
         return {name: found_threshold(metrics.search, self.how) for name in self.searched}
 
     def decode(self, out: Outputs, rows: Sequence[Row]) -> list[Prediction]:
+        return self._decoded(out, rows, self.top_k)
+
+    def measured(self, out: Outputs, rows: Sequence[Row]) -> list[Prediction]:
+        return self._decoded(out, rows, 1)  # metrics read no list, which may be of all labels
+
+    def _decoded(self, out: Outputs, rows: Sequence[Row], top_k: int) -> list[Prediction]:
         parts = Parts(rows)
         probabilities = parts.mean(self._probabilities(pick(out, self.logits_name, rows)))
-        scores, ids = torch.sort(probabilities, dim=-1, descending=True, stable=True)  # (R, C)
+        scores, ids = _best(probabilities, max(2, top_k))
         known = torch.isfinite(probabilities).all(-1).tolist()
-        tops = zip(ids[:, : self.top_k].tolist(), scores[:, : self.top_k].tolist(), strict=True)
+        tops = zip(ids[:, :top_k].tolist(), scores[:, :top_k].tolist(), strict=True)
         own: list[Prediction] = []
         if self.multi_label:
-            given = self._given(scores, ids)
+            given = self._given(probabilities)
             for answered, row, (top, top_scores) in zip(known, given, tops, strict=True):
                 predicts = self._listed(top, top_scores)
                 own.append(
@@ -139,19 +145,20 @@ class TxtCls(TextPostProcessor):
             )
 
     def _chosen(self, probabilities: Tensor, ids: Tensor) -> Tensor:
-        """Return each row's one label (R,), of probabilities (R, C) and ids, best first."""
+        """Return each row's one label (R,), of probabilities (R, C) and the best two ids."""
         if not self.decides or len(self.words) == 1:
             return ids[:, 0]
         positive = self.words.index(self.positive_label)
         other = torch.where(ids[:, 0] == positive, ids[:, 1], ids[:, 0])
         return other.where(probabilities[:, positive] < self.thresholds[positive], positive)
 
-    def _given(self, scores: Tensor, ids: Tensor) -> list[list[int]]:
-        """Return each row's labels, of scores (R, C) that fall and their ids."""
-        row, place = (scores >= self.thresholds[ids]).nonzero(as_tuple=True)
-        given: list[list[int]] = [[] for _ in range(len(ids))]
-        for number, label in zip(row.tolist(), ids[row, place].tolist(), strict=True):
-            given[number].append(label)
+    def _given(self, probabilities: Tensor) -> list[list[int]]:
+        """Return each row's labels, of probabilities (R, C), the most probable first."""
+        row, label = np.nonzero((probabilities >= self.thresholds).numpy())
+        order = np.lexsort((label, -probabilities.numpy()[row, label], row))
+        given: list[list[int]] = [[] for _ in range(len(probabilities))]
+        for number, each in zip(row[order].tolist(), label[order].tolist(), strict=True):
+            given[number].append(each)
         return given
 
     def _listed(self, ids: Sequence[int], scores: Sequence[float]) -> list[dict[str, object]]:
@@ -159,6 +166,22 @@ class TxtCls(TextPostProcessor):
             {"label": self.words[label], "score": score}
             for label, score in zip(ids, scores, strict=True)
         ]
+
+
+def _best(probabilities: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Return the `count` largest probabilities of (R, C) and their ids, of equal ones the lower.
+
+    Where there are so many, all of them.
+    """
+    size = probabilities.shape[1]
+    if 2 * count > size:
+        scores, ids = torch.sort(probabilities, dim=-1, descending=True, stable=True)
+        return scores[:, :count], ids[:, :count]
+    # the bits of numbers that are not negative rise with them; ids below them make keys unique
+    bits = probabilities.contiguous().view(torch.int32).to(torch.int64)
+    keys = bits * size + torch.arange(size - 1, -1, -1)
+    ids = size - 1 - keys.topk(count).values % size
+    return probabilities.gather(1, ids), ids
 
 
 class _ClassMetrics(Metrics):
