@@ -211,6 +211,30 @@ def test_a_closed_run_shares_no_character_with_a_unit_outside_of_it():
     assert (runs, best) == ([(0, 3, Fit.SNAPPED)], Fit.SNAPPED)
 
 
+def test_a_closed_run_shares_no_character_with_a_unit_of_another_window():
+    """Bytes of one character stand in two windows, in the second with those of the next one."""
+    aligners = [Aligner("abcd", [(0, 1), (1, 2)]), Aligner("abcd", [(1, 3), (2, 3), (3, 4)])]
+    runs, best, is_cut = place_in_windows(aligners, 0, 2, closed=True)
+    assert ([run.fit for run in runs], best, is_cut) == ([Fit.CUT, Fit.CUT], Fit.CUT, True)
+    assert place_in_windows(aligners, 0, 2)[1] is Fit.EXACT
+    assert place_in_windows(aligners, 0, 1, closed=True)[1] is Fit.EXACT
+    assert aligners[1].splits(2)
+    assert not aligners[1].splits(3)
+    assert Aligner("abcd", [(2, 3), (0, 2), (1, 4)]).splits(3)  # out of order
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_a_mark_that_another_window_holds_is_no_silence(closed):
+    """A window without it says the span no more, though nothing but a mark is wanting."""
+    text = "ae\u0301"
+    aligners = [Aligner(text, [(0, 1), (1, 2)]), Aligner(text, [(1, 2), (2, 3)])]
+    runs, best, _ = place_in_windows(aligners, 1, 3, closed=closed)
+    assert ([run.fit for run in runs], best) == ([Fit.CUT, Fit.EXACT], Fit.EXACT)
+    assert place_in_windows(aligners[:1], 1, 3, closed=closed)[1] is Fit.SNAPPED
+    runs, best, is_cut = place_in_windows(aligners, 0, 3, closed=closed)
+    assert ([run.fit for run in runs], best, is_cut) == ([Fit.CUT, Fit.CUT], Fit.CUT, True)
+
+
 def test_a_span_that_goes_on_beyond_the_record_is_cut():
     kept = [[5, 7]]
     assert fits(TEXT, kept, 3, 6)[0] is Fit.CUT

@@ -252,6 +252,10 @@ def test_several_types_of_one_pair_come_back_with_a_pair_of_matrices_each(
     decoded, _, counts = there_and_back(meta, rows, sym=sym, separate=True)
     for row, prediction in zip(rows, decoded, strict=True):
         assert relations_in(prediction, sym=sym) == relations_in(row, sym=sym)
+    twice = counts.pop("relations given twice", 0)
+    assert counts.get("relations", 0) - twice == sum(
+        len(set(relations_in(row, sym=sym))) for row in rows
+    )
     assert set(counts) <= {"entities", "relations"}
 
 

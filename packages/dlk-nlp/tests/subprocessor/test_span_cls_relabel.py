@@ -179,6 +179,18 @@ def test_an_entity_with_two_labels_is_two_types_on_one_span(meta):
     assert counts == {"entities of a second type on the same units": 1}
 
 
+def test_an_entity_that_is_lost_is_counted_once_and_with_several_labels_as_so_many(meta):
+    columns = {
+        "sentence": ["ab  cd"],
+        "offsets": [[(0, 2), (4, 6)]],
+        "entities_info": [[entity(2, 4, "new"), entity(3, 4, "loc", "per"), entity(0, 2, "new")]],
+    }
+    made, ctx = relabel(meta, columns=columns)
+    assert made["span_cells"] == [[[0, 0, -100]]]
+    lost = {"entities without any unit": 3, "entities of unknown type": 1}
+    assert ctx.counts == {"entities": 4, **lost}
+
+
 def test_an_entity_given_twice_is_counted(meta):
     cells, _, counts = letters(meta, entity(1, 3, "loc"), entity(1, 3, "loc"))
     assert cells == [[1, 2, 2]]

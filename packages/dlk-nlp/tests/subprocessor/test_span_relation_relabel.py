@@ -116,6 +116,24 @@ def test_a_second_type_on_a_cell_is_counted_and_leaves_no_half_of_it(meta):
     assert counts == {"relations on cells of another type": 1}
 
 
+@pytest.mark.parametrize("separate", [False, True])
+def test_a_relation_given_twice_is_counted_also_of_other_entities_on_the_same_units(meta, separate):
+    given = [relation(0, 1, "works"), relation(0, 1, "works"), relation(0, 2, "works")]
+    units = ((1, 2), (4, 6), (4, 6))
+    cells, counts = relabel(meta, *given, units=units, label_seperate=separate)
+    assert cells == [[[0, 1, 4, 1], [1, 2, 6, 1]]]
+    assert counts == {"relations given twice": 2}
+
+
+def test_a_relation_whose_cells_two_others_say_is_not_given_twice(meta):
+    units = ((0, 1), (2, 3), (1, 4), (3, 5), (0, 4), (2, 5))
+    heads_of_one, tails_of_other, both = ((0, 1), (2, 3), (4, 5))
+    given = [relation(*ends, "works") for ends in (heads_of_one, tails_of_other, both)]
+    cells, counts = relabel(meta, *given, units=units)
+    assert cells == [[[0, 0, 2, 1], [0, 1, 3, 1], [1, 1, 3, 1], [1, 4, 5, 1]]]
+    assert counts == {}
+
+
 def test_a_relation_of_a_lost_entity_is_counted(meta):
     cells, counts = relabel(
         meta, relation(0, 1, "works"), relation(0, 2, "works"), units=((0, 0), (-1, -1), (2, 2))

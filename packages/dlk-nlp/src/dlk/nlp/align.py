@@ -20,7 +20,8 @@ The laws, which hold for every tokenizer:
   piece, and its place is that of the whole word; the rest of it, in the window after, carries
   nothing. So every unit has one place in all windows of a text.
 - **Cuts.** A span that goes on beyond the first or last unit of its record, in characters that are
-  not *silent* (white space, marks, control and format characters), is `CUT`: the text was cut.
+  not *silent* (white space, marks, control and format characters), or that units of another
+  window hold, is `CUT`: the text was cut.
   What a normaliser of your own removes besides, at a text's very end, is taken for cut off.
 """
 
@@ -388,6 +389,13 @@ class Aligner:
             return self._starts[start], self._ends[end - 1]
         return min(self._starts[start:end]), max(self._ends[start:end])
 
+    def splits(self, place: int) -> bool:
+        """Return whether a unit begins before a character and ends behind where that begins."""
+        if not self._rise:
+            return any(a < place < b for a, b in zip(self._starts, self._ends, strict=True))
+        before = bisect_left(self._starts, place)
+        return before > 0 and self._ends[before - 1] > place
+
 
 def place_in_windows(
     aligners: Sequence[Aligner],
@@ -404,13 +412,18 @@ def place_in_windows(
         start: first character.
         end: after the last one.
         strict: as in `Aligner.place`.
-        closed: as in `Aligner.place`.
+        closed: as in `Aligner.place`. A run that shares a character with a unit of another record,
+            which holds more beside, is `CUT`.
 
     Returns:
         The run in each record; the best fit; and whether the text was cut before or inside of the
         span, where no record says it.
     """
     runs = [aligner.place(start, end, strict=strict, closed=closed) for aligner in aligners]
+    if len(runs) > 1:
+        for number, (run, own) in enumerate(zip(runs, aligners, strict=True)):
+            if run.kept and _goes_on(run, own, aligners, start, end, closed=closed):
+                runs[number] = run._replace(fit=Fit.CUT)
     best = runs[0].fit if len(runs) == 1 else max((r.fit for r in runs), default=Fit.NOWHERE)
     if best is not Fit.NOWHERE:
         return runs, best, best is Fit.CUT
@@ -421,6 +434,21 @@ def place_in_windows(
     last = max(aligner.end for aligner in filled)
     outside = text[start : min(end, first)], text[max(start, last) : end]
     return runs, best, not all(_is_silent(part) for part in outside)
+
+
+def _goes_on(
+    run: Placed, own: Aligner, aligners: Sequence[Aligner], start: int, end: int, *, closed: bool
+) -> bool:
+    """Return whether other records hold more of the span that a run says in `own`.
+
+    That are characters beyond the record's units, or with `closed` such as share a unit with it.
+    """
+    low, high = own.characters(run.start, run.end)
+    if start < own.start and any(each.place(start, own.start).fit for each in aligners):
+        return True
+    if own.end < end and any(each.place(own.end, end).fit for each in aligners):
+        return True
+    return closed and any(each.splits(low) or each.splits(high) for each in aligners)
 
 
 def merge_windows(windows: Sequence[Offsets]) -> list[tuple[int, int]]:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from dlk.errors import DataError, DlkError
-from dlk.nlp.align import Aligner
+from dlk.nlp.align import Aligner, place_in_windows
 from dlk.nlp.entities import stands_nowhere
 from dlk.nlp.metrics.relations import RelationMetrics
 from dlk.nlp.postprocessor._spans import (
@@ -187,38 +187,43 @@ class SpanRelation(SpanPostProcessor):
         units = units_of(rows, self.origin["unit_offsets"], scores.shape[-2])
         given = [self._given(rows[position]) or [] for position in parts.first]
         cells = [
-            [self._cells_of_given(rows[record], entities) for record in records]
+            self._cells_of_given([rows[record] for record in records], entities)
             for records, entities in zip(records_of(parts), given, strict=True)
         ]
         each = self._pairs(scores, units, parts, cells)
         for (pairs, more), entities in zip(each, given, strict=True):
             yield (None if pairs is None else self._relations(pairs, _names(entities))), more
 
-    def _cells_of_given(self, row: Row, entities: Sequence[Mapping[str, Any]]) -> Cells:
-        """Return where entities stand in a record, as the steps that align annotations place them.
+    def _cells_of_given(
+        self, windows: Sequence[Row], entities: Sequence[Mapping[str, Any]]
+    ) -> list[Cells]:
+        """Return where entities stand in each record, as the steps that align annotations say.
 
         Raises:
             DataError: an entity has no start and end.
         """
+        row = windows[0]
         text = row.get(self.text_column) if self.text_column else None
-        offsets: Any = row[self.origin["unit_offsets"]]
-        aligner = Aligner(text if isinstance(text, str) else "", offsets)
-        places = np.zeros((len(entities), 2), dtype=np.int64)
-        held = np.zeros(len(entities), dtype=np.bool_)
+        offsets: list[Any] = [each[self.origin["unit_offsets"]] for each in windows]
+        aligners = [Aligner(text if isinstance(text, str) else "", units) for units in offsets]
+        places = np.zeros((len(windows), len(entities), 2), dtype=np.int64)
+        held = np.zeros((len(windows), len(entities)), dtype=np.bool_)
         for number, entity in enumerate(entities):
             if stands_nowhere(entity):
                 continue
             try:
-                placed = aligner.place(int(entity["start"]), int(entity["end"]), closed=True)
+                start, end = int(entity["start"]), int(entity["end"])
             except (KeyError, TypeError, ValueError) as error:
                 raise DataError(
                     f'row {row["_row"]}, column "{self.origin["entities_info"]}": expected '
                     f'{{"start": 0, "end": 5, "labels": ["x"]}} for each entity, got {entity!r}'
                 ) from error
-            if placed.kept:
-                places[number] = aligner.kept[placed.start], aligner.kept[placed.end - 1]
-                held[number] = True
-        return places[:, 0], places[:, 1], held
+            runs, *_ = place_in_windows(aligners, start, end, closed=True)
+            for window, (run, aligner) in enumerate(zip(runs, aligners, strict=True)):
+                if run.kept:
+                    places[window, number] = aligner.kept[run.start], aligner.kept[run.end - 1]
+                    held[window, number] = True
+        return [(place[:, 0], place[:, 1], mine) for place, mine in zip(places, held, strict=True)]
 
     # Pairs of entities ---------------------------------------------------------------------------
 

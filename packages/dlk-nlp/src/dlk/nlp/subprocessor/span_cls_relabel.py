@@ -63,9 +63,10 @@ class SpanClsRelabel(Subprocessor):
     A cell ``[i, j, id]`` says that an entity goes from unit i to unit j, which is part of it. What
     cannot be said so is counted, and dropped from the cells only: an entity that the text's cut
     leaves incomplete, one that touches no unit (`strict`: no whole units), a second type on one
-    cell, a type that the vocabulary lacks. Where such an entity has a cell, losses ignore it
-    (`mask_fill`). `entity_units` holds ``[i, j]`` of each annotated entity, in their order,
-    ``[-1, -1]`` where the record does not hold it.
+    cell, the same type given twice, a type that the vocabulary lacks. Each is counted once, an
+    entity with several labels as so many; "entities" less these is what cells say. Where such an
+    entity has a cell, losses ignore it (`mask_fill`). `entity_units` holds ``[i, j]`` of each
+    annotated entity, in their order, ``[-1, -1]`` where the record does not hold it.
 
     A text in windows is labelled window by window; an entity counts as lost where no window holds
     it whole.
@@ -169,7 +170,7 @@ class SpanClsRelabel(Subprocessor):
             return
         for record in records:
             record.units = [list(LOST) for _ in range(size)]
-        ctx.count("entities", len(entities))
+        ctx.count("entities", _number(entities))
         aligners = [Aligner(text, record.offsets) for record in records]
         found: list[dict[Cell, int]] = [{} for _ in records]
         ignored: list[set[Cell]] = [set() for _ in records]
@@ -186,8 +187,9 @@ class SpanClsRelabel(Subprocessor):
             for record, cell in zip(records, cells, strict=True):
                 if cell is not None:
                     record.units[entity.place] = list(cell)
-            for label in dict.fromkeys(entity.labels):
-                self._put(label, cells, found, ignored, vocabulary, ctx)
+            if any(cell is not None for cell in cells):
+                for label in dict.fromkeys(entity.labels):
+                    self._put(label, cells, found, ignored, vocabulary, ctx)
         for record, known, skip in zip(records, found, ignored, strict=True):
             cells_of = dict.fromkeys(skip, self.fill) | known
             record.cells = [[i, j, number] for (i, j), number in sorted(cells_of.items())]
@@ -201,22 +203,28 @@ class SpanClsRelabel(Subprocessor):
         vocabulary: Vocabulary,
         ctx: TransformContext,
     ) -> None:
-        """Write one label of an entity into the cells that hold it."""
+        """Write one label of an entity into its cells, of which there are some, or count why not.
+
+        It is said where each of its cells says it, and not said twice.
+        """
         number = vocabulary.id(label)
-        is_refused = is_twice = False
+        is_new = is_refused = False
         for cell, known, skip in zip(cells, found, ignored, strict=True):
             if cell is None:
                 continue
             if number == 0:
                 skip.add(cell)
-            elif cell in known:
-                is_twice |= known[cell] == number
-                is_refused |= known[cell] != number
-            else:
+            elif cell not in known:
                 known[cell] = number
-        ctx.count("entities of unknown type", int(number == 0))
-        ctx.count("entities given twice", int(is_twice))
-        ctx.count("entities of a second type on the same units", int(is_refused))
+                is_new = True
+            else:
+                is_refused |= known[cell] != number
+        if number == 0:
+            ctx.count("entities of unknown type")
+        elif is_refused:
+            ctx.count("entities of a second type on the same units")
+        elif not is_new:
+            ctx.count("entities given twice")
 
     def _read(self, value: Any, size: int) -> tuple[list[Entity], int, list[str]]:
         """Return a row's entities, how many its list has, and the labels of those that are null.
@@ -254,7 +262,7 @@ class SpanClsRelabel(Subprocessor):
             priority=self.priority,
             trigger=self.trigger,
         )
-        ctx.count("entities overlapping another", len(dropped))
+        ctx.count("entities overlapping another", _number(dropped))
         return stay
 
     def _placed(
@@ -268,15 +276,16 @@ class SpanClsRelabel(Subprocessor):
         runs, best, is_cut = place_in_windows(
             aligners, entity.start, entity.end, strict=self.strict, closed=True
         )
+        number = _number([entity])
         if best is Fit.SNAPPED:
-            ctx.count("entities snapped to whole units")
+            ctx.count("entities snapped to whole units", number)
         elif is_cut:
             edge = "truncation" if len(aligners) == 1 else "the edges of windows"
-            ctx.count(f"entities cut by {edge}")
+            ctx.count(f"entities cut by {edge}", number)
         elif best is Fit.PARTIAL:
-            ctx.count("entities that are no whole units")
+            ctx.count("entities that are no whole units", number)
         elif best is Fit.NOWHERE:
-            ctx.count("entities without any unit")
+            ctx.count("entities without any unit", number)
         cells: list[Cell | None] = []
         for run, aligner, skip in zip(runs, aligners, ignored, strict=True):
             if run.fit is Fit.NOWHERE:
@@ -287,6 +296,11 @@ class SpanClsRelabel(Subprocessor):
             if not run.kept:
                 skip.add(cell)
         return cells
+
+
+def _number(entities: Sequence[Entity]) -> int:
+    """Return how many entities they are: one with several labels is as many."""
+    return sum(len(set(entity.labels)) for entity in entities)
 
 
 def label_vocabulary(setup: Setup, file: str) -> Vocabulary:

@@ -33,8 +33,9 @@ class SpanRelationRelabel(Subprocessor):
 
     What cannot be said so is counted, and dropped from the cells only: a relation of an entity that
     was lost or is not there, one between entities that no window holds together, one on a cell
-    where another type stands already (not with `label_seperate`), and one of a type that the
-    vocabulary lacks, whose cells the loss ignores (`mask_fill`).
+    where another type stands already (not with `label_seperate`), one given twice (of other
+    entities on the same units, too), and one of a type that the vocabulary lacks, whose cells the
+    loss ignores (`mask_fill`). "relations" less these is what cells say.
     """
 
     def __init__(self, config: SpanRelationRelabelConfig, setup: Setup) -> None:
@@ -76,6 +77,7 @@ class SpanRelationRelabel(Subprocessor):
         """Return the cells of one row's records, and count what they cannot say."""
         found: list[dict[Cell, int]] = [{} for _ in units]
         ignored: list[set[Cell]] = [set() for _ in units]
+        given: set[tuple[int | Cell, ...]] = set()  # record, type, cells
         ctx.count("relations", len(relations))
         for relation in relations:
             held = self._held(relation, units, ctx)
@@ -89,14 +91,19 @@ class SpanRelationRelabel(Subprocessor):
                         ignored[record].update(self._pair(source, target, 1))
                 continue
             value = 1 if self.separate else number
-            is_refused = False
+            is_new = is_refused = False
             for record, source, target in held:
                 pair = self._pair(source, target, number)
                 if all(found[record].get(cell, value) == value for cell in pair):
                     found[record].update(dict.fromkeys(pair, value))
+                    is_new |= (record, number, *pair) not in given
+                    given.add((record, number, *pair))
                 else:
                     is_refused = True
-            ctx.count("relations on cells of another type", int(is_refused))
+            if is_refused:
+                ctx.count("relations on cells of another type")
+            elif not is_new:
+                ctx.count("relations given twice")
         return [
             [
                 [*cell, value]
