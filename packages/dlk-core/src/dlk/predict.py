@@ -132,7 +132,7 @@ class Predict:
                     out = infer(engine.model, to_device(batch, engine.device))
                     wanted = outputs_for(engine.postprocessor, out)
                     rows = rows_of(datamodule, "test", batch["_index"], engine.postprocessor)
-                    metrics.update(wanted, rows, engine.postprocessor.decode(wanted, rows))
+                    metrics.update(wanted, rows, engine.postprocessor.measured(wanted, rows))
         counted = report.rows.get("test", 0) - report.rejects.get("test", 0)
         return Evaluation(metrics.compute(), metrics.table(), counted)
 
