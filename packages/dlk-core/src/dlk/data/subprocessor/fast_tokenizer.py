@@ -10,10 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from tokenizers import Tokenizer, normalizers, pre_tokenizers, processors
 
-from dlk.data.ragged import Ragged
 from dlk.data.subprocessor.base import Columns, Subprocessor, TransformContext
 from dlk.data.subprocessor.configs import FastTokenizerConfig, parts_of
 from dlk.data.tokenizer_file import keep_tokenizer, read_tokenizer
@@ -23,6 +21,7 @@ from dlk.registry import register
 if TYPE_CHECKING:
     from dlk.context import Setup
     from dlk.data.meta import Meta
+    from dlk.data.ragged import Ragged
 
 __all__ = ["FastTokenizer"]
 
@@ -300,6 +299,10 @@ class FastTokenizer(Subprocessor):
 
 def _pairs(rows: Iterable[list[tuple[int, int]]], lengths: Sequence[int]) -> Ragged:
     """Return rows of so many pairs each, without keeping the pairs."""
+    import numpy as np  # here: serving ids alone needs no numpy
+
+    from dlk.data.ragged import Ragged
+
     edges = np.cumsum([0, *lengths])
     numbers = chain.from_iterable(chain.from_iterable(rows))
     flat = np.fromiter(numbers, dtype=np.int64, count=2 * int(edges[-1]))
