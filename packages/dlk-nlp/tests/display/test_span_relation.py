@@ -195,6 +195,70 @@ def test_words_stand_in_the_order_of_unicode_s_algorithm(text, shown):
     assert [piece for piece, *_ in found] == shown.split()
 
 
+def ends_at(body, word):
+    """The labels of the arrows at an entity, by where they meet it, from left to right."""
+    met = []
+    for title, points, tip in arrows(body):
+        source, label, target = title.split(" → ")
+        met += [(points[0][0], label)] * (source == word) + [(tip[0], label)] * (target == word)
+    assert len({x for x, _ in met}) == len(met)
+    return [label for _, label in sorted(met)]
+
+
+def crossings(body):
+    """How often an arrow that goes up or down meets one that goes along a line."""
+    ways = [[*points, tip] for _, points, tip in arrows(body)]
+    return sum(
+        left < x < right and min(high, low) < y < max(high, low)
+        for one, other in itertools.permutations(ways, 2)
+        for (x, high), (also_x, low) in itertools.pairwise(one)
+        if x == also_x
+        for (left, y), (right, _) in level(other)
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "order"),
+    [
+        (["ada", "bob", "cyd", "dee", "eve"], ["1", "0", "4", "3"]),
+        (["אדא", "בוב", "סיד", "דיי", "איב"], ["3", "4", "0", "1"]),  # the first is at the right
+    ],
+)
+@pytest.mark.parametrize("leaves", [set(), {0, 1, 3, 4}, {1, 4}, {0, 3}])
+def test_arrows_meet_an_entity_in_an_order_in_which_none_crosses_another(words, order, leaves):
+    """Of those to one side the nearest is the outermost; both sides lie apart."""
+    entities = [entity(4 * place, 4 * place + 3) for place in range(5)]
+    relations = [
+        relation(*((2, place) if place in leaves else (place, 2)), str(place))
+        for place in (4, 0, 3, 1)
+    ]
+    body = draw(" ".join(words), entities, relations)
+    assert ends_at(body, words[2]) == order
+    assert crossings(body) == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "order"),
+    [
+        (["ada", "bob", "cyd", "word"], ["left", "near", "far", "right"]),
+        (["אדא", "בוב", "סיד", "מילה"], ["right", "far", "near", "left"]),
+    ],
+)
+def test_arrows_to_other_lines_leave_on_the_side_of_their_tracks(words, order):
+    """Those within the line lie outside of them, and the one to the next line before the rest."""
+    *three, word = words
+    text = " ".join([*three, *[word] * 300])
+    last = 12 + 5 * 299
+    ends = [(0, 3), (4, 7), (8, 11), (12 + 5 * 60, 16 + 5 * 60), (last, last + 4)]
+    entities = [entity(*end) for end in ends]
+    targets = {"far": 4, "right": 2, "near": 3, "left": 0}
+    relations = [relation(1, target, label) for label, target in targets.items()]
+    body = draw(text, entities, relations)
+    assert len({points[0][1] for _, points, _ in arrows(body)}) == 1
+    assert ends_at(body, words[1]) == order
+    assert crossings(body) == 0
+
+
 def test_long_texts_wrap_and_arrows_go_from_line_to_line():
     text = "word " * 200
     body = draw(text, [entity(0, 4, "A"), entity(900, 904, "B")], [relation(1, 0)])
