@@ -46,6 +46,15 @@ RELATION_METRICS = tuple(
     for what in ("ent", "rel", "rel_boundary", "rel_given")
     for name in ENTITY_METRICS
 )
+# Columns of the rows, by the keys of `origin_input_map`; "" leaves the key of a prediction out.
+TEXT_COLUMNS = {
+    "uuid": "",
+    "sentence": "sentence",
+    "sentence_a": "sentence_a",
+    "sentence_b": "sentence_b",
+}
+ENTITY_COLUMNS = {"unit_offsets": "unit_offsets", "entities_info": "entities_info"}
+ONE_TEXT = {"uuid": "", "sentence": "sentence", **ENTITY_COLUMNS}
 
 
 @cregister()
@@ -58,12 +67,7 @@ class TextConfig(Base):
         help="whether a row has one text (sentence) or two (sentence_a, sentence_b)",
     )
     origin_input_map = MapField(
-        {
-            "uuid": "",
-            "sentence": "sentence",
-            "sentence_a": "sentence_a",
-            "sentence_b": "sentence_b",
-        },
+        TEXT_COLUMNS,
         help='raw column that each of these keys of a prediction copies; "" leaves the key out',
     )
     columns = ListField(
@@ -270,12 +274,7 @@ class EntitiesConfig(TextConfig):
         value=MISSING, help='vocabulary of the labels in the meta folder, as "label_vocab.json"'
     )
     origin_input_map = MapField(
-        {
-            "uuid": "",
-            "sentence": "sentence",
-            "unit_offsets": "unit_offsets",
-            "entities_info": "entities_info",
-        },
+        ONE_TEXT,
         help="raw columns: uuid and sentence are copied into predictions, unit_offsets say where "
         'units stand, entities_info is the truth of the metrics; "" for uuid or sentence: none',
     )
@@ -335,13 +334,7 @@ class SeqLabConfig(EntitiesConfig):
         help="batch names read: logits (B, U, C), or with use_crf the three of linear_crf, (B, U)",
     )
     origin_input_map = MapField(
-        {
-            "uuid": "",
-            "sentence": "sentence",
-            "unit_offsets": "unit_offsets",
-            "word_ids": "word_ids",
-            "entities_info": "entities_info",
-        },
+        {**ONE_TEXT, "word_ids": "word_ids"},
         help="raw columns: uuid and sentence are copied into predictions, unit_offsets say where "
         "units stand, word_ids is read by aggregation_strategy, entities_info by the metrics; "
         '"" for uuid or sentence: none',
@@ -381,14 +374,7 @@ class SpansConfig(EntitiesConfig):
         help="whether a row has one text, or two, and entities in the second (mask_first_sent)",
     )
     origin_input_map = MapField(
-        {
-            "uuid": "",
-            "sentence": "sentence",
-            "sentence_a": "sentence_a",
-            "sentence_b": "sentence_b",
-            "unit_offsets": "unit_offsets",
-            "entities_info": "entities_info",
-        },
+        {**TEXT_COLUMNS, **ENTITY_COLUMNS},
         help="raw columns: uuid and the texts are copied into predictions, unit_offsets say where "
         'units stand, entities_info is the truth of the metrics; "" for uuid or a text: none',
     )
@@ -452,15 +438,7 @@ class SpanRelationConfig(SpansConfig):
         "(B, 2, L, L, R), or with G relation_groups (B, 2G, L, L, 2)",
     )
     origin_input_map = MapField(
-        {
-            "uuid": "",
-            "sentence": "sentence",
-            "sentence_a": "sentence_a",
-            "sentence_b": "sentence_b",
-            "unit_offsets": "unit_offsets",
-            "entities_info": "entities_info",
-            "relations_info": "relations_info",
-        },
+        {**TEXT_COLUMNS, **ENTITY_COLUMNS, "relations_info": "relations_info"},
         help="raw columns: uuid and the texts are copied into predictions, unit_offsets say where "
         "units stand, entities_info and relations_info are the truth of the metrics; "
         '"" for uuid or a text: none',
