@@ -201,6 +201,13 @@ def test_an_entity_given_twice_is_tagged_once_and_counted():
     )
 
 
+def test_entities_at_one_place_may_have_ids_that_are_texts_and_numbers():
+    assert letters(entity(0, 1, "x", entity_id="T1"), entity(0, 1, "x"), entity(3, 4, "y")) == (
+        "B-x O O B-y" + " O" * 6,
+        {"entities given twice": 1},
+    )
+
+
 def test_strict_leaves_out_what_is_no_whole_unit_and_ignores_the_units_it_touches():
     text, offsets = "abcd ef", [(0, 4), (5, 7)]
     assert one(text, offsets, entity(1, 4, "x")) == (

@@ -271,7 +271,7 @@ class SeqLabRelabel(CountingSubprocessor):
     def _fit(self, entities: Sequence[Entity], known: Vocabulary | None) -> bool:
         """Return whether tags say the entities as they are, if units hold them exactly."""
         end = 0
-        for entity in sorted(entities):
+        for entity in sorted(entities, key=lambda each: each.start):
             if entity.start < end or len(entity.labels) > 1:
                 return False
             if known is not None and f"I-{entity.label}" not in known:
