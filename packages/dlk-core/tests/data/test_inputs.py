@@ -281,6 +281,18 @@ def test_csv_files_of_one_input_agree_on_types(tmp_path):
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(("value", "expected"), [("true", True), ("7", 7), ("abc", "abc")])
+def test_an_empty_csv_column_takes_the_type_of_other_files(tmp_path, value, expected):
+    (tmp_path / "empty.csv").write_text("v,t\n")
+    paths = [str(tmp_path / "empty.csv"), csv_of(tmp_path / "a.csv", ["", ""])]
+    paths.append(csv_of(tmp_path / "b.csv", [value]))
+    nothing = "" if value == "abc" else None
+    for order in (paths, paths[::-1]):
+        columns = [chunk["v"] for chunk in open_input(order).chunks(9)]
+        assert [expected] in columns
+        assert [nothing, nothing] in columns
+
+
 def test_a_row_knows_its_file(tmp_path):
     for name, rows in (("a", 3), ("b", 0), ("c", 2)):
         lines = [json.dumps({"text": f"{name}{n}"}) for n in range(rows)]

@@ -427,7 +427,7 @@ def _csv_types_of(path: str, types: Mapping[str, Any]) -> dict[str, Any]:
     import pyarrow as pa
 
     wider = {pa.null(): pa.int64(), pa.int64(): pa.float64()}
-    found = dict(types)
+    found = {name: kind for name, kind in types.items() if not pa.types.is_null(kind)}
     while True:
         try:
             with _open_csv(path, found) as reader:
