@@ -194,6 +194,7 @@ def test_logits_and_truths_of_another_shape_are_refused():
         ({"threshold": 1.5}, r"expected a number in \[-1, 1\] or search, got 1\.5"),
         ({"threshold": "find"}, "or search, got 'find'"),
         ({"threshold": True}, "got True"),
+        ({"threshold": float("nan")}, "got nan"),
         ({"columns": ["score"]}, "already has the key score"),
     ],
 )
