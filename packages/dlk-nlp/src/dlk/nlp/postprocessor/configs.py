@@ -221,7 +221,7 @@ class TxtMatchConfig(TextConfig):
         given = self.threshold
         if given == "search":
             return
-        if isinstance(given, bool) or not isinstance(given, (int, float)) or not abs(given) <= 1:
+        if isinstance(given, bool) or not isinstance(given, (int, float)) or abs(given) > 1:
             yield "threshold", f"expected a number in [-1, 1] or search, got {given!r}"
         elif self.link == "sigmoid" and given < 0:
             yield "threshold", f"a sigmoid lies in 0..1, got {given}"
