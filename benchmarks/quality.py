@@ -6,6 +6,7 @@ file as they come; what is there already is not run again, so a table may be mad
 
     python -m benchmarks.quality --jobs 'trec-coarse@*' sms --seeds 1 2 3
     python -m benchmarks.quality --table
+    python -m benchmarks.quality --table --out benchmarks/quality.jsonl   # what docs/results.md shows
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from statistics import fmean, stdev
@@ -295,12 +296,19 @@ JOBS: tuple[Job, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What one system came to on one job with one seed."""
+    """What one system came to on one job with one seed.
+
+    Attributes:
+        numbers: by measure, and the seconds of training: of the plain scripts that alone, of dlk
+            also its test and its bundle.
+        commit: of the tree that was run, with a ``+`` where it was changed.
+    """
 
     job: str
     system: str
     seed: int
     numbers: Numbers
+    commit: str = ""
 
     @property
     def key(self) -> tuple[str, str, int]:
@@ -317,9 +325,17 @@ def read(path: Path) -> list[Result]:
     return list({result.key: result for result in found}.values())
 
 
+def commit_of_tree() -> str:
+    """Return the commit that is checked out, with a ``+`` where files differ from it."""
+    command = ["git", "describe", "--always", "--exclude=*", "--dirty=+"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return done.stdout.strip()
+
+
 def measure(job: Job, system: str, seed: int, out: Path) -> None:
     """Run once in a fresh process and append the result; a failure is told and leaves no result."""
     print(f"{job.name}, {system}, seed {seed} …", file=sys.stderr, flush=True)
+    commit = commit_of_tree()
     command = [sys.executable, "-m", "benchmarks.quality", "--one", job.name, system, str(seed)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -328,7 +344,7 @@ def measure(job: Job, system: str, seed: int, out: Path) -> None:
         return
     numbers = json.loads(done.stdout.splitlines()[-1])
     print(f"  {numbers}", file=sys.stderr, flush=True)
-    line = {"job": job.name, "system": system, "seed": seed, "numbers": numbers}
+    line = asdict(Result(job.name, system, seed, numbers, commit))
     out.parent.mkdir(parents=True, exist_ok=True)
     with out.open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")
@@ -349,8 +365,8 @@ def table(jobs: Sequence[Job], results: Sequence[Result]) -> str:
     means over all that was run.
     """
     lines = [
-        "| job | measure | runs | dlk | plain | dlk - plain, 95 % | target | seconds |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| job | measure | runs | dlk | plain | dlk - plain, 95 % | target |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     groups: dict[str, list[Job]] = {}
     for job in jobs:
@@ -392,14 +408,13 @@ def _line(
         _mean(plain, measure),
         difference,
         "" if target is None else f"{target:g}",
-        "/".join(_mean(each, "seconds", digits=0) or "-" for each in (dlk, plain)),
     ]
     return f"| {' | '.join(cells)} |"
 
 
-def _mean(found: Mapping[tuple[str, int], Numbers], measure: str, digits: int = 4) -> str:
+def _mean(found: Mapping[tuple[str, int], Numbers], measure: str) -> str:
     values = [numbers[measure] for numbers in found.values() if measure in numbers]
-    return f"{fmean(values):.{digits}f}" if values else ""
+    return f"{fmean(values):.4f}" if values else ""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -53,13 +53,13 @@ def test_a_line_is_over_all_parts_of_a_group_and_differences_over_pairs() -> Non
     head, _, f1, accuracy = table([job("a@0"), job("a@1"), job("b")], results).splitlines()
     assert head.startswith("| job | measure | runs |")
     mean, half = interval([0.1, 0.0])
-    assert f1 == (f"| a | f1 | 3/2 | 0.6000 | 0.7500 | {mean:+.4f} ± {half:.4f} | 0.9 | 10/10 |")
+    assert f1 == (f"| a | f1 | 3/2 | 0.6000 | 0.7500 | {mean:+.4f} ± {half:.4f} | 0.9 |")
     assert accuracy.split("|")[3:8] == [" 3/2 ", " 0.3000 ", " 0.3750 ", " +0.0250 ± 0.3176 ", "  "]
 
 
 def test_one_system_alone_has_no_difference() -> None:
     (*_, line, _) = table([job("b")], [result("b", "dlk", 1, 0.5)]).splitlines()
-    assert line == "| b | f1 | 1/0 | 0.5000 |  |  | 0.9 | 10/- |"
+    assert line == "| b | f1 | 1/0 | 0.5000 |  |  | 0.9 |"
 
 
 def test_what_is_there_is_not_run_again_and_a_failure_leaves_no_result(
@@ -77,6 +77,7 @@ def test_what_is_there_is_not_run_again_and_a_failure_leaves_no_result(
         return subprocess.CompletedProcess(command, 0, f"noise\n{line}\n", "")
 
     monkeypatch.setattr(quality, "JOBS", (job("a"), job("b@0")))
+    monkeypatch.setattr(quality, "commit_of_tree", lambda: "0123abc+")
     monkeypatch.setattr(subprocess, "run", ran)
     arguments = ["--jobs", "b", "--out", str(out)]
     assert main([*arguments, "--seeds", "1"]) == 0
@@ -84,11 +85,21 @@ def test_what_is_there_is_not_run_again_and_a_failure_leaves_no_result(
     assert main([*arguments, "--seeds", "1", "2"]) == 0
     assert asked[2:] == [("b@0", "dlk", 2), ("b@0", "plain", 2)]
     assert {each.key for each in read(out)} == {*asked} - {("b@0", "plain", 2)}
+    assert {each.commit for each in read(out)} == {"0123abc+"}
     printed = capsys.readouterr()
     assert "no memory left" in printed.err
     assert "| b | f1 | 2/1 |" in printed.out
     assert main([*arguments, "--table"]) == 0
     assert len(asked) == 4
+
+
+def test_the_page_of_results_shows_what_was_measured() -> None:
+    results = read(quality.ROOT / "benchmarks" / "quality.jsonl")
+    page = (quality.ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    assert table(JOBS, results) in page
+    names = {each.name for each in JOBS}
+    assert {each.job for each in results} <= names
+    assert all(each.commit and "+" not in each.commit for each in results)
 
 
 def test_names_of_jobs_are_unique_and_parts_of_a_group_agree() -> None:
