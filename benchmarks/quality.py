@@ -6,7 +6,7 @@ file as they come; what is there already is not run again, so a table may be mad
 
     python -m benchmarks.quality --jobs 'trec-coarse@*' sms --seeds 1 2 3
     python -m benchmarks.quality --table
-    python -m benchmarks.quality --table --out benchmarks/quality.jsonl   # what docs/results.md shows
+    python -m benchmarks.quality --table --out benchmarks/quality.jsonl  # as in docs/results.md
 """
 
 from __future__ import annotations
