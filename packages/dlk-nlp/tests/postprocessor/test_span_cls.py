@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import ClassVar
 
 import numpy as np
@@ -437,6 +438,22 @@ def test_a_missing_column_of_units_is_named(build):
 def test_offsets_that_are_none_are_refused(build):
     with pytest.raises(DataError, match=r"expected \[start, end\] for each unit"):
         build().decode({"logits": torch.zeros(1, 3, 3, 4)}, [row([1, 2])])
+
+
+def test_memory_grows_with_the_windows_of_a_text_not_with_their_square(build):
+    """A model that has learnt nothing finds a span in every cell."""
+    component, room = build(), 24
+    peaks = []
+    for count in (16, 64):
+        logits = scores(size=room).expand(count, -1, -1, -1).clone()
+        logits[..., 1] = 9.0
+        places = [(part * (room - 8), part * (room - 8) + room) for part in range(count)]
+        rows = [{**row(words(*place)), "_part": part} for part, place in enumerate(places)]
+        tracemalloc.start()
+        component.decode({"logits": logits}, rows)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 6 * peaks[0], peaks  # four times the windows
 
 
 def test_a_type_that_training_never_saw_is_missed(build):

@@ -10,7 +10,7 @@ the window that has the "max context"; as there, the smaller of the two sides co
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -145,10 +145,13 @@ def find_spans(logits: Tensor, units: Units, parts: Parts) -> list[Spans]:
             probabilities = logits[index].float().softmax(-1)  # (n, C)
         else:
             starts, ends = _unique(*_uncut(units, records, starts, ends))
-            cells = [locate(units, record, starts, ends) for record in records]
-            window = judges(units, records, cells)
-            i = of_window([first for first, _, _ in cells], window)
-            j = of_window([last for _, last, _ in cells], window)
+            # of one window after the other: a model that has learnt nothing finds spans everywhere
+            cells = (locate(units, record, starts, ends) for record in records)
+            window = judges(units, records, cells, count=len(starts))
+            i, j = np.zeros_like(starts), np.zeros_like(ends)
+            for number, record in enumerate(records):
+                won = np.flatnonzero(window == number)
+                i[won], j[won], _ = locate(units, record, starts[won], ends[won])
             index = (torch.tensor(records)[window], torch.from_numpy(i), torch.from_numpy(j))
             probabilities = logits[index].float().softmax(-1)  # (n, C)
         found.append(_labelled(starts, ends, probabilities))
@@ -184,7 +187,7 @@ def _unique(starts: Ints, ends: Ints) -> tuple[Ints, Ints]:
     return both[:, 0], both[:, 1]
 
 
-def judges(units: Units, records: Sequence[int], cells: Sequence[Cells]) -> Ints:
+def judges(units: Units, records: Sequence[int], cells: Iterable[Cells], *, count: int) -> Ints:
     """Return which window of a row decides on each span, (n,) places among its `records`.
 
     It is the one that has most units on the side of the span where it has fewer; where the text
@@ -195,32 +198,28 @@ def judges(units: Units, records: Sequence[int], cells: Sequence[Cells]) -> Ints
         units: of the batch.
         records: the windows of the row.
         cells: for each of them, where the spans stand; one at least holds each span whole.
+        count: how many spans there are.
     """
-    context = np.full((len(records), len(cells[0][0])), -1, dtype=np.int64)
     carrying = [np.flatnonzero(units.carries[record]) for record in records]
     edges = [
         (units.starts[record][each[0]], units.ends[record][each[-1]])
         for record, each in zip(records, carrying, strict=True)
         if len(each)
     ]
-    for row, record, each, (first, last, held) in zip(
-        context, records, carrying, cells, strict=True
-    ):
+    window = np.zeros(count, dtype=np.int64)
+    most = np.full(count, -1, dtype=np.int64)
+    windows = zip(records, carrying, cells, strict=True)
+    for number, (record, each, (first, last, held)) in enumerate(windows):
         if not len(each):
             continue
         is_first = units.starts[record][each[0]] == min(edges)[0]
         is_last = units.ends[record][each[-1]] == max(end for _, end in edges)
         left = np.full(len(first), ENOUGH) if is_first else first - each[0]
         right = np.full(len(last), ENOUGH) if is_last else each[-1] - last
-        row[held] = np.minimum(left, right)[held]
-    window: Ints = len(records) - 1 - context[::-1].argmax(0)
+        context = np.minimum(left, right)
+        wins = held & (context >= most)
+        window[wins], most[wins] = number, context[wins]
     return window
-
-
-def of_window(values: Sequence[Ints], window: Ints) -> Ints:
-    """Return (n,): of each span what the window that decides on it says, of (n,) for each."""
-    chosen: Ints = np.stack(values)[window, np.arange(len(window))]
-    return chosen
 
 
 def _labelled(starts: Ints, ends: Ints, probabilities: Tensor) -> Spans:

@@ -26,7 +26,6 @@ from dlk.nlp.postprocessor._spans import (
     Units,
     judges,
     locate,
-    of_window,
     records_of,
     units_of,
 )
@@ -326,20 +325,20 @@ class SpanRelation(SpanPostProcessor):
     ) -> tuple[Tensor, Tensor]:
         """Return (n, R) each: probabilities of the heads and of the tails, in one window."""
         source, target, group = candidates.T
-        both = [
+        both = (
             (
                 np.minimum(first[source], first[target]),
                 np.maximum(last[source], last[target]),
                 held[source] & held[target],
             )
             for first, last, held in cells
-        ]
-        window = judges(units, records, both)
+        )
+        window = judges(units, records, both, count=len(candidates))
         record = torch.tensor(records)[window]
         found: list[Tensor] = []
         for side in (0, 1):
-            i = of_window([each[side][source] for each in cells], window)
-            j = of_window([each[side][target] for each in cells], window)
+            places = np.stack([each[side] for each in cells])  # (windows, entities)
+            i, j = places[window, source], places[window, target]
             if self.sym:
                 i, j = np.minimum(i, j), np.maximum(i, j)
             matrix = torch.from_numpy(2 * group + side)
