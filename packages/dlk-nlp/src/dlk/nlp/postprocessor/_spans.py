@@ -149,9 +149,9 @@ def find_spans(logits: Tensor, units: Units, parts: Parts) -> list[Spans]:
             cells = (locate(units, record, starts, ends) for record in records)
             window = judges(units, records, cells, count=len(starts))
             i, j = np.zeros_like(starts), np.zeros_like(ends)
-            for number, record in enumerate(records):
+            for number, one in enumerate(records):
                 won = np.flatnonzero(window == number)
-                i[won], j[won], _ = locate(units, record, starts[won], ends[won])
+                i[won], j[won], _ = locate(units, one, starts[won], ends[won])
             index = (torch.tensor(records)[window], torch.from_numpy(i), torch.from_numpy(j))
             probabilities = logits[index].float().softmax(-1)  # (n, C)
         found.append(_labelled(starts, ends, probabilities))
