@@ -26,10 +26,11 @@ def test_linear_weights_are_xavier_and_biases_zero():
     assert not layer.bias.any()
 
 
-def test_embeddings_are_xavier():
-    layer = nn.Embedding(300, 100)
-    default()(layer)
-    assert math.isclose(layer.weight.std().item(), math.sqrt(2 / 400), rel_tol=0.02)
+def test_vectors_of_embeddings_are_as_long_in_large_tables_as_in_small_ones():
+    for rows in (300, 30_000):
+        layer = nn.Embedding(rows, 100)
+        default()(layer)
+        assert math.isclose(layer.weight.std().item(), 0.1, rel_tol=0.02)
 
 
 def test_convolutions_are_kaiming():

@@ -17,7 +17,7 @@ class InitConfig(Base):
 
 @cregister("initmethod", "default")
 class DefaultInitConfig(InitConfig):
-    """Start values by the kind of layer: Xavier, Kaiming, orthogonal recurrence."""
+    """Start values by the kind of layer: Xavier, Kaiming, orthogonal; vectors of length 1."""
 
 
 @cregister("initmethod", "range_norm")
