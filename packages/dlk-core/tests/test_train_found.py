@@ -126,6 +126,18 @@ def test_validation_without_a_truth_finds_nothing_and_says_so(searching, monkeyp
         searching.train("trainer.max_steps=1")
 
 
+def test_a_search_that_must_fail_fails_after_the_first_epoch(searching, monkeypatch):
+    from toy_usual import ToyUsual
+
+    def nothing(self, metrics):
+        raise DlkError("no row is usual")
+
+    monkeypatch.setattr(ToyUsual, "found", nothing)
+    with pytest.raises(DlkError, match="no row is usual"):
+        searching.train("trainer.max_epochs=3")
+    assert max(line["step"] for line in searching.metrics()) == 12  # of 36
+
+
 def test_given_weights_are_searched_for_without_training(searching, trained):
     searching.drop("train")
     searching.edit({CHECKPOINT: None})

@@ -369,11 +369,7 @@ class Train:
             built of it, and measured by it are the final ``val_*`` and all that comes after.
         """
         trainer.validate(imodel, datamodule, logged=False)
-        before = imodel.postprocessor
-        if not imodel.metrics.compute():
-            message = "no row of the validation data has a truth to find it by: give a value"
-            raise RunError(f"{node_of(before.config).path}.{before.searched[0]}: {message}")
-        found = before.found(imodel.metrics)
+        before, found = imodel.postprocessor, imodel.found
         fit, config = changed(fit, before.config, found)
         imodel.postprocessor = register.build(config, before.setup)
         result.found = {f"{node_of(config).path}.{name}": value for name, value in found.items()}

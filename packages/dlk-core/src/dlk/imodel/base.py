@@ -9,6 +9,8 @@ from typing import Any
 import lightning.pytorch as pl
 from torch import Tensor, nn
 
+from dlk.config import node_of
+from dlk.errors import RunError
 from dlk.nn.base import Batch
 from dlk.postprocessor.base import Metrics, PostProcessor
 
@@ -24,6 +26,7 @@ class IModel(pl.LightningModule, ABC):
         datamodule: where raw columns of evaluated rows come from; set by the trainer.
         history: for each evaluation the step it was made at, and its metrics.
         metrics: what the newest evaluation counted.
+        found: what the newest validation found for the postprocessor's searched options, by name.
         table: details of the newest evaluation, such as scores per class.
         shown: values for the progress bar, refreshed when they are logged.
     """
@@ -36,8 +39,28 @@ class IModel(pl.LightningModule, ABC):
         self.datamodule: Any = None
         self.history: list[dict[str, Any]] = []
         self.metrics: Metrics | None = None
+        self.found: dict[str, Any] = {}  # Any: values of options, as configs have
         self.table: list[dict[str, object]] = []
         self.shown: dict[str, float] = {}
+
+    def find(self, scores: Mapping[str, float]) -> None:
+        """Put into `found` what `metrics` of the validation data say of the searched options.
+
+        Called after each validation, so that a search which must fail fails before a long training.
+
+        Args:
+            scores: what `metrics` compute.
+
+        Raises:
+            DlkError: the validation data has no truth, or says nothing of an option.
+        """
+        searched = self.postprocessor.searched
+        if searched and not scores:
+            message = "no row of the validation data has a truth to find it by: give a value"
+            raise RunError(f"{node_of(self.postprocessor.config).path}.{searched[0]}: {message}")
+        if searched:
+            assert self.metrics is not None
+            self.found = self.postprocessor.found(self.metrics)
 
     @property
     def latest(self) -> dict[str, float]:

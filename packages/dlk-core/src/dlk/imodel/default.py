@@ -210,7 +210,8 @@ class DefaultIModel(IModel):
 
     def _finish(self, prefix: str) -> None:
         assert self.metrics is not None
-        values = {**self._evaluation.take(), **self.metrics.compute()}
+        scores = self.metrics.compute()
+        values = {**self._evaluation.take(), **scores}
         named = {f"{prefix}_{name}": float(value) for name, value in values.items()}
         if self.trainer.sanity_checking:
             return
@@ -219,6 +220,8 @@ class DefaultIModel(IModel):
         self._write(named, step)
         self.history.append({"step": step, "epoch": self.trainer.current_epoch, **named})
         self.table = self.metrics.table()
+        if prefix == "val":
+            self.find(scores)
 
     # Optimisation ---------------------------------------------------------------------------------
 
