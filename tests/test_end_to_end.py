@@ -37,9 +37,10 @@ def same(one: list[Prediction], other: list[Prediction]) -> None:
     assert [p["score"] for p in one] == pytest.approx([p["score"] for p in other], abs=1e-6)
 
 
-def test_training_learns_the_questions_it_saw(trained: Trained) -> None:
-    found = Server(trained.bundle).fit(inputs(trained.task.data("train")))
-    truth = [row["labels"] for row in rows(trained.task.data("train"))]
+def test_training_learns_the_questions_it_saw(task: Task) -> None:
+    done = task.run("trainer.callback.monitor=null")  # 12 others may like another epoch best
+    found = Server(done.bundle).fit(inputs(task.data("train")))
+    truth = [row["labels"] for row in rows(task.data("train"))]
     right = sum(p["label"] == label for p, label in zip(found, truth, strict=True))
     assert right >= 55  # of 60
 
