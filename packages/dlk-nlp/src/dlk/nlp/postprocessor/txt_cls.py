@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 NO_TRUTH = -100
 DEFAULT_THRESHOLD = 0.5
+Counts = TypeVar("Counts", bound=ClassCounts | LabelSetCounts)
 BINS = 10_000  # of one label's probability
 
 
@@ -100,9 +101,11 @@ class TxtCls(TextPostProcessor):
         return self.frame(own, parts, out, rows)
 
     def new_metrics(self) -> Metrics:
+        size = len(self.words)
+        described = (self.words, self.target_name, self.positive_label, self._of_rows)
         if self.multi_label:
-            return LabelSetMetrics(self.words, self.target_name, self.positive_label, self._of_rows)
-        return LabelMetrics(self.words, self.target_name, self.positive_label, self._of_rows)
+            return LabelSetMetrics(LabelSetCounts(size), ThresholdSearch(size), *described)
+        return LabelMetrics(ClassCounts(size), ThresholdSearch(1, bins=BINS), *described)
 
     def _of_rows(self, out: Outputs, rows: Sequence[Row]) -> Tensor:
         """Return each row's probabilities (R, C) float32, what `decode` decides by."""
@@ -184,19 +187,20 @@ def _best(probabilities: Tensor, count: int) -> tuple[Tensor, Tensor]:
     return probabilities.gather(1, ids), ids
 
 
-class _ClassMetrics(Metrics):
+class _ClassMetrics(Metrics, Generic[Counts]):
     """Scores of what was decoded, so that what is measured is what a user gets."""
-
-    counts: ClassCounts | LabelSetCounts
-    search: ThresholdSearch
 
     def __init__(
         self,
+        counts: Counts,
+        search: ThresholdSearch,
         words: Sequence[str],
         target_name: str,
         positive_label: str,
         probabilities: Callable[[Outputs, Sequence[Row]], Tensor],
     ) -> None:
+        self.counts = counts
+        self.search = search
         self.words = tuple(words)
         self.ids = {word: number for number, word in enumerate(self.words)}
         self.target_name = target_name
@@ -236,22 +240,11 @@ class _ClassMetrics(Metrics):
         ]
 
 
-class LabelMetrics(_ClassMetrics):
+class LabelMetrics(_ClassMetrics[ClassCounts]):
     """One true label per row, as ids (B,) or (B, 1); -100 says that the truth is unknown.
 
     Of a `positive_label`, the threshold stands beside them that would have been best on this data.
     """
-
-    def __init__(
-        self,
-        words: Sequence[str],
-        target_name: str,
-        positive_label: str,
-        probabilities: Callable[[Outputs, Sequence[Row]], Tensor],
-    ) -> None:
-        super().__init__(words, target_name, positive_label, probabilities)
-        self.counts: ClassCounts = ClassCounts(len(words))
-        self.search = ThresholdSearch(1, bins=BINS)
 
     def update(self, out: Outputs, rows: Sequence[Row], decoded: Sequence[Prediction]) -> None:
         if self.target_name not in out:
@@ -292,24 +285,13 @@ class LabelMetrics(_ClassMetrics):
         return None if table is None else table.tolist()
 
 
-class LabelSetMetrics(_ClassMetrics):
+class LabelSetMetrics(_ClassMetrics[LabelSetCounts]):
     """Any number of true labels per row, as 0/1 (B, C); a negative entry or NaN: truth unknown.
 
     Beside the scores of what was given stand the thresholds that would have been best on this data
     (`ThresholdSearch`), each label's own in the table. Chosen on validation data and written into
     the config they serve other data; on the data they were chosen on they flatter.
     """
-
-    def __init__(
-        self,
-        words: Sequence[str],
-        target_name: str,
-        positive_label: str,
-        probabilities: Callable[[Outputs, Sequence[Row]], Tensor],
-    ) -> None:
-        super().__init__(words, target_name, positive_label, probabilities)
-        self.counts: LabelSetCounts = LabelSetCounts(len(words))
-        self.search = ThresholdSearch(len(words))
 
     def update(self, out: Outputs, rows: Sequence[Row], decoded: Sequence[Prediction]) -> None:
         if self.target_name not in out:
