@@ -54,6 +54,11 @@ class Problem:
         file: the file it stands in; empty where the config came from a dict.
         line: line of the value, from 1; 0 where there is no text.
         column: column of the value, from 1; 0 where there is no text.
+        code: what kind of mistake it is, a name that stays, such as ``unknown-field``.
+        suggestions: what could stand there instead, the nearest first.
+        help: what the field is for.
+        origin: where a value comes from that the text at this place does not hold, such as
+            ``a default of linear`` or ``--set``.
     """
 
     path: str
@@ -61,6 +66,10 @@ class Problem:
     file: str = ""
     line: int = 0
     column: int = 0
+    code: str = ""
+    suggestions: tuple[str, ...] = ()
+    help: str = ""
+    origin: str = ""
 
     def __str__(self) -> str:
         position = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
