@@ -11,11 +11,11 @@ from dlk.nlp.align import (
     Fit,
     Pieces,
     Placed,
+    Windows,
     Words,
     merge_windows,
     piece_units,
     piece_units_of_windows,
-    place_in_windows,
     trim,
     word_units,
     word_units_of_windows,
@@ -207,17 +207,17 @@ def test_a_closed_run_shares_no_character_with_a_unit_outside_of_it():
     assert aligner.place(0, 6, closed=True) == (0, 3, Fit.EXACT)
     assert aligner.place(6, 8, closed=True) == (3, 4, Fit.EXACT)
     assert aligner.place(0, 3, closed=True, strict=True) == (0, 3, Fit.PARTIAL)
-    runs, best, _ = place_in_windows([aligner], 5, 6, closed=True)
-    assert (runs, best) == ([(0, 3, Fit.SNAPPED)], Fit.SNAPPED)
+    runs, best, _ = Windows([aligner]).place(5, 6, closed=True)
+    assert (runs, best) == ({0: (0, 3, Fit.SNAPPED)}, Fit.SNAPPED)
 
 
 def test_a_closed_run_shares_no_character_with_a_unit_of_another_window():
     """Bytes of one character stand in two windows, in the second with those of the next one."""
     aligners = [Aligner("abcd", [(0, 1), (1, 2)]), Aligner("abcd", [(1, 3), (2, 3), (3, 4)])]
-    runs, best, is_cut = place_in_windows(aligners, 0, 2, closed=True)
-    assert ([run.fit for run in runs], best, is_cut) == ([Fit.CUT, Fit.CUT], Fit.CUT, True)
-    assert place_in_windows(aligners, 0, 2)[1] is Fit.EXACT
-    assert place_in_windows(aligners, 0, 1, closed=True)[1] is Fit.EXACT
+    runs, best, is_cut = Windows(aligners).place(0, 2, closed=True)
+    assert ([run.fit for run in runs.values()], best, is_cut) == ([Fit.CUT, Fit.CUT], Fit.CUT, True)
+    assert Windows(aligners).place(0, 2)[1] is Fit.EXACT
+    assert Windows(aligners).place(0, 1, closed=True)[1] is Fit.EXACT
     assert aligners[1].splits(2)
     assert not aligners[1].splits(3)
     assert Aligner("abcd", [(2, 3), (0, 2), (1, 4)]).splits(3)  # out of order
@@ -228,11 +228,11 @@ def test_a_mark_that_another_window_holds_is_no_silence(closed):
     """A window without it says the span no more, though nothing but a mark is wanting."""
     text = "ae\u0301"
     aligners = [Aligner(text, [(0, 1), (1, 2)]), Aligner(text, [(1, 2), (2, 3)])]
-    runs, best, _ = place_in_windows(aligners, 1, 3, closed=closed)
-    assert ([run.fit for run in runs], best) == ([Fit.CUT, Fit.EXACT], Fit.EXACT)
-    assert place_in_windows(aligners[:1], 1, 3, closed=closed)[1] is Fit.SNAPPED
-    runs, best, is_cut = place_in_windows(aligners, 0, 3, closed=closed)
-    assert ([run.fit for run in runs], best, is_cut) == ([Fit.CUT, Fit.CUT], Fit.CUT, True)
+    runs, best, _ = Windows(aligners).place(1, 3, closed=closed)
+    assert ([run.fit for run in runs.values()], best) == ([Fit.CUT, Fit.EXACT], Fit.EXACT)
+    assert Windows(aligners[:1]).place(1, 3, closed=closed)[1] is Fit.SNAPPED
+    runs, best, is_cut = Windows(aligners).place(0, 3, closed=closed)
+    assert ([run.fit for run in runs.values()], best, is_cut) == ([Fit.CUT, Fit.CUT], Fit.CUT, True)
 
 
 def test_a_span_that_goes_on_beyond_the_record_is_cut():
@@ -245,21 +245,87 @@ def test_a_span_that_goes_on_beyond_the_record_is_cut():
 
 def test_the_best_of_the_windows_counts_and_a_span_outside_of_all_is_cut():
     aligners = [Aligner(TEXT, [[0, 4]]), Aligner(TEXT, [[5, 7]])]
-    runs, best, is_cut = place_in_windows(aligners, 5, 6)
-    assert (runs[0].fit, best, is_cut) == (Fit.NOWHERE, Fit.SNAPPED, False)
-    assert place_in_windows(aligners, 2, 6)[1:] == (Fit.CUT, True)
-    assert place_in_windows(aligners, 10, 12)[1:] == (Fit.NOWHERE, True)
-    assert place_in_windows(aligners, 8, 9)[1:] == (Fit.NOWHERE, False)
-    assert place_in_windows([Aligner(" ", [])], 0, 1) == (
-        [Placed(0, 0, Fit.NOWHERE)],
-        Fit.NOWHERE,
-        False,
-    )
+    runs, best, is_cut = Windows(aligners).place(5, 6)
+    assert (list(runs), best, is_cut) == ([1], Fit.SNAPPED, False)
+    assert Windows(aligners).place(2, 6)[1:] == (Fit.CUT, True)
+    assert Windows(aligners).place(10, 12)[1:] == (Fit.NOWHERE, True)
+    assert Windows(aligners).place(8, 9)[1:] == (Fit.NOWHERE, False)
+    assert Windows([Aligner(" ", [])]).place(0, 1) == ({}, Fit.NOWHERE, False)
 
 
 def test_a_character_that_a_normaliser_removed_between_two_windows_is_not_cut():
     aligners = [Aligner("ab$cd", [[0, 2]]), Aligner("ab$cd", [[3, 5]])]
-    assert place_in_windows(aligners, 2, 3)[1:] == (Fit.NOWHERE, False)
+    assert Windows(aligners).place(2, 3)[1:] == (Fit.NOWHERE, False)
+
+
+@given(
+    windows=st.lists(
+        st.lists(st.tuples(st.integers(0, 9), st.integers(0, 3)), max_size=4).map(
+            lambda units: [(start, min(start + size, 10)) for start, size in units]
+        ),
+        min_size=1,
+        max_size=5,
+    ),
+    text=st.text("ab \u0301", min_size=10, max_size=10),
+    span=st.tuples(st.integers(0, 9), st.integers(1, 10)).map(
+        lambda each: (each[0], min(sum(each), 10))
+    ),
+    in_order=st.booleans(),
+    strict=st.booleans(),
+    closed=st.booleans(),
+)
+def test_asking_the_near_windows_alone_tells_what_asking_all_does(
+    windows, text, span, in_order, strict, closed
+):
+    if in_order:
+        windows = sorted(sorted(units) for units in windows)
+    aligners = [Aligner(text, units) for units in windows]
+    runs, best, is_cut = Windows(aligners).place(*span, strict=strict, closed=closed)
+    expected = placed_in_all(aligners, *span, strict=strict, closed=closed)
+    assert ([runs.get(n, NOWHERE) for n in range(len(windows))], best, is_cut) == expected
+
+
+NOWHERE = Placed(0, 0, Fit.NOWHERE)
+
+
+def placed_in_all(aligners, start, end, *, strict, closed):
+    """Return the run in each window, the best fit and whether the text was cut, asking all."""
+    runs = [each.place(start, end, strict=strict, closed=closed) for each in aligners]
+    for number, (run, own) in enumerate(zip(runs, aligners, strict=True)):
+        if len(runs) > 1 and run.kept:
+            low, high = own.characters(run.start, run.end)
+            beyond = [part for part in ((start, own.start), (own.end, end)) if part[0] < part[1]]
+            if any(each.place(*part).fit for part in beyond for each in aligners) or (
+                closed and any(each.splits(low) or each.splits(high) for each in aligners)
+            ):
+                runs[number] = run._replace(fit=Fit.CUT)
+    best = max(run.fit for run in runs)
+    filled = [each for each in aligners if each.kept]
+    if best or not filled:
+        return runs, best, best is Fit.CUT
+    first, last = min(each.start for each in filled), max(each.end for each in filled)
+    outside = filled[0].text[start : min(end, first)] + filled[0].text[max(start, last) : end]
+    return runs, best, any(char not in " \u0301" for char in outside)
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_a_span_asks_those_windows_alone_that_lie_where_it_does(closed):
+    asked = []
+
+    class Asked(Aligner):
+        def place(self, *span, **options):
+            asked.append(span)
+            return super().place(*span, **options)
+
+        def splits(self, place):
+            asked.append(place)
+            return super().splits(place)
+
+    aligners = [Asked("x" * 1010, [(n, n + 5), (n + 5, n + 10)]) for n in range(0, 1000, 5)]
+    windows = Windows(aligners)
+    assert [windows.place(n, n + 5, closed=closed).best for n in (0, 500)] == [Fit.EXACT] * 2
+    assert windows.place(1006, 1010, closed=closed).best is Fit.NOWHERE
+    assert 0 < len(asked) < 10
 
 
 def test_marks_in_another_order_than_their_pieces_are_found():

@@ -38,15 +38,16 @@ from typing import NamedTuple
 __all__ = [
     "Aligner",
     "Fit",
+    "InWindows",
     "Pieces",
     "Placed",
     "Unit",
+    "Windows",
     "Words",
     "is_mark",
     "merge_windows",
     "piece_units",
     "piece_units_of_windows",
-    "place_in_windows",
     "trim",
     "word_units",
     "word_units_of_windows",
@@ -397,58 +398,86 @@ class Aligner:
         return before > 0 and self._ends[before - 1] > place
 
 
-def place_in_windows(
-    aligners: Sequence[Aligner],
-    start: int,
-    end: int,
-    *,
-    strict: bool = False,
-    closed: bool = False,
-) -> tuple[list[Placed], Fit, bool]:
-    """Return how a span is placed in each window of a text, and how well it is said by the best.
+class InWindows(NamedTuple):
+    """A span in the windows of a text.
+
+    Attributes:
+        runs: by the number of a window, the run there; only of those in which units touch the span.
+        best: how well the best window says it.
+        is_cut: whether the text was cut before or inside of the span, where no window says it.
+    """
+
+    runs: dict[int, Placed]
+    best: Fit
+    is_cut: bool
+
+
+class Windows:
+    """Places spans of characters in the windows of one text: each asks those alone that lie there.
 
     Args:
-        aligners: of the records of one row.
-        start: first character.
-        end: after the last one.
-        strict: as in `Aligner.place`.
-        closed: as in `Aligner.place`. A run that shares a character with a unit of another record,
-            which holds more beside, is `CUT`.
-
-    Returns:
-        The run in each record; the best fit; and whether the text was cut before or inside of the
-        span, where no record says it.
+        aligners: of the records of one row; at least one.
     """
-    runs = [aligner.place(start, end, strict=strict, closed=closed) for aligner in aligners]
-    if len(runs) > 1:
-        for number, (run, own) in enumerate(zip(runs, aligners, strict=True)):
-            if run.kept and _goes_on(run, own, aligners, start, end, closed=closed):
-                runs[number] = run._replace(fit=Fit.CUT)
-    best = runs[0].fit if len(runs) == 1 else max((r.fit for r in runs), default=Fit.NOWHERE)
-    if best is not Fit.NOWHERE:
-        return runs, best, best is Fit.CUT
-    filled = [aligner for aligner in aligners if aligner.kept]
-    if not filled:
-        return runs, best, False
-    text, first = filled[0].text, min(aligner.start for aligner in filled)
-    last = max(aligner.end for aligner in filled)
-    outside = text[start : min(end, first)], text[max(start, last) : end]
-    return runs, best, not all(_is_silent(part) for part in outside)
 
+    def __init__(self, aligners: Sequence[Aligner]) -> None:
+        self.aligners = aligners
+        # as in `Aligner`: bounds that rise, though windows without units have none
+        self._reached = list(accumulate((each.end for each in aligners), max))
+        starts = [each.start if each.kept else len(each.text) for each in aligners]
+        self._ahead = list(accumulate(reversed(starts), min))[::-1]
 
-def _goes_on(
-    run: Placed, own: Aligner, aligners: Sequence[Aligner], start: int, end: int, *, closed: bool
-) -> bool:
-    """Return whether other records hold more of the span that a run says in `own`.
+    def place(
+        self, start: int, end: int, *, strict: bool = False, closed: bool = False
+    ) -> InWindows:
+        """Return how a span is placed in the windows.
 
-    That are characters beyond the record's units, or with `closed` such as share a unit with it.
-    """
-    low, high = own.characters(run.start, run.end)
-    if start < own.start and any(each.place(start, own.start).fit for each in aligners):
-        return True
-    if own.end < end and any(each.place(own.end, end).fit for each in aligners):
-        return True
-    return closed and any(each.splits(low) or each.splits(high) for each in aligners)
+        Args:
+            start: first character.
+            end: after the last one.
+            strict: as in `Aligner.place`.
+            closed: as in `Aligner.place`. A run that shares a character with a unit of another
+                record, which holds more beside, is `CUT`.
+        """
+        runs = {
+            number: run
+            for number in self._near(start, end)
+            if (run := self.aligners[number].place(start, end, strict=strict, closed=closed)).fit
+        }
+        if len(self.aligners) > 1:
+            for number, run in runs.items():
+                if run.kept and self._goes_on(run, self.aligners[number], start, end, closed):
+                    runs[number] = run._replace(fit=Fit.CUT)
+        if runs:
+            best = max(run.fit for run in runs.values())
+            return InWindows(runs, best, best is Fit.CUT)
+        if not self._reached[-1]:  # no window has units
+            return InWindows(runs, Fit.NOWHERE, is_cut=False)
+        text = self.aligners[0].text
+        outside = text[start : min(end, self._ahead[0])], text[max(start, self._reached[-1]) : end]
+        return InWindows(runs, Fit.NOWHERE, not all(_is_silent(part) for part in outside))
+
+    def _near(self, start: int, end: int) -> range:
+        """Return the numbers of the windows among which those lie that reach into a span."""
+        return range(bisect_right(self._reached, start), bisect_left(self._ahead, end))
+
+    def _goes_on(self, run: Placed, own: Aligner, start: int, end: int, closed: bool) -> bool:
+        """Return whether other records hold more of the span that a run says in `own`.
+
+        That are characters beyond the record's units, or with `closed` such as share a unit with
+        it.
+        """
+        if start < own.start and self._holds(start, own.start):
+            return True
+        if own.end < end and self._holds(own.end, end):
+            return True
+        return closed and any(map(self._splits, own.characters(run.start, run.end)))
+
+    def _holds(self, start: int, end: int) -> bool:
+        near = self._near(start, end)
+        return any(self.aligners[number].place(start, end).fit for number in near)
+
+    def _splits(self, place: int) -> bool:
+        return any(self.aligners[number].splits(place) for number in self._near(place, place))
 
 
 def merge_windows(windows: Sequence[Offsets]) -> list[tuple[int, int]]:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from dlk.errors import DataError, DlkError
-from dlk.nlp.align import Aligner, place_in_windows
+from dlk.nlp.align import Aligner, Windows
 from dlk.nlp.entities import stands_nowhere
 from dlk.nlp.metrics.relations import RelationMetrics
 from dlk.nlp.postprocessor._spans import (
@@ -205,6 +205,7 @@ class SpanRelation(SpanPostProcessor):
         text = row.get(self.text_column) if self.text_column else None
         offsets: list[Any] = [each[self.origin["unit_offsets"]] for each in windows]
         aligners = [Aligner(text if isinstance(text, str) else "", units) for units in offsets]
+        finder = Windows(aligners)
         places = np.zeros((len(windows), len(entities), 2), dtype=np.int64)
         held = np.zeros((len(windows), len(entities)), dtype=np.bool_)
         for number, entity in enumerate(entities):
@@ -217,10 +218,10 @@ class SpanRelation(SpanPostProcessor):
                     f'row {row["_row"]}, column "{self.origin["entities_info"]}": expected '
                     f'{{"start": 0, "end": 5, "labels": ["x"]}} for each entity, got {entity!r}'
                 ) from error
-            runs, *_ = place_in_windows(aligners, start, end, closed=True)
-            for window, (run, aligner) in enumerate(zip(runs, aligners, strict=True)):
+            for window, run in finder.place(start, end, closed=True).runs.items():
                 if run.kept:
-                    places[window, number] = aligner.kept[run.start], aligner.kept[run.end - 1]
+                    kept = aligners[window].kept
+                    places[window, number] = kept[run.start], kept[run.end - 1]
                     held[window, number] = True
         return [(place[:, 0], place[:, 1], mine) for place, mine in zip(places, held, strict=True)]
 

@@ -21,8 +21,8 @@ from dlk.nlp.align import (
     Fit,
     Pieces,
     Placed,
+    Windows,
     piece_units_of_windows,
-    place_in_windows,
 )
 from dlk.nlp.entities import Entity, EntityError, first_labels, read_entities, without_overlaps
 from dlk.nlp.subprocessor._text import checked_texts
@@ -47,13 +47,13 @@ class _Candidate(NamedTuple):
 
     Attributes:
         entity: the entity.
-        runs: its run of units in each record of its row.
+        runs: its run of units in each record of its row that it touches.
         start: first character that these runs hold.
         end: after the last one.
     """
 
     entity: Entity
-    runs: list[Placed]
+    runs: dict[int, Placed]
     start: int
     end: int
 
@@ -307,14 +307,11 @@ class SeqLabRelabel(CountingSubprocessor):
         )
         ctx.count("entities overlapping another", len(dropped))
         for each in stay:
-            if max(run.fit for run in each.runs) is Fit.SNAPPED:
+            if max(run.fit for run in each.runs.values()) is Fit.SNAPPED:
                 ctx.count("entities snapped to whole units")
         if self.scheme == "IO":
             ctx.count("entities joined with a neighbour of their type", _num_joined(stay))
-        labels = [
-            self._tags(number, stay, ignored, size=len(aligner.kept))
-            for number, aligner in enumerate(aligners)
-        ]
+        labels = self._tags(stay, ignored, [len(aligner.kept) for aligner in aligners])
         return labels, [each.entity for each in stay]
 
     def _place(
@@ -323,10 +320,11 @@ class SeqLabRelabel(CountingSubprocessor):
         aligners: Sequence[Aligner],
         vocabulary: Vocabulary | None,
         ctx: TransformContext,
-    ) -> tuple[list[_Candidate], list[list[Placed]]]:
+    ) -> tuple[list[_Candidate], list[dict[int, Placed]]]:
         """Return the entities that units can say, and the runs of those that they cannot."""
         found: list[_Candidate] = []
-        ignored: list[list[Placed]] = []
+        ignored: list[dict[int, Placed]] = []
+        windows = Windows(aligners)
         twice: set[tuple[int, int, str]] = set()
         for entity in entities:
             if len(entity.labels) > 1:
@@ -336,9 +334,7 @@ class SeqLabRelabel(CountingSubprocessor):
                 ctx.count("entities given twice")
                 continue
             twice.add(key)
-            runs, best, is_cut = place_in_windows(
-                aligners, entity.start, entity.end, strict=self.strict
-            )
+            runs, best, is_cut = windows.place(entity.start, entity.end, strict=self.strict)
             if vocabulary is not None and f"I-{entity.label}" not in vocabulary:
                 ctx.count("entities of unknown type")
             elif best >= Fit.SNAPPED:
@@ -369,26 +365,29 @@ class SeqLabRelabel(CountingSubprocessor):
 
     def _tags(
         self,
-        number: int,
         stay: Sequence[_Candidate],
-        ignored: Sequence[list[Placed]],
-        *,
-        size: int,
-    ) -> list[str]:
-        """Return the tags of the `size` units of a record, the row's `number`-th."""
-        spans, loose = [], [runs[number] for runs in ignored]
+        ignored: Sequence[Mapping[int, Placed]],
+        sizes: Sequence[int],
+    ) -> list[list[str]]:
+        """Return the tags of the units of each record of a row, `sizes` of them."""
+        spans: list[list[TagSpan]] = [[] for _ in sizes]
+        loose: list[list[Placed]] = [[] for _ in sizes]
         for each in stay:
-            run = each.runs[number]
-            if run.kept:
-                spans.append(TagSpan(run.start, run.end, each.entity.label))
-            else:  # it is whole in another record
-                loose.append(run)
-        tags = encode(spans, size, self.scheme)
-        for run in loose:
-            for place in range(run.start, run.end):
-                if tags[place] == OUTSIDE:
-                    tags[place] = self.ignore
-        return tags
+            for number, run in each.runs.items():
+                if run.kept:
+                    spans[number].append(TagSpan(run.start, run.end, each.entity.label))
+                else:  # it is whole in another record
+                    loose[number].append(run)
+        for runs in ignored:
+            for number, run in runs.items():
+                loose[number].append(run)
+        found = [encode(mine, size, self.scheme) for mine, size in zip(spans, sizes, strict=True)]
+        for tags, mine in zip(found, loose, strict=True):
+            for run in mine:
+                for place in range(run.start, run.end):
+                    if tags[place] == OUTSIDE:
+                        tags[place] = self.ignore
+        return found
 
 
 OUTSIDE_NUMBER = 0
@@ -421,14 +420,10 @@ def mask_of(units: Sequence[Sequence[int]]) -> list[int]:
     return [1 if start < end else 0 for start, end in units]
 
 
-def _held(aligners: Sequence[Aligner], runs: Sequence[Placed]) -> tuple[int, int]:
+def _held(aligners: Sequence[Aligner], runs: Mapping[int, Placed]) -> tuple[int, int]:
     """Return the characters from the first to the last that any of the runs holds."""
-    if len(runs) == 1:
-        return aligners[0].characters(runs[0].start, runs[0].end)
     held = [
-        aligner.characters(run.start, run.end)
-        for aligner, run in zip(aligners, runs, strict=True)
-        if run.kept
+        aligners[number].characters(run.start, run.end) for number, run in runs.items() if run.kept
     ]
     return min(start for start, _ in held), max(end for _, end in held)
 
@@ -438,6 +433,6 @@ def _num_joined(stay: Sequence[_Candidate]) -> int:
     joined = 0
     for one, two in pairwise(stay):
         if one.entity.label == two.entity.label:
-            pairs = zip(one.runs, two.runs, strict=True)
-            joined += any(a.kept and b.kept and a.end == b.start for a, b in pairs)
+            pairs = ((run, two.runs.get(number)) for number, run in one.runs.items())
+            joined += any(a.kept and b and b.kept and a.end == b.start for a, b in pairs)
     return joined

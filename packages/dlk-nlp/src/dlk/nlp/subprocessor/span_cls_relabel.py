@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import itemgetter
@@ -16,8 +16,8 @@ from dlk.nlp.align import (
     Fit,
     Pieces,
     Unit,
+    Windows,
     piece_units_of_windows,
-    place_in_windows,
     word_units_of_windows,
 )
 from dlk.nlp.entities import (
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["SpanClsRelabel", "label_vocabulary"]
 
 LOST = [-1, -1]
-"""Units of an entity that the record does not hold."""
+"""Units of an entity that the record does not hold; one list for all, which nobody changes."""
 
 
 Cell = tuple[int, int]
@@ -169,9 +169,9 @@ class SpanClsRelabel(Subprocessor):
             ctx.bad_row(position, self.truth, value, str(error))
             return
         for record in records:
-            record.units = [list(LOST) for _ in range(size)]
+            record.units = [LOST] * size
         ctx.count("entities", _number(entities))
-        aligners = [Aligner(text, record.offsets) for record in records]
+        windows = Windows([Aligner(text, record.offsets) for record in records])
         found: list[dict[Cell, int]] = [{} for _ in records]
         ignored: list[set[Cell]] = [set() for _ in records]
         for label in nulls:
@@ -183,11 +183,10 @@ class SpanClsRelabel(Subprocessor):
                 else:
                     known[0, 0] = number
         for entity in self._without_overlaps(entities, ctx):
-            cells = self._placed(entity, aligners, ignored, ctx)
-            for record, cell in zip(records, cells, strict=True):
-                if cell is not None:
-                    record.units[entity.place] = list(cell)
-            if any(cell is not None for cell in cells):
+            cells = self._placed(entity, windows, ignored, ctx)
+            for number, cell in cells.items():
+                records[number].units[entity.place] = list(cell)
+            if cells:
                 for label in dict.fromkeys(entity.labels):
                     self._put(label, cells, found, ignored, vocabulary, ctx)
         for record, known, skip in zip(records, found, ignored, strict=True):
@@ -197,23 +196,22 @@ class SpanClsRelabel(Subprocessor):
     def _put(
         self,
         label: str,
-        cells: Sequence[Cell | None],
+        cells: Mapping[int, Cell],
         found: Sequence[dict[Cell, int]],
         ignored: Sequence[set[Cell]],
         vocabulary: Vocabulary,
         ctx: TransformContext,
     ) -> None:
-        """Write one label of an entity into its cells, of which there are some, or count why not.
+        """Write one label of an entity into its cell of each record, or count why not.
 
         It is said where each of its cells says it, and not said twice.
         """
         number = vocabulary.id(label)
         is_new = is_refused = False
-        for cell, known, skip in zip(cells, found, ignored, strict=True):
-            if cell is None:
-                continue
+        for record, cell in cells.items():
+            known = found[record]
             if number == 0:
-                skip.add(cell)
+                ignored[record].add(cell)
             elif cell not in known:
                 known[cell] = number
                 is_new = True
@@ -268,33 +266,35 @@ class SpanClsRelabel(Subprocessor):
     def _placed(
         self,
         entity: Entity,
-        aligners: Sequence[Aligner],
+        windows: Windows,
         ignored: Sequence[set[Cell]],
         ctx: TransformContext,
-    ) -> list[Cell | None]:
-        """Return the cell of an entity in each record; the part that a cut leaves is ignored."""
-        runs, best, is_cut = place_in_windows(
-            aligners, entity.start, entity.end, strict=self.strict, closed=True
+    ) -> dict[int, Cell]:
+        """Return the cell of an entity in each record that says it.
+
+        The part that a cut leaves is ignored.
+        """
+        runs, best, is_cut = windows.place(
+            entity.start, entity.end, strict=self.strict, closed=True
         )
         number = _number([entity])
         if best is Fit.SNAPPED:
             ctx.count("entities snapped to whole units", number)
         elif is_cut:
-            edge = "truncation" if len(aligners) == 1 else "the edges of windows"
+            edge = "truncation" if len(windows.aligners) == 1 else "the edges of windows"
             ctx.count(f"entities cut by {edge}", number)
         elif best is Fit.PARTIAL:
             ctx.count("entities that are no whole units", number)
         elif best is Fit.NOWHERE:
             ctx.count("entities without any unit", number)
-        cells: list[Cell | None] = []
-        for run, aligner, skip in zip(runs, aligners, ignored, strict=True):
-            if run.fit is Fit.NOWHERE:
-                cells.append(None)
-                continue
-            cell = aligner.kept[run.start], aligner.kept[run.end - 1]
-            cells.append(cell if run.kept else None)
-            if not run.kept:
-                skip.add(cell)
+        cells: dict[int, Cell] = {}
+        for record, run in runs.items():
+            kept = windows.aligners[record].kept
+            cell = kept[run.start], kept[run.end - 1]
+            if run.kept:
+                cells[record] = cell
+            else:
+                ignored[record].add(cell)
         return cells
 
 

@@ -79,8 +79,9 @@ class SpanRelationRelabel(Subprocessor):
         ignored: list[set[Cell]] = [set() for _ in units]
         given: set[tuple[int | Cell, ...]] = set()  # record, type, cells
         ctx.count("relations", len(relations))
+        holders = _holders(units) if relations else []
         for relation in relations:
-            held = self._held(relation, units, ctx)
+            held = self._held(relation, units, holders, ctx)
             if not held:
                 continue
             number = vocabulary.id(relation.label) if relation.label in vocabulary else 0
@@ -116,16 +117,18 @@ class SpanRelationRelabel(Subprocessor):
         self,
         relation: Relation,
         units: Sequence[Sequence[Sequence[int]]],
+        holders: Sequence[Sequence[int]],
         ctx: TransformContext,
     ) -> list[tuple[int, Sequence[int], Sequence[int]]]:
         """Return (record, units of one entity, of the other) where a record holds both."""
         if relation.source is None or relation.target is None:
             ctx.count("relations of entities that are not there")
             return []
-        ends = [(each[relation.source], each[relation.target]) for each in units]
-        held = [(n, a, b) for n, (a, b) in enumerate(ends) if a[0] >= 0 and b[0] >= 0]
+        source, target = holders[relation.source], holders[relation.target]
+        pairs = [(n, units[n][relation.source], units[n][relation.target]) for n in source]
+        held = [(n, one, other) for n, one, other in pairs if other[0] >= 0]
         if not held:
-            is_lost = any(all(end[side][0] < 0 for end in ends) for side in (0, 1))
+            is_lost = not source or not target
             ctx.count(
                 "relations of lost entities" if is_lost else "relations across windows of a text"
             )
@@ -141,6 +144,16 @@ class SpanRelationRelabel(Subprocessor):
                 i, j = j, i
             made.append((base + side, i, j))
         return made
+
+
+def _holders(units: Sequence[Sequence[Sequence[int]]]) -> list[list[int]]:
+    """Return for each entity of a row the records that hold it."""
+    found: list[list[int]] = [[] for _ in units[0]]
+    for record, mine in enumerate(units):
+        for place, (first, _) in enumerate(mine):
+            if first >= 0:
+                found[place].append(record)
+    return found
 
 
 def _checked(entities: Any, relations: Any) -> list[Relation]:
