@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import ClassVar
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dlk.config import make
 from dlk.context import Setup
@@ -380,10 +382,58 @@ def test_a_null_answer_of_unknown_type_is_counted_and_ignored(meta):
     }
     made, ctx = relabel(meta, columns=columns, null_to_zero_index=True)
     assert made["span_cells"] == [[[0, 0, -100], [1, 1, 1]]]
-    assert ctx.counts == {"entities": 1, "null answers of unknown type": 1}
+    assert ctx.counts == {"entities": 2, "entities of unknown type": 1}
     columns["entities_info"][0].append({"start": None, "end": None, "labels": ["loc"]})
     made, ctx = relabel(meta, columns=columns, null_to_zero_index=True)
     assert made["span_cells"] == [[[0, 0, 2], [1, 1, 1]]]  # one of the two types is known
+
+
+@given(
+    labels=st.lists(st.lists(st.sampled_from(["per", "loc", "new"]), min_size=1), max_size=4),
+    spans=st.lists(st.sampled_from([(0, 1), (0, 2), (1, 3), (2, 3)]), max_size=3),
+    pieces=st.sampled_from([[], [(0, 0), (0, 1), (1, 2), (2, 2)]]),
+)
+def test_null_answers_less_those_that_are_lost_are_what_cells_say(
+    tmp_path_factory, labels, spans, pieces
+):
+    meta = Meta(tmp_path_factory.mktemp("meta"))
+    put_labels(meta)
+    nulls = [entity(None, None, *mine) for mine in labels]
+    columns = {
+        "sentence": ["abc"],
+        "offsets": [pieces],
+        "entities_info": [nulls + [entity(*span, "loc") for span in spans]],
+    }
+    made, ctx = relabel(meta, columns=columns, null_to_zero_index=True)
+    said = [cell for cell in made["span_cells"][0] if cell[2] != -100]
+    assert all(cell[1] < len(pieces) for cell in made["span_cells"][0])
+    counts = dict(ctx.counts)
+    given = counts.pop("entities", 0)
+    assert given == sum(len(set(mine)) for mine in labels) + len(spans)
+    counts.pop("entities snapped to whole units", None)
+    assert given - sum(counts.values()) == len(said)
+
+
+@pytest.mark.parametrize("labels", [[], [None], [3], ["per", ""]])
+def test_a_null_answer_without_a_type_is_a_bad_row(meta, labels):
+    columns = {
+        "sentence": ["ab"],
+        "offsets": [[(0, 0), (0, 2), (0, 0)]],
+        "entities_info": [[entity(None, None, *labels)]],
+    }
+    _, ctx = relabel(meta, columns=columns, null_to_zero_index=True)
+    assert "entity 0" in ctx.bad[0].reason
+    assert "label" in ctx.bad[0].reason
+
+
+def test_a_bad_entity_after_a_null_answer_is_named_by_its_own_place(meta):
+    columns = {
+        "sentence": ["ab"],
+        "offsets": [[(0, 0), (0, 2), (0, 0)]],
+        "entities_info": [[entity(None, None, "per"), entity(0, 9, "per")]],
+    }
+    _, ctx = relabel(meta, columns=columns, null_to_zero_index=True)
+    assert "entity 1: expected 0 <= start < end <= 2" in ctx.bad[0].reason
 
 
 def test_null_answers_are_counted_on_pieces_only():

@@ -14,6 +14,7 @@ __all__ = [
     "Entity",
     "EntityError",
     "first_labels",
+    "labels_of_null",
     "read_entities",
     "stands_nowhere",
     "without_overlaps",
@@ -49,12 +50,13 @@ class Entity(NamedTuple):
         return self.labels[0]
 
 
-def read_entities(value: object, size: int) -> list[Entity]:
+def read_entities(value: object, size: int, *, with_nulls: bool = False) -> list[Entity]:
     """Return the entities of a row, in its order.
 
     Args:
         value: what the row holds.
         size: number of characters of the text.
+        with_nulls: entities that stand nowhere are left out, and no error.
 
     Raises:
         EntityError: it is no list of such entities.
@@ -64,7 +66,11 @@ def read_entities(value: object, size: int) -> list[Entity]:
     if not isinstance(value, list | tuple):
         shown = "nothing" if value is None else type(value).__name__
         raise EntityError(f"expected a list of entities (empty where there are none), got {shown}")
-    return [_entity(item, place, size) for place, item in enumerate(value)]
+    return [
+        _entity(item, place, size)
+        for place, item in enumerate(value)
+        if not (with_nulls and stands_nowhere(item))
+    ]
 
 
 def first_labels(value: Sequence[Mapping[str, Sequence[str]]]) -> list[str]:
@@ -97,6 +103,26 @@ def _entity(item: Any, place: int, size: int) -> Entity:  # Any: a value of a ro
             f"{where}: expected 0 <= start < end <= {size} (characters of the text), "
             f"got {start} and {end}"
         )
+    types = _labels(labels, where)
+    name = item.get("entity_id")
+    if name is None:
+        name = place
+    elif isinstance(name, bool) or not isinstance(name, str | int):
+        raise EntityError(f"{where}: entity_id is a text or a number, got {name!r}")
+    return Entity(start, end, types, name, place)
+
+
+def labels_of_null(item: Mapping[str, Any], place: int) -> tuple[str, ...]:
+    """Return the types of an entity that `stands_nowhere`, the row's `place`-th.
+
+    Raises:
+        EntityError: it has none, or one is no text.
+    """
+    return _labels(item.get("labels"), f"entity {place}")
+
+
+def _labels(labels: Any, where: str) -> tuple[str, ...]:
+    """Return the types of an entity, checked."""
     if type(labels) is not list and hasattr(labels, "tolist"):
         labels = labels.tolist()
     if not isinstance(labels, list | tuple) or not labels:
@@ -105,12 +131,7 @@ def _entity(item: Any, place: int, size: int) -> Entity:  # Any: a value of a ro
         if isinstance(label, str) and label:
             continue
         raise EntityError(f"{where}: labels are texts that are not empty, got {labels!r}")
-    name = item.get("entity_id")
-    if name is None:
-        name = place
-    elif isinstance(name, bool) or not isinstance(name, str | int):
-        raise EntityError(f"{where}: entity_id is a text or a number, got {name!r}")
-    return Entity(start, end, tuple(labels), name, place)
+    return tuple(labels)
 
 
 def _place(value: object, where: str, name: str) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import itemgetter
@@ -23,6 +23,7 @@ from dlk.nlp.align import (
 from dlk.nlp.entities import (
     Entity,
     EntityError,
+    labels_of_null,
     read_entities,
     stands_nowhere,
     without_overlaps,
@@ -64,7 +65,8 @@ class SpanClsRelabel(Subprocessor):
     cannot be said so is counted, and dropped from the cells only: an entity that the text's cut
     leaves incomplete, one that touches no unit (`strict`: no whole units), a second type on one
     cell, the same type given twice, a type that the vocabulary lacks. Each is counted once, an
-    entity with several labels as so many; "entities" less these is what cells say. Where such an
+    entity with several labels as so many, and a null answer (`null_to_zero_index`) as an entity on
+    the first piece; "entities" less these is what cells say. Where such an
     entity has a cell, losses ignore it (`mask_fill`). `entity_units` holds ``[i, j]`` of each
     annotated entity, in their order, ``[-1, -1]`` where the record does not hold it.
 
@@ -170,18 +172,17 @@ class SpanClsRelabel(Subprocessor):
             return
         for record in records:
             record.units = [LOST] * size
-        ctx.count("entities", _number(entities))
+        ctx.count("entities", _number([*(entity.labels for entity in entities), *nulls]))
         windows = Windows([Aligner(text, record.offsets) for record in records])
         found: list[dict[Cell, int]] = [{} for _ in records]
         ignored: list[set[Cell]] = [set() for _ in records]
-        for label in nulls:
-            number = vocabulary.id(label)
-            ctx.count("null answers of unknown type", int(number == 0))
-            for known, skip in zip(found, ignored, strict=True):
-                if number == 0:
-                    skip.add((0, 0))
-                else:
-                    known[0, 0] = number
+        first_pieces = {number: (0, 0) for number, record in enumerate(records) if record.mask}
+        if not first_pieces:
+            ctx.count("entities without any unit", _number(nulls))
+            nulls = []
+        for labels in nulls:
+            for label in dict.fromkeys(labels):
+                self._put(label, first_pieces, found, ignored, vocabulary, ctx)
         for entity in self._without_overlaps(entities, ctx):
             cells = self._placed(entity, windows, ignored, ctx)
             for number, cell in cells.items():
@@ -224,7 +225,7 @@ class SpanClsRelabel(Subprocessor):
         elif not is_new:
             ctx.count("entities given twice")
 
-    def _read(self, value: Any, size: int) -> tuple[list[Entity], int, list[str]]:
+    def _read(self, value: Any, size: int) -> tuple[list[Entity], int, list[tuple[str, ...]]]:
         """Return a row's entities, how many its list has, and the labels of those that are null.
 
         Entities of one length on the same units go by `entity_priority`, so they come first.
@@ -233,17 +234,12 @@ class SpanClsRelabel(Subprocessor):
             EntityError: the value is no list of entities of this text.
         """
         given = value.tolist() if hasattr(value, "tolist") else value
-        nulls: list[str] = []
-        if self.null_to_zero and isinstance(given, list | tuple):
-            nulls = [label for item in given if stands_nowhere(item) for label in item["labels"]]
-            places = [place for place, item in enumerate(given) if not stands_nowhere(item)]
-            some = read_entities([given[place] for place in places], size)
-            entities = [
-                Entity(entity.start, entity.end, entity.labels, entity.id, place)
-                for entity, place in zip(some, places, strict=True)
-            ]
-        else:
-            entities = read_entities(given, size)
+        entities = read_entities(given, size, with_nulls=self.null_to_zero)
+        nulls = [
+            labels_of_null(item, place)
+            for place, item in enumerate(given)
+            if self.null_to_zero and stands_nowhere(item)
+        ]
         ranks = {label: rank for rank, label in enumerate(self.priority)}
         entities.sort(key=lambda entity: ranks.get(entity.label, len(ranks)))
         return entities, len(given), nulls
@@ -260,7 +256,7 @@ class SpanClsRelabel(Subprocessor):
             priority=self.priority,
             trigger=self.trigger,
         )
-        ctx.count("entities overlapping another", _number(dropped))
+        ctx.count("entities overlapping another", _number(entity.labels for entity in dropped))
         return stay
 
     def _placed(
@@ -277,7 +273,7 @@ class SpanClsRelabel(Subprocessor):
         runs, best, is_cut = windows.place(
             entity.start, entity.end, strict=self.strict, closed=True
         )
-        number = _number([entity])
+        number = _number([entity.labels])
         if best is Fit.SNAPPED:
             ctx.count("entities snapped to whole units", number)
         elif is_cut:
@@ -298,9 +294,9 @@ class SpanClsRelabel(Subprocessor):
         return cells
 
 
-def _number(entities: Sequence[Entity]) -> int:
-    """Return how many entities they are: one with several labels is as many."""
-    return sum(len(set(entity.labels)) for entity in entities)
+def _number(labels: Iterable[Sequence[str]]) -> int:
+    """Return how many entities have these labels: one with several is as many."""
+    return sum(len(set(mine)) for mine in labels)
 
 
 def label_vocabulary(setup: Setup, file: str) -> Vocabulary:
