@@ -174,6 +174,22 @@ class PostProcessorConformance(Conformance, ABC):
         assert len(results) == 3
         assert_plain(results)
 
+    def test_half_precision_is_decoded_in_float32(self) -> None:
+        """A model that computes in bfloat16 is scored as its outputs in float32 are."""
+        component: PostProcessor = self.build()
+        out, rows = self.records(5, numbers=[0, 0, 1, 2, 3])
+        low = {
+            name: tensor.bfloat16() if tensor.is_floating_point() else tensor
+            for name, tensor in out.items()
+        }
+        high = {
+            name: tensor.float() if tensor.is_floating_point() else tensor
+            for name, tensor in low.items()
+        }
+        assert component.decode(low, rows) == component.decode(high, rows), (
+            f"{self._name}: decode computes in the outputs' precision: lift them to float32 first"
+        )
+
     def test_metrics_need_no_more_than_what_is_measured(self) -> None:
         """`measured` leaves out nothing of `decode` that the scores depend on."""
         component = self.build()

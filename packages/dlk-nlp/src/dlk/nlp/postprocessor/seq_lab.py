@@ -128,7 +128,9 @@ class SeqLab(TextPostProcessor):
         record, place, offsets = self._places(rows, tensors[0].shape[1])
         kept = offsets[:, 1] > offsets[:, 0]
         if self.use_crf:
-            tag, alone, after = (tensor.numpy()[record, place] for tensor in tensors)
+            path, *shares = tensors
+            tag = path.numpy()[record, place]
+            alone, after = (share.float().numpy()[record, place] for share in shares)
             if len(tag) and tag.max() >= self.table.size:
                 raise self._other_tags(f"predicted ids up to {tag.max()}")
             kept &= tag >= 0  # -1 where the chain has no unit
