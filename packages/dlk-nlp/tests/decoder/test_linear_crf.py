@@ -88,6 +88,26 @@ def test_predicts_without_labels_what_it_predicts_with_them() -> None:
         assert torch.equal(tensor, with_labels[name])
 
 
+def test_positions_that_are_not_kept_are_in_no_path_and_change_none() -> None:
+    """With transitions that decide, so that one position more would change the others."""
+    decoder = build()
+    with torch.no_grad():
+        for scores in (decoder.crf.transitions, decoder.crf.start, decoder.crf.end):
+            scores.normal_(std=5.0)
+    generator = torch.Generator().manual_seed(0)
+    vectors = torch.randn(32, 9, 8, generator=generator)
+    mask = torch.rand(32, 9, generator=generator) < 0.6
+    found = evaluate(decoder, {"embedding": vectors, "embedding_mask": mask})
+    names = ("predict_seq_label", "predict_seq_marginal", "predict_seq_conditional")
+    for name, outside in zip(names, (-1, 0.0, 0.0), strict=True):
+        assert (found[name][~mask] == outside).all()
+    for row, kept in enumerate(mask):
+        alone = {"embedding": vectors[None, row, kept], "embedding_mask": kept[None, kept]}
+        expected = evaluate(decoder, alone)
+        for name in names:
+            torch.testing.assert_close(found[name][row, kept], expected[name][0])
+
+
 def test_the_loss_is_the_crfs_reduced_as_asked() -> None:
     x = batch()
     rows = evaluate(build(reduction="none"), x)["loss"]

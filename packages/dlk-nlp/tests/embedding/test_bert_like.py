@@ -360,6 +360,17 @@ def test_words_have_the_states_of_their_kept_pieces(pretrained, gather):
     assert not out["embedding"][~out["embedding_mask"]].any()
 
 
+@pytest.mark.parametrize("gather", ["mean", "max"])
+def test_a_word_has_no_state_of_padding_that_bears_its_number(pretrained, gather):
+    layer = embedding(
+        pretrained("bert"), gather=gather, input_map={"gather_index": "g", "word_index": "w"}
+    ).eval()
+    words = {"g": torch.tensor([[1]] * 2), "w": torch.tensor([[-1, 0, 0, 0]] * 2)}
+    found = layer({**BATCH, **words})["embedding"][1, 0]  # its last position is padding
+    words["w"] = torch.tensor([[-1, 0, 0, -1]] * 2)
+    torch.testing.assert_close(found, layer({**BATCH, **words})["embedding"][1, 0])
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("gather", ["first", "mean", "max"])
 def test_half_precision_stays_near_single(pretrained, dtype, gather):
@@ -374,6 +385,18 @@ def test_half_precision_stays_near_single(pretrained, dtype, gather):
     assert whole.dtype == dtype
     for states in (mixed, whole):
         assert (states.float() - exact).abs().max() < 0.1
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_the_mean_of_very_many_pieces_is_exact_in_half_precision(dtype):
+    states = torch.ones(1, 5000, 2).to(dtype)  # counted in bfloat16, no sum passes 256
+    found = word_mean(states, torch.zeros(1, 5000, dtype=torch.long), 1)
+    assert found.dtype == dtype
+    assert found.tolist() == [[[1.0, 1.0]]]
+    torch.manual_seed(0)
+    drawn = torch.randn(1, 600, 8).to(dtype) + 3
+    found = word_mean(drawn, torch.zeros(1, 600, dtype=torch.long), 1)
+    assert torch.equal(found[:, 0], drawn.double().mean(1).to(dtype))
 
 
 def test_padding_in_front_changes_nothing(pretrained):

@@ -1,4 +1,5 @@
 import math
+import weakref
 from typing import Any
 
 import pytest
@@ -7,6 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from dlk.nlp.module import biaffine
 from dlk.nlp.module.biaffine import ACTIVATIONS, BUCKETS, WIDTHS, Biaffine
@@ -250,6 +253,51 @@ def test_half_precision_stays_near_single(dtype, chunk_size):
     whole = module.to(dtype)(vectors.to(dtype), mask)
     assert whole.dtype == dtype
     assert whole.isfinite().all()
+
+
+class Held(TorchDispatchMode):
+    """Notes the most bytes that what was made inside of it took up at once."""
+
+    def __init__(self):
+        super().__init__()
+        self.now = self.most = 0
+        self.known = {}
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(out):
+            if isinstance(tensor, Tensor):
+                self.note(tensor.untyped_storage())
+        return out
+
+    def note(self, storage):
+        key = storage.data_ptr()
+        if key in self.known or not storage.nbytes():
+            return
+        self.known[key] = storage.nbytes()
+        self.now += storage.nbytes()
+        self.most = max(self.most, self.now)
+        weakref.finalize(storage, self.forget, key)
+
+    def forget(self, key):
+        self.now -= self.known.pop(key)
+
+
+@pytest.mark.parametrize("options", [{}, {"rank": 8}, {"use_rotary": True, "width_size": 8}])
+def test_beside_the_scores_of_long_rows_little_is_held(options, monkeypatch):
+    length, classes = 512, 8
+    vectors, mask = torch.randn(1, length, 16), torch.ones(1, length, dtype=torch.bool)
+    scores = 4 * length * length * classes
+    monkeypatch.setattr(biaffine, "CHUNK", 1 << 16)
+    most = []
+    for chunk_size in (None, 0):
+        module = Biaffine(16, 32, classes, chunk_size=chunk_size, **options)
+        with Held() as held:
+            module(vectors, mask).mean().backward()  # a gradient that is one number spread out
+        assert held.now < 0.1 * scores
+        most.append(held.most / scores)
+    assert most[0] < 1.25
+    assert most[1] > 2
 
 
 def test_scores_start_at_size_one():

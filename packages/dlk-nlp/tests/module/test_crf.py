@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.testing import assert_close
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from dlk.nlp.module import _scan
 from dlk.nlp.module import crf as crf_module
@@ -258,6 +260,49 @@ def test_equals_pytorch_crf(lengths: tuple[int, ...]) -> None:
     found = crf.viterbi(ours, mask).tags
     for row, path in enumerate(peer.decode(theirs, mask)):
         assert found[row, : len(path)].tolist() == path
+
+
+class Calls(TorchDispatchMode):
+    """Counts the calls of operators."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(
+        self,
+        func: Callable[..., object],
+        types: object,
+        args: tuple[object, ...] = (),
+        kwargs: dict[str, object] | None = None,
+    ) -> object:
+        self.count += 1
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("constrained", [False, True])
+def test_more_rows_are_no_more_calls_of_torch(constrained: bool) -> None:
+    """There is no loop over rows: of rows of one length, any number takes as many calls."""
+    rules = transitions(tag_set("ab", "BIO"), "BIO") if constrained else None
+    crf = CRF(5, constraints=rules)
+    counts = []
+    for rows in (2, 50):
+        torch.manual_seed(0)
+        emissions = torch.randn(rows, 30, 5, requires_grad=True)
+        tags = crf.viterbi(emissions).tags
+        mine = []
+        for call in (
+            lambda e=emissions, t=tags: crf(e, t).sum().backward(),
+            lambda e=emissions: crf.viterbi(e),
+            lambda e=emissions: crf.k_best(e, k=4),
+            lambda e=emissions, t=tags: crf.path_probabilities(e, t),
+        ):
+            with Calls() as calls:
+                call()
+            mine.append(calls.count)
+        counts.append(mine)
+    assert counts[0] == counts[1]
+    assert all(30 < count < 30 * 20 for count in counts[0][:2])
 
 
 @pytest.mark.parametrize("scale", [1.0, 10.0, 100.0])

@@ -66,6 +66,12 @@ def test_each_word_has_the_ids_of_its_characters_and_an_empty_one_none(run):
     assert ids == [[[], [3], [6, 8, 7, 1]]]
 
 
+def test_a_character_outside_of_the_basic_plane_is_one_character(run):
+    ids, _ = run({"sentence": ["😀 a 𝔘b"], "offsets": [[(0, 1), (2, 3), (4, 6)]]})
+    assert ids == [[[1], [3], [1, 4]]]
+    assert run({"tokens": [["😀", "a", "𝔘b"]]}, source="tokens")[0] == ids
+
+
 def test_both_sources_agree(run):
     by_offsets, _ = run({"sentence": ["a dog"], "offsets": [[(0, 1), (2, 5)]]})
     by_tokens, _ = run({"tokens": [["a", "dog"]]}, source="tokens")

@@ -21,6 +21,8 @@ from dlk.context import Setup
 from dlk.data.meta import Meta
 from dlk.data.vocabulary import Vocabulary
 from dlk.errors import ConfigError, DataError
+from dlk.io import open_file
+from dlk.nlp.subprocessor._vectors import open_vectors
 from dlk.preprocess import Process
 from dlk.registry import register
 from dlk.testing.data import SubprocessorConformance
@@ -298,6 +300,31 @@ def test_the_steps_of_a_processor_work_together_on_words_unseen_in_training(tmp_
     }
     layer = register.build(make("embedding", "static", static), Setup(Meta.load(done.dir)))
     assert torch.equal(layer.embedding.weight.detach(), torch.from_numpy(rows))
+
+
+@pytest.mark.parametrize("name", ["v.txt", "v.txt.gz", "v.parquet", "m.npy", "m.safetensors"])
+def test_a_file_is_gone_through_once(tmp_path, table, monkeypatch, name):
+    path = write(tmp_path / name)
+    words_file = str((tmp_path / name).with_suffix(".txt")) if name.startswith("m.") else None
+    opened, gone_through = [], []
+
+    def opening(file, mode):
+        opened.append(str(file))
+        return open_file(file, mode)
+
+    class Watched:
+        def __init__(self, *args, **options):
+            self.file = open_vectors(*args, **options)
+
+        def rows(self, *args):
+            gone_through.append(self.file.path)
+            return self.file.rows(*args)
+
+    monkeypatch.setattr("dlk.nlp.subprocessor._vectors.open_file", opening)
+    monkeypatch.setattr("dlk.nlp.subprocessor.token_embedding.open_vectors", Watched)
+    table(path, vocabulary("the", "Apple", "qqq"), words_file=words_file, extend_vocab=2)
+    assert gone_through == [path]
+    assert opened == [words_file or path]  # a matrix is mapped
 
 
 def test_memory_is_that_of_the_rows_needed(tmp_path):

@@ -15,7 +15,7 @@ from dlk.data.meta import Meta
 from dlk.data.subprocessor.base import TransformContext
 from dlk.data.vocabulary import Vocabulary
 from dlk.errors import ConfigError, DataError
-from dlk.nlp.subprocessor.token_norm import lower
+from dlk.nlp.subprocessor.token_norm import lower, zero_digits
 from dlk.preprocess import Process
 from dlk.registry import register
 from dlk.testing.data import SubprocessorConformance
@@ -118,6 +118,22 @@ def test_a_tokenizer_that_lowers_by_itself_needs_no_lower_case(tmp_path):
 )
 def test_lower_case_keeps_the_length(word, expected):
     assert lower(word) == expected
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [
+        ("x7", "x0"),
+        ("1.5", "0.0"),
+        ("٣٤", "00"),
+        ("１２", "00"),
+        ("m²", "m²"),
+        ("½", "½"),
+        ("Ⅷ", "Ⅷ"),
+    ],
+)
+def test_digits_of_any_script_become_0_and_other_numbers_stay(word, expected):
+    assert zero_digits(word) == expected
 
 
 @settings(deadline=None)
