@@ -110,6 +110,18 @@ def test_a_line_that_is_no_annotation_is_named(document, ann, message):
         list(read_brat(document(ann, "a")))
 
 
+@pytest.mark.parametrize("text", ["Zoë in Rome", "👩 in Rome"])
+def test_offsets_that_count_bytes_or_halves_of_characters_are_told(document, text):
+    start = text.index("Rome")
+    (row,) = read_brat(document(f"T1\tCity {start} {start + 4}\tRome\n", text))
+    assert row["entities_info"][0]["start"] == start
+    for encoding, size in (("utf-8", 1), ("utf-16-le", 2)):
+        other = len(text[:start].encode(encoding)) // size
+        if other != start:
+            with pytest.raises(DataError, match=r"says 'Rome', and .*offsets count characters"):
+                list(read_brat(document(f"T1\tCity {other} {len(text)}\tRome\n", text)))
+
+
 def test_files_that_are_missing_or_something_else_are_named(document, tmp_path):
     document("", "a")
     (tmp_path / "a.ann").unlink()
