@@ -29,6 +29,7 @@ COMMANDS = {
     "predict": "predict with a bundle: a file to jsonl or parquet",
     "check": "check configs and report all mistakes, without running anything",
     "resolve": "print a config with all defaults, references and expressions filled in",
+    "diff": "compare two configs, once they are resolved",
     "list": "list component types, components, or the options of one",
     "plugins": "list plugins: distribution, version, state and error",
     "info": "versions, platform and devices, for a bug report",

@@ -201,8 +201,7 @@ def _default(tree: Tree, keys: Path) -> tuple[str, Any]:
     below = keys[at + 1 :]
     value = default_of(fields[str(below[0])]) if below and below[0] in fields else None
     for part in below[1:]:
-        inside = isinstance(value, Mapping) and part in value
-        value = value[part] if inside else None
+        value = value.get(part) if isinstance(value, Mapping) else None
     return f"{type_name} {name}".strip(), value
 
 
