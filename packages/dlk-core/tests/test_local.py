@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 import subprocess
@@ -244,8 +245,10 @@ def test_a_name_of_an_installed_plugin_is_not_taken_over_in_silence(home: Home) 
             out.append(str(error))
         """
     )
-    told = f"is claimed by {home.folder}/src/one.py (local) and dlk-core; neither is used. "
-    assert told + "Rename the project's own." in found
+    version = importlib.metadata.version("dlk-core")
+    claimed = f"is claimed by {home.folder}/src/one.py (local) and dlk-core {version};"
+    assert f"{claimed} neither is used. Rename the project's own. Or choose one: " in found
+    assert 'DLK_OVERRIDE="postprocessor.identity=local"' in found
 
 
 def test_only_plain_names_in_the_two_decorators_are_read(tmp_path: Path) -> None:

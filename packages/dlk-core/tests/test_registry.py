@@ -225,8 +225,9 @@ def test_asking_for_a_name_tells_of_plugins_that_were_not_read(machine: Machine)
     (message,) = machine.run(ask)
     assert 'there is no loss "mine".' in message
     assert message.endswith(
-        "Plugins that could not be read: broken (RuntimeError: boom); "
-        "old (speaks plugin protocol 0, this dlk speaks 1)."
+        "Plugins that could not be read: "
+        f"broken 1.0 (RuntimeError: boom, at {machine.folder}/broken_table.py:1); old 1.0 (speaks "
+        f"plugin protocol 0, this dlk speaks 1, at {machine.folder}/old_table.py); see dlk plugins."
     )
     (message,) = machine.run(ask, DLK_DISABLE_PLUGINS="broken,old")
     assert message.endswith("Left out by DLK_DISABLE_PLUGINS: broken, old.")
@@ -239,7 +240,8 @@ def test_a_missing_part_of_a_package_that_is_there_is_not_to_be_installed(
     machine.write("pack/__init__.py", "")
     machine.write("pack/one_part.py", "from pack.helper import nothing")
     (message,) = machine.run("out.append(why(register.get, 'thing', 'one'))")
-    assert message.endswith("cannot be imported: No module named 'pack.helper'.")
+    part = machine.folder / "pack" / "one_part.py"
+    assert message.endswith(f"cannot be imported: No module named 'pack.helper' ({part}:1).")
 
 
 def test_a_plugin_that_is_not_there_fails_alone(machine: Machine) -> None:
@@ -298,16 +300,17 @@ def test_a_name_that_two_plugins_claim_is_used_by_neither(
         " register.names('thing'), why(register.get, 'thing', 'own_a')]\n" + STATES
     )
     assert message.startswith(
-        'PluginError: thing "one" is claimed by plug-a and plug-b; neither is used.'
+        'PluginError: thing "one" is claimed by plug-a 1.0 and plug-b 1.0; neither is used.'
     )
     assert "DLK_DISABLE_PLUGINS" in message
+    assert 'DLK_OVERRIDE="thing.one=plug-a"' in message
     assert inside is False
     assert "one" not in names
     assert {"own_a", "own_b"} <= set(names)
     assert works == "<class 'own_a_part.Thing'>"
     assert [state[2] for state in states] == ["loaded", "loaded"]
     if first == second:
-        told = 'thing "one" is claimed by plug-a and plug-b'
+        told = 'thing "one" is claimed by plug-a 1.0 and plug-b 1.0'
         assert [state[3:] for state in states] == [[told, 1], [told, 1]]
 
 
@@ -325,12 +328,20 @@ def test_a_claimed_name_works_again_when_one_is_left_out(machine: Machine) -> No
 @pytest.mark.parametrize(
     ("part", "message"),
     [
-        (None, 'thing "one" of wrong: there is no module one_part; the table of wrong is wrong'),
-        ("", 'thing "one" of wrong: one_part has no Thing; the table of wrong is wrong'),
+        (
+            None,
+            'thing "one" of wrong 1.0: there is no module one_part; the table of wrong is wrong '
+            "(FOLDER/wrong_table.py): pip install -U wrong",
+        ),
+        (
+            "",
+            'thing "one" of wrong 1.0: one_part has no Thing; the table of wrong is wrong '
+            "(FOLDER/wrong_table.py): pip install -U wrong",
+        ),
         (
             "class Thing: pass",
-            'thing "one": one_part:Thing of wrong is not registered under that name; '
-            'expected @register("thing", "one") on the class',
+            'thing "one": one_part:Thing of wrong 1.0 is not registered under that name; '
+            'expected @register("thing", "one") on the class (FOLDER/one_part.py:1)',
         ),
         (PART.format(type="thing", name="other"), "is not registered under that name"),
         (
@@ -340,9 +351,17 @@ def test_a_claimed_name_works_again_when_one_is_left_out(machine: Machine) -> No
         ("from json import nope", "cannot import name 'nope' from 'json'"),
         (
             "raise RuntimeError('boom')",
-            'thing "one" of wrong cannot be imported: RuntimeError: boom',
+            'thing "one" of wrong 1.0 cannot be imported: RuntimeError: boom '
+            "(FOLDER/one_part.py:1)",
         ),
-        ("raise SystemExit(2)", 'thing "one" of wrong cannot be imported: SystemExit: 2'),
+        (
+            "raise SystemExit(2)",
+            'thing "one" of wrong 1.0 cannot be imported: SystemExit: 2 (FOLDER/one_part.py:1)',
+        ),
+        (
+            "class Panic(BaseException): pass\nraise Panic('of an extension')",
+            "cannot be imported: Panic: of an extension (FOLDER/one_part.py:2)",
+        ),
         ("from dlk.errors import DataError\nraise DataError('told')", "DataError: told"),
     ],
 )
@@ -353,7 +372,7 @@ def test_a_component_that_cannot_be_had_says_why(
     if part is not None:
         machine.write("one_part.py", part)
     (found,) = machine.run("out.append(why(register.get, 'thing', 'one'))")
-    assert message in found
+    assert message.replace("FOLDER", str(machine.folder)) in found
 
 
 def test_a_config_that_cannot_be_had_says_why(machine: Machine) -> None:
@@ -364,7 +383,7 @@ def test_a_config_that_cannot_be_had_says_why(machine: Machine) -> None:
         "out += [why(register.config, 'thing', 'one'), why(load, {'@thing@one': {}})]"
     )
     told = (
-        'thing "one": one_part:ThingConfig of wrong is not registered under that name; '
+        'thing "one": one_part:ThingConfig of wrong 1.0 is not registered under that name; '
         'expected @cregister("thing", "one")'
     )
     assert told in found
@@ -426,7 +445,11 @@ def test_a_name_of_a_package_that_is_missing_broken_or_old_says_so(machine: Mach
     assert found.endswith('"bert_like" is part of dlk-nlp, which is disabled')
     machine.plugin("dlk-nlp", "raise RuntimeError('boom')", version="9.9")
     (found,) = machine.run(look)
-    assert found.endswith('"bert_like" is part of dlk-nlp, which is failed: RuntimeError: boom')
+    table = machine.folder / "dlk_nlp_table.py"
+    assert found.endswith(
+        f'"bert_like" is part of dlk-nlp, which is failed: RuntimeError: boom, at {table}:1. '
+        "pip install -U dlk-nlp, or DLK_DISABLE_PLUGINS=dlk-nlp to do without"
+    )
     machine.plugin("dlk-nlp", TABLE.format(rows=""), version="9.9")
     (found,) = machine.run(look)
     assert found.endswith("is part of dlk-nlp, but not of its version 9.9: pip install -U dlk-nlp")

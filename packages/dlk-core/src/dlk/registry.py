@@ -11,23 +11,26 @@ import functools
 import importlib
 import importlib.metadata
 import importlib.util
-import os
 import re
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, TypeVar
 
+from dlk._discovery import Plugin, PluginState, find_plugins, patience, raised_at, told
+from dlk._override import canonical, overrides
+from dlk._sources import place_of
 from dlk.errors import DlkError, PluginError, did_you_mean
-from dlk.plugin import API, Component, Hooks
+from dlk.plugin import Component
 
 __all__ = ["Entry", "PluginState", "Registry", "register"]
 
 C = TypeVar("C", bound=type)
-_GROUP = "dlk"
 _UNREAD = ("failed", "incompatible")
+SLOW_S = 10.0
+"""Seconds after which a component's module that is still being imported is named."""
 Key = tuple[str, str]
 
 
@@ -39,39 +42,20 @@ class Entry:
         component: the row.
         origin: the distribution, or ``local`` for a project's own files.
         version: the distribution's version.
+        table: file of the plugin's module, which gives the table; empty for a project's own.
     """
 
     component: Component
     origin: str
     version: str = ""
+    table: str = ""
 
     def __str__(self) -> str:
         if self.origin != "local":
-            return self.origin
+            return f"{self.origin} {self.version}".rstrip()
         from dlk._local import path_of
 
         return f"{path_of(self.component.config)} (local)"
-
-
-@dataclass(slots=True)
-class PluginState:
-    """One plugin as found on this machine.
-
-    Attributes:
-        name: name of its entry point; a broken file's path for a project's own.
-        distribution: the distribution that brings it; ``local`` for a project's own file.
-        version: the distribution's version.
-        state: ``loaded``, ``disabled``, ``failed`` or ``incompatible``.
-        error: why it failed; for a loaded one, which of its names are not used, and why.
-        components: its rows that are in use.
-    """
-
-    name: str
-    distribution: str
-    version: str
-    state: str = "loaded"
-    error: str = ""
-    components: list[Component] = field(default_factory=list)
 
 
 class Registry:
@@ -80,10 +64,10 @@ class Registry:
     def __init__(self) -> None:
         self._classes: dict[Key, type] = {}
         self._claims: dict[Key, list[Entry]] = {}
-        self._rows: dict[int, Sequence[Component]] = {}
+        self._rivals: dict[Key, list[type]] = {}
         self._sources: set[str] = set()
         self._broken: dict[str, str] = {}
-        self._plugins: list[PluginState] | None = None
+        self._plugins: list[Plugin] | None = None
         self._reading = False
         self._lock = threading.RLock()
 
@@ -93,6 +77,9 @@ class Registry:
         """Register the decorated class under the two names."""
 
         def decorate(target: C) -> C:
+            if (type_name, name) in overrides():
+                self._rivals.setdefault((type_name, name), []).append(target)
+                return target  # `get` takes the one that was chosen
             known = self._classes.get((type_name, name))
             if known is not None and _address(known) != _address(target):
                 raise PluginError(
@@ -142,12 +129,15 @@ class Registry:
         if found is None and (entry is None or not entry.component.cls):
             raise PluginError(f'{type_name} "{name}" is a config only; it has no class to build')
         if found is None and entry is not None:
-            self._import(entry, entry.component.cls)
+            imported = self._import(entry, entry.component.cls)
             found = self._classes.get((type_name, plain))
+            if any(imported is rival for rival in self._rivals.get((type_name, plain), ())):
+                found = imported
             if found is None:
                 raise PluginError(
                     f'{type_name} "{name}": {entry.component.cls} of {entry} is not registered '
                     f'under that name; expected @register("{type_name}", "{plain}") on the class'
+                    f"{_in_file(entry.component.cls)}"
                 )
         assert found is not None
         return found
@@ -167,12 +157,14 @@ class Registry:
         entry = self._entry(type_name, primary)
         if entry is None:
             raise PluginError(f'{type_name} "{name}" has no config class: expected @cregister')
-        self._import(entry, entry.component.config)
+        imported = self._import(entry, entry.component.config)
+        _intc.choose(type_name, primary, imported)
         found = _intc.registered(type_name, primary)
         if found is None:
             raise PluginError(
                 f'{type_name} "{name}": {entry.component.config} of {entry} is not registered '
                 f'under that name; expected @cregister("{type_name}", "{primary}") on the class'
+                f"{_in_file(entry.component.config)}"
             )
         return found
 
@@ -185,17 +177,12 @@ class Registry:
         if (type_name, name) in self._classes or self._has_config(type_name, name):
             return name
         self.discover()
-        claims = self._claims.get((type_name, name), [])
-        if len(claims) == 1:
-            return claims[0].component.name
-        if claims:
-            claimants = " and ".join(map(str, claims))
-            way_out = "Uninstall one, or leave it out with DLK_DISABLE_PLUGINS."
-            if any(claim.origin == "local" for claim in claims):
-                way_out = "Rename the project's own."
-            raise PluginError(
-                f'{type_name} "{name}" is claimed by {claimants}; neither is used. {way_out}'
-            )
+        chosen = self._chosen((type_name, name))
+        if chosen is not None:
+            return chosen.component.name
+        refused = self.refusal(type_name, name)
+        if refused:
+            raise PluginError(refused)
         raise PluginError(self._unknown(type_name, name))
 
     def __contains__(self, names: Key) -> bool:
@@ -203,7 +190,38 @@ class Registry:
         if names in self._classes or self._has_config(type_name, name):
             return True
         self.discover()
-        return len(self._claims.get(names, ())) == 1
+        return self._chosen(names) is not None
+
+    def claims(self, type_name: str, name: str) -> list[Entry]:
+        """Return all table rows that claim a name, as a name of their own or as an alias."""
+        self.discover()
+        return list(self._claims.get((type_name, name), ()))
+
+    def chosen(self, type_name: str, name: str) -> Entry | None:
+        """Return the row that supplies a name; None where none does, or several claim it."""
+        self.discover()
+        return self._chosen((type_name, name))
+
+    def refusal(self, type_name: str, name: str) -> str:
+        """Return why a name that is claimed is not used, and what to do; "" for any other."""
+        claims = self._claims.get((type_name, name), [])
+        claimants = " and ".join(map(str, claims))
+        wanted = overrides().get((type_name, name))
+        if wanted is not None and self._chosen((type_name, name)) is None:
+            return (
+                f'{type_name} "{name}": DLK_OVERRIDE gives it to {wanted}, which '
+                f"{self._why_not(wanted)}; it is claimed by {claimants or 'nobody'}"
+            )
+        if len(claims) < 2 or wanted is not None:
+            return ""
+        origins = {claim.origin for claim in claims}
+        way_out = "Uninstall one, or leave it out with DLK_DISABLE_PLUGINS."
+        if "local" in origins:
+            way_out = "Rename the project's own."
+        if len(origins) > 1:
+            first = "local" if "local" in origins else canonical(claims[0].origin)
+            way_out += f' Or choose one: DLK_OVERRIDE="{type_name}.{name}={first}".'
+        return f'{type_name} "{name}" is claimed by {claimants}; neither is used. {way_out}'
 
     def types(self) -> list[str]:
         """Return all component types, sorted."""
@@ -216,22 +234,44 @@ class Registry:
     def entries(self) -> list[Entry]:
         """Return all table rows that are in use, sorted by type and name."""
         self.discover()
-        used = {key: claims[0] for key, claims in self._claims.items() if len(claims) == 1}
-        return [used[key] for key in sorted(used) if used[key].component.name == key[1]]
+        used = {key: self._chosen(key) for key in self._claims}
+        rows = [(key, used[key]) for key in sorted(used)]
+        return [row for key, row in rows if row is not None and row.component.name == key[1]]
 
     @property
     def plugins(self) -> list[PluginState]:
         """All plugins found, working or not, and a project's own files that cannot be read."""
         self.discover()
-        found = list(self._plugins or [])
-        for state in found:
-            rows = self._rows.get(id(state), ())
-            unused = [row for row in rows if len(self._claims[row.type, row.name]) > 1]
-            state.components = [row for row in rows if row not in unused]
+        for plugin in self._plugins or []:
+            state, mine = plugin.state, (plugin.state.distribution, plugin.state.version)
+            used = {row.name: self._chosen((row.type, row.name)) for row in plugin.rows}
+            state.components = [
+                row for row in plugin.rows if (e := used[row.name]) and e.component is row
+            ]
             if state.state == "loaded":
-                state.error = "; ".join(self._clash(row) for row in unused)
-        local = [PluginState(f, "local", "", "failed", e) for f, e in self._broken.items()]
-        return found + local
+                told = (self._contest(row, mine) for row in plugin.rows)
+                state.error = "; ".join(filter(None, told))
+        local = [
+            PluginState(f, "local", "", "failed", e, place=f, advice="mend the file")
+            for f, e in self._broken.items()
+        ]
+        return [plugin.state for plugin in self._plugins or []] + local
+
+    def implementations(self, hook: str) -> list[tuple[PluginState, Any]]:
+        """Return the plugins that implement a hook, in the order in which they are called.
+
+        Returns:
+            State and pluggy's `HookImpl` of each. A plugin whose module fails now is left out; its
+            state says why.
+        """
+        self.discover()
+        with self._lock:
+            found = [
+                (plugin.state, made)
+                for plugin in self._plugins or []
+                for made in plugin.implementations(hook)
+            ]
+        return sorted(found, key=lambda pair: pair[1].trylast - pair[1].tryfirst)
 
     # Building -----------------------------------------------------------------------------------
 
@@ -289,39 +329,56 @@ class Registry:
         if self._plugins is not None or self._reading:
             return  # read by another thread, or asked for by a plugin's own module
         self._reading = True
-        self._plugins = [self._read(state, point) for state, point in _entry_points()]
-        self._reading = False
-
-    def _read(self, state: PluginState, point: importlib.metadata.EntryPoint) -> PluginState:
-        names = os.environ.get("DLK_DISABLE_PLUGINS", "").split(",")
-        if {name.strip() for name in names} & {state.name, state.distribution}:
-            state.state = "disabled"
-            return state
         try:
-            rows = _table_of(point.load())
-        except _IncompatibleError as error:
-            state.state, state.error = "incompatible", str(error)
-        except (Exception, SystemExit) as error:  # noqa: BLE001  # a plugin may raise anything
-            state.state, state.error = "failed", f"{type(error).__name__}: {error}"
-        else:
-            self._rows[id(state)] = rows
-            for row in rows:
-                self._claim(Entry(row, state.distribution, state.version))
-        return state
+            overrides()  # what cannot be read is told before anything is
+            plugins = find_plugins()
+        finally:
+            self._reading = False
+        for plugin in plugins:
+            state = plugin.state
+            for row in plugin.rows:
+                self._claim(Entry(row, state.distribution, state.version, state.place))
+        self._plugins = plugins
 
     def _claim(self, entry: Entry) -> None:
         component = entry.component
         for name in (component.name, *component.aliases):
             self._claims.setdefault((component.type, name), []).append(entry)
 
-    def _entry(self, type_name: str, name: str) -> Entry | None:
-        self.discover()
-        claims = self._claims.get((type_name, name), ())
+    def _chosen(self, key: Key) -> Entry | None:
+        claims = self._claims.get(key, ())
+        wanted = overrides().get(key)
+        if wanted is not None:
+            claims = [claim for claim in claims if canonical(claim.origin) == wanted]
         return claims[0] if len(claims) == 1 else None
 
-    def _clash(self, row: Component) -> str:
-        claimants = " and ".join(map(str, self._claims[row.type, row.name]))
-        return f'{row.type} "{row.name}" is claimed by {claimants}'
+    def _entry(self, type_name: str, name: str) -> Entry | None:
+        self.discover()
+        return self._chosen((type_name, name))
+
+    def _contest(self, row: Component, mine: tuple[str, str]) -> str:
+        """Return what is to be said of a row's name that others claim, too."""
+        key = (row.type, row.name)
+        claims = self._claims[key]
+        if len(claims) < 2:
+            return ""
+        chosen = self._chosen(key)
+        if chosen is None:
+            return f'{row.type} "{row.name}" is claimed by {" and ".join(map(str, claims))}'
+        if (chosen.origin, chosen.version) != mine:
+            return f'{row.type} "{row.name}" is that of {chosen}, by DLK_OVERRIDE'
+        others = " and ".join(str(claim) for claim in claims if claim is not chosen)
+        return f'{row.type} "{row.name}" is used instead of that of {others}, by DLK_OVERRIDE'
+
+    def _why_not(self, distribution: str) -> str:
+        """Return why a distribution supplies none of a name, after "which"."""
+        states = [plugin.state for plugin in self._plugins or []]
+        state = next((s for s in states if canonical(s.distribution) == distribution), None)
+        if state is None:
+            return "is not installed" if distribution != "local" else "has no such name"
+        if state.state != "loaded":
+            return f"is {state.state}: {state.cause}".removesuffix(": ")
+        return f"has no such name in its version {state.version}"
 
     def _keys(self) -> Iterator[Key]:
         for entry in self.entries():
@@ -335,33 +392,35 @@ class Registry:
         intc = sys.modules.get("dlk.config._intc")
         return intc is not None and intc.registered(type_name, name) is not None
 
-    def _import(self, entry: Entry, target: str) -> None:
-        """Import the module of ``module:attribute``, and see that the attribute is there.
+    def _import(self, entry: Entry, target: str) -> Any:
+        """Import the module of ``module:attribute``, and return the attribute.
 
         Raises:
             PluginError: it cannot be imported, or is not there; the message says what to do.
         """
         module_name, _, attribute = target.partition(":")
         what = f'{entry.component.type} "{entry.component.name}" of {entry}'
+        wrong = f"the table of {entry.origin} is wrong"
+        wrong += f" ({entry.table}): pip install -U {entry.origin}" if entry.table else ""
         try:
-            module = _import_module(module_name)
+            module = _import_module(module_name, entry)
         except ImportError as error:
             missing = error.name or ""
             if missing and f"{module_name}.".startswith(f"{missing}."):
-                reason = f"there is no module {missing}; the table of {entry.origin} is wrong"
-                raise PluginError(f"{what}: {reason}") from error
+                raise PluginError(f"{what}: there is no module {missing}; {wrong}") from error
             hint, top = "", missing.partition(".")[0]
             if top and not _is_there(top):
                 hint = f" It needs {top}, which is missing: {_how_to_install(top, entry.origin)}"
-            raise PluginError(f"{what} cannot be imported: {error}.{hint}") from error
+            raise PluginError(f"{what} cannot be imported: {error}{_at(error)}.{hint}") from error
         except DlkError:
             raise
-        except (Exception, SystemExit) as error:  # a component's module may raise anything
-            reason = f"{type(error).__name__}: {error}"
-            raise PluginError(f"{what} cannot be imported: {reason}") from error
+        except KeyboardInterrupt as error:
+            raise KeyboardInterrupt(f"while importing {what} ({module_name})") from error
+        except BaseException as error:  # a component's module may raise anything
+            raise PluginError(f"{what} cannot be imported: {told(error)}{_at(error)}") from error
         if not hasattr(module, attribute):
-            reason = f"{module_name} has no {attribute}; the table of {entry.origin} is wrong"
-            raise PluginError(f"{what}: {reason}")
+            raise PluginError(f"{what}: {module_name} has no {attribute}; {wrong}")
+        return getattr(module, attribute)
 
     def _unknown(self, type_name: str, name: str) -> str:
         from dlk._known import KNOWN
@@ -370,12 +429,14 @@ class Registry:
         provider = KNOWN.get((type_name, name)) or KNOWN.get((type_name, plain))
         if provider:
             what = f'{type_name} "{name}" is part of {provider}'
-            state = next((p for p in self._plugins or [] if p.distribution == provider), None)
+            states = [plugin.state for plugin in self._plugins or []]
+            state = next((s for s in states if s.distribution == provider), None)
             if state is None:
                 return f"{what}, which is not installed: pip install {provider}"
             if state.state == "loaded":
                 return f"{what}, but not of its version {state.version}: pip install -U {provider}"
-            return f"{what}, which is {state.state}: {state.error}".removesuffix(": ")
+            told = f"{what}, which is {state.state}: {state.cause}".removesuffix(": ")
+            return f"{told}. {state.advice}".removesuffix(". ")
         types = self.types()
         if type_name not in types:
             message = f'there is no component type "{type_name}". {did_you_mean(type_name, types)}'
@@ -389,67 +450,37 @@ class Registry:
 
     def _unread(self) -> Iterator[str]:
         """Yield what could not be read, and so may hold a name that is looked for."""
-        plugins = self._plugins or []
-        failed = [f"{p.distribution} ({p.error})" for p in plugins if p.state in _UNREAD]
+        states = [plugin.state for plugin in self._plugins or []]
+        failed = [f"{state} ({state.cause})" for state in states if state.state in _UNREAD]
         if failed:
-            yield f"Plugins that could not be read: {'; '.join(failed)}."
-        disabled = [p.distribution for p in plugins if p.state == "disabled"]
+            yield f"Plugins that could not be read: {'; '.join(failed)}; see dlk plugins."
+        disabled = [state.distribution for state in states if state.state == "disabled"]
         if disabled:
             yield f"Left out by DLK_DISABLE_PLUGINS: {', '.join(disabled)}."
         if self._broken:
             yield f"Not read, since it is no valid Python: {'; '.join(self._broken.values())}"
 
 
-class _IncompatibleError(Exception):
-    """A plugin speaks another version of the protocol."""
-
-
-def _entry_points() -> list[tuple[PluginState, importlib.metadata.EntryPoint]]:
-    """Return the entry points of the group, sorted by name.
-
-    Of a distribution that lies in two places, the first on the path counts, as for imports.
-    A distribution whose metadata cannot be read is passed over: it may be anything on the machine.
-    """
-    found: dict[str, list[tuple[PluginState, importlib.metadata.EntryPoint]]] = {}
-    for distribution in importlib.metadata.distributions():
-        try:
-            points = distribution.entry_points.select(group=_GROUP)
-            if not points:
-                continue
-            name, version = str(distribution.name or ""), str(distribution.version or "")
-        except Exception:  # noqa: BLE001, S112  # damaged metadata raises many kinds
-            continue
-        states = [(PluginState(point.name, name, version), point) for point in points]
-        found.setdefault(re.sub(r"[-_.]+", "-", name).lower(), states)
-    everything = [pair for states in found.values() for pair in states]
-    return sorted(everything, key=lambda pair: (pair[0].name, pair[0].distribution))
-
-
-def _table_of(module: Any) -> list[Component]:
-    import pluggy
-
-    version = getattr(module, "API", None)
-    if version is None:
-        raise _IncompatibleError(f"states no version of the plugin protocol: expected API = {API}")
-    if version != API:
-        raise _IncompatibleError(f"speaks plugin protocol {version!r}, this dlk speaks {API}")
-    manager = pluggy.PluginManager("dlk")
-    manager.add_hookspecs(Hooks)
-    manager.register(module)
-    if not any(caller.has_spec() for caller in manager.get_hookcallers(module) or ()):
-        raise TypeError("implements no hook: expected dlk_components(), marked with @hookimpl")
-    rows = [row for table in manager.hook.dlk_components() for row in table]
-    for row in rows:
-        if not isinstance(row, Component):
-            given = type(row).__name__
-            raise TypeError(f"dlk_components() gives dlk.plugin.Component, got {given}")
-    return rows
-
-
-def _import_module(name: str) -> ModuleType:
+def _import_module(name: str, entry: Entry) -> ModuleType:
     from dlk._local import PREFIX, import_local
 
-    return import_local(name) if name.startswith(PREFIX) else importlib.import_module(name)
+    if name in sys.modules:
+        return sys.modules[name]
+    with patience("the component", SLOW_S) as watch:
+        row = entry.component
+        watch(f'{row.type} "{row.name}" of {entry} ({name})', entry.origin)
+        return import_local(name) if name.startswith(PREFIX) else importlib.import_module(name)
+
+
+def _in_file(address: str) -> str:
+    """Return where the class of an address stands, for the end of a message."""
+    place = place_of(address)
+    return f" ({place})" if place.file else ""
+
+
+def _at(error: BaseException) -> str:
+    place = raised_at(error)
+    return f" ({place})" if place else ""
 
 
 def _is_there(module: str) -> bool:

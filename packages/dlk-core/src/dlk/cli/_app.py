@@ -32,6 +32,7 @@ COMMANDS = {
     "diff": "compare two configs, once they are resolved",
     "list": "list component types, components, or the options of one",
     "plugins": "list plugins: distribution, version, state and error",
+    "why": "say which distribution, file and line supply a name",
     "info": "versions, platform and devices, for a bug report",
 }
 
@@ -59,8 +60,8 @@ def run(argv: Sequence[str] | None = None) -> int:
         return code or OK
     except SystemExit as stop:  # argparse's --help and usage errors, or a plugin's command
         return _code_of(stop, terminal)
-    except KeyboardInterrupt:
-        terminal.error("interrupted")
+    except KeyboardInterrupt as stop:
+        terminal.error(f"interrupted {stop}".rstrip())
         return _failed(INTERRUPTED, terminal)
     except BrokenPipeError:
         # Python would complain again when it flushes at exit.
@@ -197,7 +198,10 @@ def _external(name: str) -> Callable[[Sequence[str]], int | None]:
         raise PluginError(f'the command "{name}" is claimed by {claimants}; uninstall one')
     try:
         loaded: Callable[[Sequence[str]], int | None] = found[0].load()
-    except Exception as error:  # a plugin's module may raise anything
+    except KeyboardInterrupt as error:
+        what = f'while importing the command "{name}" of {distribution_of(found[0])}'
+        raise KeyboardInterrupt(what) from error
+    except BaseException as error:  # a plugin's module may raise anything
         raise PluginError(
             f'the command "{name}" of {distribution_of(found[0])} cannot be imported: '
             f"{type(error).__name__}: {error}"

@@ -13,7 +13,9 @@ because of intc 0.1.1 as it comes:
   notebook);
 - module folders are not read from the working directory: `dlk.config.project` reads them beside the
   config;
-- a debugging ``print`` for the value -2 is silenced.
+- a debugging ``print`` for the value -2 is silenced;
+- a name that ``DLK_OVERRIDE`` gives to one of several distributions may be registered by each: the
+  chosen class is put in its place when it is looked up.
 """
 
 from __future__ import annotations
@@ -50,6 +52,7 @@ from intc.config import DictField as _IntcDictField
 from intc.register import cregister
 from intc.share import MISSING
 
+from dlk._override import overrides
 from dlk.config.expression import compile_lambda, is_expression
 from dlk.config.keys import is_module, locate
 from dlk.errors import ConfigError, did_you_mean
@@ -68,6 +71,7 @@ __all__ = [
     "StrField",
     "SubModule",
     "all_registered",
+    "choose",
     "cregister",
     "default_children",
     "default_of",
@@ -155,6 +159,21 @@ def registered(type_name: str, name: str) -> type[IntcBase] | None:
     """Return the config class registered under the two names, None where there is none yet."""
     found: type[IntcBase] | None = intc.share.registry.get(type_name, {}).get(name)
     return found
+
+
+def choose(type_name: str, name: str, config_class: Any) -> None:
+    """Register one of the classes that were registered under an overridden name.
+
+    Nothing happens where the name is not overridden, or the class was not registered under it.
+    """
+    if not any(config_class is rival for rival in _rivals.get((type_name, name), ())):
+        return
+    about = config_class.__meta__
+    about["_name"] = name
+    intc.share.registry.setdefault(type_name, {})[name] = config_class
+    intc.register.ic_help[type_name, name] = about
+    intc.register.type_module_map.setdefault(type_name, set()).add(name)
+    _repo[type_name, name] = config_class()._to_dict(lazy=True)
 
 
 def all_registered() -> Iterator[tuple[str, str, type[IntcBase]]]:
@@ -387,7 +406,26 @@ def _compiled(source: str) -> Callable[..., Any]:
     return report
 
 
+_rivals: dict[tuple[str, str], list[type]] = {}
+_register = intc.register.Register.register
+
+
+def _register_rivals(self: Any, type_name: str = "", name: str = "") -> Callable[[Any], Any]:
+    """Stand in for intc's registering, which refuses a name that is there already."""
+    if (type_name, name) not in overrides():
+        made: Callable[[Any], Any] = _register(self, type_name, name)
+        return made
+
+    def describe(config_class: Any) -> Any:
+        described = _register(self)(config_class)
+        _rivals.setdefault((type_name, name), []).append(described)
+        return described
+
+    return describe
+
+
 def _install() -> None:
+    vars(intc.register)["Register"].register = _register_rivals
     for module in (intc.parser, intc.register, intc.loader):
         vars(module)["ic_repo"] = _repo
     for module in (intc.parser, intc.utils):

@@ -44,8 +44,10 @@ def run(args: argparse.Namespace, terminal: Terminal) -> None:
         terminal.table(("type", "name", "from", "help"), [list(row.values()) for row in rows])
     for plugin in register.plugins:
         if plugin.state in ("failed", "incompatible"):
-            name = plugin.name if plugin.distribution == "local" else plugin.distribution
-            terminal.note(f"{name} could not be read: {plugin.error}")
+            name = plugin.name if plugin.distribution == "local" else str(plugin)
+            hint = f". To do: {plugin.advice}" if plugin.distribution != "local" else ""
+            cause = plugin.error if plugin.distribution == "local" else plugin.cause
+            terminal.note(f"{name} could not be read: {cause}{hint}")
 
 
 def add_local(terminal: Terminal) -> None:
