@@ -6,10 +6,11 @@ without a traceback. A wrong call from code stays a `ValueError` or `TypeError`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 __all__ = [
+    "CODES",
     "BundleError",
     "ConfigError",
     "DataError",
@@ -18,9 +19,58 @@ __all__ = [
     "Problem",
     "RowError",
     "RunError",
+    "close_to",
     "did_you_mean",
     "nearest",
 ]
+
+
+CODES: Mapping[str, str] = {
+    # the text
+    "unreadable-file": "a file that is not there, or cannot be read as text",
+    "syntax": "text that is not JSON with comments",
+    "repeated-key": "a key or component that stands twice in one object",
+    "top-level": "something other than components at the top of a config",
+    "project-file": "a mistake in .intc.json or in the name of a module file",
+    # names
+    "component-key": "a key that is not written @type@name#alias",
+    "unknown-component": "a component that nothing installed is called",
+    "unusable-component": "a component that is known, but cannot be used here",
+    "misnamed-component": "a key that says one component and a base that says another",
+    "unknown-field": "a key that is no field of its component",
+    # values
+    "wrong-type": "a value of another type than its field's",
+    "out-of-range": "a value of the right type that is too small, too large or misshapen",
+    "unknown-option": "a value that is none of the options of its field",
+    "not-allowed": "a value that the component itself refuses",
+    "missing-value": "a value that has no default and is not given",
+    "rule": "values that are sound alone and do not fit together",
+    # components below components
+    "missing-child": "a component that must stand below another and does not",
+    "too-many-children": "more components of a type than may stand there",
+    "child-not-allowed": "a component of a type that may not stand there",
+    "nesting": "components nested deeper than any config needs",
+    # bases
+    "circle": "values or bases that lead back to themselves",
+    "base-content": "a base that holds what only the config itself may hold",
+    # references and expressions
+    "anchor": "an anchor that is no name, names two components, or names none",
+    "reference": "a reference or expression that is not written as one",
+    "unknown-path": "a path that leads nowhere",
+    "ambiguous-path": "a path that fits several components",
+    "expression-syntax": "an expression that cannot be read",
+    "expression-forbidden": "an expression that asks for what is not in the language",
+    "expression-budget": "an expression that is too long, or takes too much work or memory",
+    "expression-failed": "an expression that fails on the values given to it",
+    # search, overrides, globals
+    "search": "a _search that is no object of paths and their values",
+    "search-conflict": "a search that another one, or an override, undoes",
+    "override": "a --set that is no path=value, or sets what cannot be set",
+    "globals": "a _G that is no object, or holds a name that dlk fills in",
+    "not-resolved": "something left to compute where only resolved values may stand",
+    "several-runs": "a config that searches where one run is expected",
+}
+"""What kinds of mistakes there are in configs; a code stays what it means."""
 
 
 class DlkError(Exception):
@@ -54,7 +104,7 @@ class Problem:
         file: the file it stands in; empty where the config came from a dict.
         line: line of the value, from 1; 0 where there is no text.
         column: column of the value, from 1; 0 where there is no text.
-        code: what kind of mistake it is, a name that stays, such as ``unknown-field``.
+        code: what kind of mistake it is: a key of `CODES`.
         suggestions: what could stand there instead, the nearest first.
         help: what the field is for.
         origin: where a value comes from that the text at this place does not hold, such as
@@ -72,9 +122,14 @@ class Problem:
     origin: str = ""
 
     def __str__(self) -> str:
-        position = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
-        where = " ".join(part for part in (position, self.path) if part)
-        return f"{where}: {self.message}" if where else self.message
+        where = " ".join(part for part in (self.position, self.path) if part)
+        text = f"{self.message} [{self.origin}]" if self.origin else self.message
+        return f"{where}: {text}" if where else text
+
+    @property
+    def position(self) -> str:
+        """``file:line:column``, as far as they are known."""
+        return f"{self.file}:{self.line}:{self.column}" if self.line else self.file
 
 
 class ConfigError(DlkError):
@@ -84,9 +139,12 @@ class ConfigError(DlkError):
         problems: the mistakes, in the order of the text.
     """
 
-    def __init__(self, problems: str | Sequence[Problem]) -> None:
+    def __init__(
+        self, problems: str | Sequence[Problem], *, code: str = "", suggestions: Sequence[str] = ()
+    ) -> None:
         if isinstance(problems, str):
-            problems = [Problem(path="", message=problems)]
+            one = Problem("", problems, code=code, suggestions=tuple(suggestions))
+            problems = [one]
         self.problems: tuple[Problem, ...] = tuple(problems)
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
@@ -149,6 +207,11 @@ def nearest(word: str, known: Iterable[str], n: int = 3) -> list[str]:
     folded = {c.lower(): c for c in reversed(candidates)}
     found = difflib.get_close_matches(word.lower(), list(folded), n=n, cutoff=0.6)
     return [folded[f] for f in found]
+
+
+def close_to(word: str, known: Iterable[str]) -> tuple[str, ...]:
+    """Return the known words that are close to `word`, as the suggestions of a `Problem`."""
+    return tuple(nearest(word, known))
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -163,7 +163,9 @@ def test_referring_is_intcs_work_and_leaves_the_given_trees_alone() -> None:
         }
     }
     given = json.dumps(tree)
-    found, problems = solve_references(tree, {"n": 3})
+    found, problems, computed = solve_references(tree, {"n": 3})
     assert problems == []
+    assert computed[("@a@b", "@c@d#e", "y")] == ("@$$.x @lambda x: x + 1", [(("@a@b", "x"), 3)])
+    assert computed[("@a@b", "x")] == ("@lambda @_G.n", [(("_G", "n"), 3)])
     assert (found["@a@b"]["x"], found["@a@b"]["@c@d#e"]["y"], found["@a@b"]["z"]) == (3, 4, 4)
     assert json.dumps(tree) == given

@@ -278,9 +278,11 @@ def test_what_is_missing_is_named_with_the_other_mistakes(refuse: Refuse) -> Non
         "@room@cellar": {"dept": 1, "racks": [], "@lamp@bulb": {}},
         "floors": "@lambda @$.nothing",
     }
-    missing, unknown = refuse({"@house": wrong})
+    missing, unknown, computed = refuse({"@house": wrong})
     assert missing == "c.jsonc:1:29 room.depth: is required: metres down"
     assert 'there is no field "dept"' in unknown
+    assert computed.startswith('c.jsonc:1:83 floors: "@$.nothing": there is no "nothing" here. ')
+    assert computed.endswith("Known: floors, room@cellar, street, tags.")
     searched = {
         "@room@cellar": {"racks": [], "@lamp@bulb": {}},
         "_search": {"room.depth": [1, "deep"]},
@@ -314,7 +316,8 @@ def test_a_value_that_is_computed_is_checked_too(refuse: Refuse) -> None:
     (problem,) = refuse({"@house": {"floors": "@lambda _: 100"}})
     assert (
         problem
-        == "c.jsonc:1:23 floors: expected an integer from 0 to 9, got 100 (number of floors)"
+        == "c.jsonc:1:23 floors: expected an integer from 0 to 9, got 100 (number of floors) "
+        '[computed by "@lambda _: 100"]'
     )
 
 

@@ -233,7 +233,10 @@ def test_a_component_that_an_override_sets_is_searched_inside(read: Read) -> Non
 def test_an_override_that_the_search_would_undo_is_refused(refuse: Refuse) -> None:
     config = {"@house": {"_search": {"room": ["kitchen", {"_base": "kitchen", "width": 9}]}}}
     (message,) = refuse(config, overrides=["room.width=7"])
-    assert message == '<--set> room.width: "room" is searched and replaces this; set room itself'
+    assert message == (
+        '<--set> room.width: "room" is searched and replaces this; set room itself '
+        "[--set room.width=7]"
+    )
 
 
 def test_a_mistake_tells_at_which_point_of_the_search_it_is(refuse: Refuse) -> None:

@@ -185,7 +185,7 @@ def test_an_unknown_base_is_named_where_it_is_written(
     module("room@lit", {"_base": "kitchn"})
     assert refuse({"@house": {"@room@lit": {}}}) == [
         'modules/room@lit.jsonc:1:11 room: there is no room "kitchn". Did you mean "kitchen"? '
-        "Known: cellar, cellar-dry, kitchen."
+        "Known: cellar, cellar-dry, kitchen. [a base of room, c.jsonc:1:26]"
     ]
 
 

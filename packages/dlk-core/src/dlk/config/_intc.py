@@ -26,8 +26,8 @@ import graphlib
 import inspect
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, overload
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, overload
 
 import attrs
 import intc.config
@@ -55,12 +55,14 @@ from intc.share import MISSING
 from dlk._override import overrides
 from dlk.config.expression import compile_lambda, is_expression
 from dlk.config.keys import is_module, locate
-from dlk.errors import ConfigError, did_you_mean
+from dlk.errors import ConfigError, Problem, close_to, did_you_mean
 
 __all__ = [
+    "FAILED",
     "MISSING",
     "AnyField",
     "BoolField",
+    "Computed",
     "DictField",
     "FloatField",
     "IntField",
@@ -68,6 +70,7 @@ __all__ = [
     "ListField",
     "ModuleField",
     "NestField",
+    "Solved",
     "StrField",
     "SubModule",
     "all_registered",
@@ -229,51 +232,128 @@ def DictField(
 # References ---------------------------------------------------------------------------------------
 
 
+class Computed(NamedTuple):
+    """What a value was computed from.
+
+    Attributes:
+        text: the expression as written.
+        given: path and value of each value that it refers to; a path in ``_G`` starts with that.
+    """
+
+    text: str
+    given: list[tuple[Path, Any]]
+
+
+class Solved(NamedTuple):
+    """A tree whose references and expressions are computed.
+
+    Attributes:
+        tree: the values; `FAILED` stands where one could not be computed.
+        problems: the mistakes met, with the paths of their values.
+        computed: what was computed from what, by path.
+    """
+
+    tree: dict[str, Any]
+    problems: list[tuple[Path, Problem]]
+    computed: dict[Path, Computed]
+
+
 def solve_references(
-    tree: Mapping[str, Any], global_values: Mapping[str, Any]
-) -> tuple[dict[str, Any], list[tuple[Path, str]]]:
-    """Return a copy of a tree with its references and expressions computed, and the mistakes met.
+    tree: Mapping[str, Any],
+    global_values: Mapping[str, Any],
+    *,
+    unplaced: Collection[Path] = (),
+    quiet: Collection[str] = (),
+) -> Solved:
+    """Return a copy of a tree with its references and expressions computed, as far as they can be.
 
     Args:
         tree: root of a config: component keys only, defaults filled in.
         global_values: what stands under ``_G``.
-
-    Returns:
-        The tree, and (path, message) of each mistake; the tree is of no use where there is one.
+        unplaced: components below which one was refused: nothing is said of references to it.
+        quiet: anchors of which it is not known what they lead to; ``*`` for unknown ones.
     """
     root = _Root()
+    root.quiet = frozenset(quiet)
+    root.unplaced = {(_ROOT, *path) for path in unplaced}
     root["_G"] = copy.deepcopy(dict(global_values))
     root[_ROOT] = _with_anchors(tree)
     anchors = {"~": "_G", "_G": "_G"}
     parser = intc.parser.Parser
     parser.collect_global_anchors(root, ref_anchor_maps=anchors, root=True)
     references = parser.collect_refs(root, root, refs=[], ref_anchor_maps=anchors, root=True)
-    if not root.problems:
-        _refuse_circles(root, references)
-    if not root.problems:
-        parser.do_parser_refs(references, root)
-    resolved: dict[str, Any] = root[_ROOT]
-    return resolved, root.problems
+    references = _without_circles(root, references)
+    for path in root.failed:
+        holder = _at(root, path[:-1])
+        holder[path[-1]] = FAILED
+    parser.do_parser_refs(references, root)
+    computed = {
+        _short_path(reference["lambda"].where): _computed(root, reference)
+        for reference in references
+    }
+    return Solved(root[_ROOT], root.problems, computed)
+
+
+def _computed(root: Mapping[str, Any], reference: Mapping[str, Any]) -> Computed:
+    given = [_follow(root, trace) for trace in reference["paras"] if trace != "_"]
+    text = reference["lambda"].text
+    return Computed(text, [(_short_path(path), value) for path, value in given])
+
+
+def _at(root: Mapping[str, Any], path: Path) -> Any:
+    here: Any = root
+    for part in path:
+        here = here[part]
+    return here
+
+
+def _short_path(path: Path) -> Path:
+    """Return a path of the config; those in ``_G`` keep their head."""
+    return path[1:] if path[:1] == (_ROOT,) else path
 
 
 class _Root(dict[str, Any]):
-    """The tree that intc works on; it collects the mistakes met on the way."""
+    """The tree that intc works on; it collects the mistakes met on the way.
+
+    Attributes:
+        problems: path in the config, and mistake.
+        failed: paths in this tree of what cannot be computed.
+        unplaced: paths in this tree of components of which a child was refused.
+        quiet: anchors of which nothing is said.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self.problems: list[tuple[Path, str]] = []
+        self.problems: list[tuple[Path, Problem]] = []
+        self.failed: list[Path] = []
+        self.unplaced: set[Path] = set()
+        self.quiet: frozenset[str] = frozenset()
 
 
 class _Source(str):
-    """The text of a lambda that remembers where it stands, and where to report."""
+    """The text of a lambda that remembers where it stands, what was written, where to report."""
 
-    __slots__ = ("root", "where")
+    __slots__ = ("root", "text", "where")
     root: Mapping[str, Any]
+    text: str
     where: Path
 
 
-_FAILED = object()
-"""Stands for a value that could not be computed, so that what is computed from it stays silent."""
+class _Failed:
+    """Stands for a value that could not be computed; what is computed from it stays silent."""
+
+    def __copy__(self) -> _Failed:
+        return self
+
+    def __deepcopy__(self, _: object) -> _Failed:
+        return self
+
+
+FAILED = _Failed()
+
+
+class _RefusedBeforeError(ConfigError):
+    """A reference to what was refused already: nothing more is said."""
 
 
 def _with_anchors(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -296,23 +376,26 @@ def _reference(
     if not is_expression(text):
         return {}
     where, found = _follow(root, key)
-    path = where[1:] if where[:1] == (_ROOT,) else where
     try:
         if found is not text:
-            raise ConfigError("an expression cannot stand under a key with a dot")
+            message = "an expression cannot stand under a key with a dot"
+            raise ConfigError(message, code="reference")
         given, _, body = (part.strip() for part in text.partition("@lambda"))
         if not given and body.startswith("@"):
             given, body = body, "x: x"
         elif not given:
             given = "_"
             if not re.match(r"_\s*:", body):
-                raise ConfigError(f'expected "@lambda _: …" or "@lambda @reference", got "{text}"')
+                message = f'expected "@lambda _: …" or "@lambda @reference", got "{text}"'
+                raise ConfigError(message, code="reference")
         source = _Source(f"lambda {body}")
-        source.root, source.where = root, path
+        source.root, source.where, source.text = root, where, text
         compile_lambda(source)
         targets = [_target(part.strip(), anchors, root) for part in given.split(",")]
     except ConfigError as error:
-        _report(root, path, error)
+        _report(root, where, error)
+        if found is text and isinstance(root, _Root):
+            root.failed.append(where)
         return {}
     return {"key": key, "paras": targets, "lambda": source}
 
@@ -321,7 +404,8 @@ def _report(root: Mapping[str, Any], path: Path, error: ConfigError) -> None:
     """Note the mistakes with the tree; they are raised where intc's own parser is at work."""
     if not isinstance(root, _Root):
         raise error
-    root.problems += [(path, problem.message) for problem in error.problems]
+    if not isinstance(error, _RefusedBeforeError):
+        root.problems += [(_short_path(path), problem) for problem in error.problems]
 
 
 def _target(reference: str, anchors: Mapping[str, str], root: Mapping[str, Any]) -> str:
@@ -330,24 +414,42 @@ def _target(reference: str, anchors: Mapping[str, str], root: Mapping[str, Any])
         return "_"
     anchor, dot, path = reference.removeprefix("@").partition(".")
     if not reference.startswith("@") or not dot:
-        raise ConfigError(f'"{reference}" is no reference: expected @$.field, @_G.name, @anchor.…')
+        message = f'"{reference}" is no reference: expected @$.field, @_G.name, @anchor.…'
+        raise ConfigError(message, code="reference")
+    unplaced, quiet = getattr(root, "unplaced", ()), getattr(root, "quiet", ())
     if anchor not in anchors:
         known = sorted(f"@{name}" for name in anchors)
         if anchor.strip("$") == "":
-            raise ConfigError(f'"{reference}" leads above the top. Known: {", ".join(known)}.')
-        raise ConfigError(f'there is no anchor "{anchor}". {did_you_mean(f"@{anchor}", known)}')
+            message = f'"{reference}" leads above the top. Known: {", ".join(known)}.'
+            raise ConfigError(message, code="unknown-path")
+        if "*" in quiet:
+            raise _RefusedBeforeError("it may be the anchor of what was refused")
+        hint = did_you_mean(f"@{anchor}", known)
+        raise ConfigError(
+            f'there is no anchor "{anchor}". {hint}',
+            code="anchor",
+            suggestions=close_to(f"@{anchor}", known),
+        )
     start, holder = _follow(root, anchors[anchor])
     found, rest = locate(holder, path)
     for part in found:
         holder = holder[part]
     if rest and is_expression(holder):
-        raise ConfigError(f'"{reference}" leads into a computed value; refer to it whole')
+        message = f'"{reference}" leads into a computed value; refer to it whole'
+        raise ConfigError(message, code="reference")
+    if rest and (anchor in quiet or (*start, *found) in unplaced):
+        raise _RefusedBeforeError("it may be in what was refused")
     if rest:
         known = [k.removeprefix("@") for k in holder if k[:1] != "_"] if _is_dict(holder) else []
         hint = did_you_mean(rest[0], known)
-        raise ConfigError(f'"{reference}": there is no "{rest[0]}" here. {hint}'.rstrip())
+        raise ConfigError(
+            f'"{reference}": there is no "{rest[0]}" here. {hint}'.rstrip(),
+            code="unknown-path",
+            suggestions=close_to(rest[0], known),
+        )
     if not isinstance(holder, str) and _holds_expression(holder):
-        raise ConfigError(f'"{reference}" holds computed values itself; refer to its parts')
+        message = f'"{reference}" holds computed values itself; refer to its parts'
+        raise ConfigError(message, code="reference")
     return ".".join(map(str, (*start, *found)))
 
 
@@ -378,30 +480,41 @@ def _holds_expression(value: Any) -> bool:
     return is_expression(value)
 
 
-def _refuse_circles(root: _Root, references: Sequence[Mapping[str, Any]]) -> None:
-    graph = {reference["key"]: reference["paras"] for reference in references}
-    try:
-        graphlib.TopologicalSorter(graph).prepare()
-    except graphlib.CycleError as error:
-        circle = " -> ".join(trace.removeprefix(f"{_ROOT}.") for trace in reversed(error.args[1]))
-        where = next(r["lambda"].where for r in references if r["key"] == error.args[1][0])
-        root.problems.append((where, f"these values are computed from each other: {circle}"))
+def _without_circles(
+    root: _Root, references: Sequence[Mapping[str, Any]]
+) -> list[Mapping[str, Any]]:
+    """Return the references that lead to an end; each circle of others is a mistake."""
+    left = {reference["key"]: reference for reference in references}
+    while True:
+        graph = {key: reference["paras"] for key, reference in left.items()}
+        try:
+            graphlib.TopologicalSorter(graph).prepare()
+        except graphlib.CycleError as error:
+            circle: list[str] = error.args[1]
+            shown = " -> ".join(trace.removeprefix(f"{_ROOT}.") for trace in reversed(circle))
+            message = f"these values are computed from each other: {shown}"
+            where = [left[trace]["lambda"].where for trace in circle[:-1]]
+            root.problems.append((_short_path(where[0]), Problem("", message, code="circle")))
+            root.failed += where
+            left = {key: reference for key, reference in left.items() if key not in circle}
+        else:
+            return list(left.values())
 
 
 def _compiled(source: str) -> Callable[..., Any]:
-    """Stand in for ``eval`` of a lambda; a failure is reported and gives `_FAILED`."""
+    """Stand in for ``eval`` of a lambda; a failure is reported and gives `FAILED`."""
     call = compile_lambda(source)
     if not isinstance(source, _Source):
         return call
 
     def report(*values: Any) -> Any:
-        if any(value is _FAILED for value in values):
-            return _FAILED
+        if any(value is FAILED for value in values):
+            return FAILED
         try:
             return call(*values)
         except ConfigError as error:
             _report(source.root, source.where, error)
-            return _FAILED
+            return FAILED
 
     return report
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from dlk.config._intc import MISSING, fields_of
+from dlk.config._intc import FAILED, MISSING, fields_of
 from dlk.config.expression import is_expression
 from dlk.config.keys import parse_key
 from dlk.config.tree import Path, Tree, spec_of
-from dlk.errors import Problem, did_you_mean, nearest
+from dlk.errors import Problem, close_to, did_you_mean
 from dlk.registry import register
 
-__all__ = ["check_tree", "check_value", "expected"]
+__all__ = ["Mistake", "check_tree", "check_value", "expected", "mistakes_in", "mistakes_in_anchors"]
 
 _REFERENCE = re.compile(r"@(?:\$+|~|_G)\.[\w.@#-]+")
 _KINDS: dict[str, str] = {
@@ -29,6 +30,41 @@ _KINDS: dict[str, str] = {
 }
 
 
+class Mistake(NamedTuple):
+    """One mistake, and where in the tree it is.
+
+    Attributes:
+        path: keys and indices that lead there; of `check_value`, below the field.
+        message: what was given and expected.
+        code: a key of `dlk.errors.CODES`.
+        suggestions: what could stand there, nearest first.
+        help: the field's.
+        key: it is the key that is wrong, not the value.
+    """
+
+    path: Path
+    message: str
+    code: str
+    suggestions: tuple[str, ...] = ()
+    help: str = ""
+    key: bool = False
+
+    def below(self, where: Path, field: Mapping[str, Any] | None = None) -> Mistake:
+        """Return it with the path of its field in front, and the field's help."""
+        return self._replace(path=(*where, *self.path), help=_help(field) if field else self.help)
+
+    def problem(self, tree: Tree) -> Problem:
+        """Return it with its position in the text."""
+        return tree.problem(
+            self.path,
+            self.message,
+            key=self.key,
+            code=self.code,
+            suggestions=self.suggestions,
+            help=self.help,
+        )
+
+
 class _Stage(NamedTuple):
     """How far the reading of a config has come."""
 
@@ -37,6 +73,11 @@ class _Stage(NamedTuple):
 
 
 def check_tree(tree: Tree, *, resolved: bool, chosen: bool = True) -> list[Problem]:
+    """Return the mistakes in a tree, as `mistakes_in` finds them."""
+    return [m.problem(tree) for m in mistakes_in(tree, resolved=resolved, chosen=chosen)]
+
+
+def mistakes_in(tree: Tree, *, resolved: bool, chosen: bool = True) -> list[Mistake]:
     """Return the mistakes in a tree.
 
     Args:
@@ -45,11 +86,11 @@ def check_tree(tree: Tree, *, resolved: bool, chosen: bool = True) -> list[Probl
         chosen: false where a search is still to choose values: missing ones are left for later.
     """
     stage = _Stage(resolved, chosen)
-    found = [p for path, values in tree.modules() for p in _module(tree, path, values, stage)]
-    return found if resolved else [*found, *_anchors(tree)]
+    found = [m for path, values in tree.modules() for m in _module(tree, path, values, stage)]
+    return found if resolved else [*found, *mistakes_in_anchors(tree)]
 
 
-def _module(tree: Tree, path: Path, values: Mapping[str, Any], stage: _Stage) -> Iterator[Problem]:
+def _module(tree: Tree, path: Path, values: Mapping[str, Any], stage: _Stage) -> Iterator[Mistake]:
     key = parse_key(str(path[-1]))
     name = str(values.get("_name") or "")
     fields = fields_of(register.config(key.type, name))
@@ -60,25 +101,36 @@ def _module(tree: Tree, path: Path, values: Mapping[str, Any], stage: _Stage) ->
             if spec is not None and parse_key(field_name).type not in spec:
                 child = parse_key(field_name).type
                 message = f'{key.type} "{name}" takes no {child}. {did_you_mean(child, spec)}'
-                yield tree.problem(where, message.rstrip(), key=True)
+                close = close_to(child, spec)
+                yield Mistake(where, message.rstrip(), "child-not-allowed", close, key=True)
         elif field_name in fields:
-            yield from _field(tree, where, fields[field_name], value, stage)
+            yield from _field(where, fields[field_name], value, stage)
         elif field_name not in ("_name", "_anchor"):
-            message = f'there is no field "{field_name}". {did_you_mean(field_name, fields)}'
-            yield tree.problem(where, message.rstrip(), key=True)
+            yield _unknown_field(where, field_name, fields)
     for child_type, rule in (spec or {}).items():
         found = [k for k in values if k.startswith("@") and parse_key(k).type == child_type]
         if len(found) < rule.minimum and (path, child_type) not in tree.unplaced:
-            known = ", ".join(register.names(child_type))
+            names = register.names(child_type)
             wanted = f"{rule.minimum} children" if rule.minimum > 1 else "a child"
-            yield tree.problem(path, f'needs {wanted} "@{child_type}@…". Known: {known}.')
+            message = f'needs {wanted} "@{child_type}@…". Known: {", ".join(names)}.'
+            close = tuple(f"@{child_type}@{known}" for known in names[:3])
+            yield Mistake(path, message, "missing-child", close)
         if rule.maximum is not None and len(found) > rule.maximum:
             message = f"takes one {child_type}, got {', '.join(found)}"
-            yield tree.problem((*path, found[-1]), message, key=True)
+            yield Mistake((*path, found[-1]), message, "too-many-children", key=True)
 
 
-def _anchors(tree: Tree) -> Iterator[Problem]:
-    """Yield the anchors that are no names, or that two components share."""
+def _unknown_field(where: Path, name: str, fields: Mapping[str, Any]) -> Mistake:
+    message = f'there is no field "{name}". {did_you_mean(name, fields)}'.rstrip()
+    return Mistake(where, message, "unknown-field", close_to(name, fields), key=True)
+
+
+def mistakes_in_anchors(tree: Tree) -> list[Mistake]:
+    """Return the anchors that are no names, or that two components share."""
+    return list(_anchors(tree))
+
+
+def _anchors(tree: Tree) -> Iterator[Mistake]:
     taken: dict[str, Path] = {}
     for path, values in tree.modules():
         anchor = values.get("_anchor")
@@ -87,28 +139,24 @@ def _anchors(tree: Tree) -> Iterator[Problem]:
             continue
         if not isinstance(anchor, str) or not anchor.isidentifier() or anchor in ("_G", "lambda"):
             message = f"expected a name of letters, digits and _, got {_shown(anchor)}"
-            yield tree.problem(where, message)
+            yield Mistake(where, message, "anchor")
         elif anchor in taken:
-            yield tree.problem(where, f'"{anchor}" names {tree.name(taken[anchor])} already')
+            message = f'"{anchor}" names {tree.name(taken[anchor])} already'
+            yield Mistake(where, message, "anchor")
         else:
             taken[anchor] = path
 
 
-def _field(
-    tree: Tree, where: Path, field: Mapping[str, Any], value: Any, stage: _Stage
-) -> Iterator[Problem]:
+def _field(where: Path, field: Mapping[str, Any], value: Any, stage: _Stage) -> Iterator[Mistake]:
     if field["type_name"] == "NestField" and isinstance(value, Mapping):
         nested = fields_of(field["object_type"])
         for name, part in value.items():
             if name in nested:
-                yield from _field(tree, (*where, name), nested[name], part, stage)
+                yield from _field((*where, name), nested[name], part, stage)
             else:
-                message = f'there is no field "{name}". {did_you_mean(name, nested)}'
-                yield tree.problem((*where, name), message, key=True)
+                yield _unknown_field((*where, name), name, nested)
         return
-    for inner, message in _mistakes(field, value, stage):
-        unknown = field["type_name"] == "MapField" and inner and inner[0] not in field["default"]
-        yield tree.problem((*where, *inner), message, key=bool(unknown))
+    yield from (mistake.below(where, field) for mistake in _mistakes(field, value, stage))
 
 
 def check_value(
@@ -118,15 +166,18 @@ def check_value(
 
     Unless it is `resolved`, expressions and missing values are no mistakes yet.
     """
-    yield from _mistakes(field, value, _Stage(resolved=resolved, chosen=resolved))
+    stage = _Stage(resolved=resolved, chosen=resolved)
+    yield from ((m.path, m.message) for m in _mistakes(field, value, stage))
 
 
-def _mistakes(field: Mapping[str, Any], value: Any, stage: _Stage) -> Iterator[tuple[Path, str]]:
+def _mistakes(field: Mapping[str, Any], value: Any, stage: _Stage) -> Iterator[Mistake]:
     if any(_same(value, addition) for addition in field.get("additions") or ()):
+        return
+    if value is FAILED:
         return
     if isinstance(value, str) and value == MISSING:
         if stage.chosen:
-            yield (), f"is required: {_help(field)}"
+            yield Mistake((), f"is required: {_help(field)}", "missing-value")
         return
     if not stage.resolved and is_expression(value):
         return
@@ -136,27 +187,43 @@ def _mistakes(field: Mapping[str, Any], value: Any, stage: _Stage) -> Iterator[t
             value = float(value)
         if not any(_same(value, option) for option in options):
             known = [option for option in options if isinstance(option, str)]
-            close = nearest(value, known) if isinstance(value, str) else []
+            close = close_to(value, known) if isinstance(value, str) else ()
             hint = f' Did you mean "{close[0]}"?' if close else ""
-            yield (), f"{_mismatch(field, value)}{hint}"
+            yield Mistake((), f"{_mismatch(field, value)}{hint}", "unknown-option", close)
     elif not _fits(kind, value) or not _in_range(field, value):
+        code = "out-of-range" if _fits(kind, value) else "wrong-type"
+        close = _converted(kind, value)
         is_reference = isinstance(value, str) and _REFERENCE.fullmatch(value)
         hint = f'; a reference is written "@lambda {value}"' if is_reference else ""
-        yield (), f"{_mismatch(field, value)}{hint}"
+        if is_reference:
+            code, close = "reference", (f"@lambda {value}",)
+        yield Mistake((), f"{_mismatch(field, value)}{hint}", code, close)
     elif kind == "MapField":
         yield from _renames(field, value)
     else:
         yield from _inside(field, value, (), stage)
 
 
-def _renames(field: Mapping[str, Any], value: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
+def _converted(kind: str, value: Any) -> tuple[str, ...]:
+    """Return what a value of the wrong type was meant to be, where that is plain to see."""
+    if not isinstance(value, str) or kind not in ("IntField", "FloatField", "BoolField"):
+        return ()
+    try:
+        meant = json.loads(value)
+    except ValueError:
+        return ()
+    return (value.strip(),) if _fits(kind, meant) else ()
+
+
+def _renames(field: Mapping[str, Any], value: Mapping[str, Any]) -> Iterator[Mistake]:
     """Yield the mistakes of a MapField: its keys are closed, its values names."""
     for name, target in value.items():
         if name not in field["default"]:
-            hint = did_you_mean(name, field["default"])
-            yield (name,), f'there is no "{name}" to rename. {hint}'.rstrip()
-        elif not isinstance(target, str):
-            yield (name,), f"expected a name, got {_shown(target)}"
+            known = field["default"]
+            message = f'there is no "{name}" to rename. {did_you_mean(name, known)}'.rstrip()
+            yield Mistake((name,), message, "unknown-field", close_to(name, known), key=True)
+        elif target is not FAILED and not isinstance(target, str):
+            yield Mistake((name,), f"expected a name, got {_shown(target)}", "wrong-type")
 
 
 def _options(field: Mapping[str, Any]) -> list[Any] | None:
@@ -247,20 +314,26 @@ def _is_finite(value: float) -> bool:
         return False
 
 
-def _inside(
-    field: Mapping[str, Any], value: Any, path: Path, stage: _Stage
-) -> Iterator[tuple[Path, str]]:
+def _inside(field: Mapping[str, Any], value: Any, path: Path, stage: _Stage) -> Iterator[Mistake]:
     """Yield the mistakes that may stand anywhere inside of a value of any shape."""
     if isinstance(value, Mapping):
         for key, part in value.items():
-            yield from _inside(field, part, (*path, key), stage)
+            if key == "_anchor":
+                message = "only a component has an anchor"
+                yield Mistake((*path, key), message, "anchor", key=True)
+            elif isinstance(key, str):
+                yield from _inside(field, part, (*path, key), stage)
+            else:
+                message = f"the keys of an object are texts, got {_shown(key)}"
+                yield Mistake(path, message, "wrong-type", (str(key),))
     elif isinstance(value, list):
         for number, part in enumerate(value):
             yield from _inside(field, part, (*path, number), stage)
     elif isinstance(value, float) and not math.isfinite(value):
-        yield path, f"expected a finite number, got {value!r}"
+        yield Mistake(path, f"expected a finite number, got {value!r}", "out-of-range")
     elif isinstance(value, str):
         if value == MISSING and stage.chosen:
-            yield path, f"is required: {_help(field)}"
+            yield Mistake(path, f"is required: {_help(field)}", "missing-value")
         elif _REFERENCE.fullmatch(value):
-            yield path, f'a reference is written "@lambda {value}"'
+            message = f'a reference is written "@lambda {value}"'
+            yield Mistake(path, message, "reference", (f"@lambda {value}",))

@@ -16,7 +16,7 @@ from typing import Any
 
 from dlk.errors import ConfigError
 
-__all__ = ["FUNCTIONS", "compile_lambda", "evaluate", "is_expression"]
+__all__ = ["FUNCTIONS", "compile_lambda", "evaluate", "is_expression", "short"]
 
 MAX_WORK = 1_000_000
 MAX_INTEGER_BITS = 4096
@@ -113,30 +113,44 @@ def compile_lambda(source: str) -> Callable[..., Any]:
     """
     if len(source) > MAX_SOURCE:
         raise ConfigError(
-            f"an expression of {len(source)} characters, at most {MAX_SOURCE} are allowed"
+            f"an expression of {len(source)} characters, at most {MAX_SOURCE} are allowed",
+            code="expression-budget",
         )
     try:
         tree = ast.parse(source.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         reason = error.msg if isinstance(error, SyntaxError) else type(error).__name__
-        raise ConfigError(f'cannot read the expression "{_short(source)}": {reason}') from None
+        raise ConfigError(
+            f'cannot read the expression "{short(source)}": {reason}', code="expression-syntax"
+        ) from None
     if not isinstance(tree, ast.Lambda):
-        raise ConfigError(f'expected "lambda arguments: expression", got "{_short(source)}"')
+        raise ConfigError(
+            f'expected "lambda arguments: expression", got "{short(source)}"',
+            code="expression-syntax",
+        )
     arguments = tree.args
     if arguments.vararg or arguments.kwarg or arguments.kwonlyargs or arguments.defaults:
-        raise ConfigError(f'"{_short(source)}": only plain arguments are allowed')
+        raise ConfigError(
+            f'"{short(source)}": only plain arguments are allowed', code="expression-forbidden"
+        )
     names = [argument.arg for argument in (*arguments.posonlyargs, *arguments.args)]
     body = tree.body
 
     def call(*values: Any) -> Any:
         if len(values) != len(names):
             raise ConfigError(
-                f'"{_short(source)}" takes {len(names)} values, but {len(values)} are referred to'
+                f'"{short(source)}" takes {len(names)} values, but {len(values)} are referred to',
+                code="reference",
             )
         try:
             return _plain(_Machine().eval(body, dict(zip(names, values, strict=True))))
         except _RefusedError as error:
-            raise ConfigError(f'"{_short(source)}": {error}') from None
+            code = "expression-forbidden"
+            if isinstance(error, _TooMuchError):
+                code = "expression-budget"
+            elif isinstance(error, _UselessError):
+                code = "expression-failed"
+            raise ConfigError(f'"{short(source)}": {error}', code=code) from None
         except (
             ArithmeticError,
             TypeError,
@@ -146,7 +160,8 @@ def compile_lambda(source: str) -> Callable[..., Any]:
             MemoryError,
         ) as error:
             raise ConfigError(
-                f'"{_short(source)}" failed: {type(error).__name__}: {_short(str(error))}'
+                f'"{short(source)}" failed: {type(error).__name__}: {short(str(error))}',
+                code="expression-budget" if isinstance(error, _ENDLESS) else "expression-failed",
             ) from None
 
     return call
@@ -159,7 +174,18 @@ def evaluate(source: str, names: Mapping[str, Any] | None = None) -> Any:
 
 
 class _RefusedError(Exception):
-    """The expression asks for something that is not in the language, or for too much of it."""
+    """The expression asks for something that is not in the language."""
+
+
+class _TooMuchError(_RefusedError):
+    """The expression asks for too much work or memory."""
+
+
+class _UselessError(_RefusedError):
+    """The expression comes to something that no config can hold."""
+
+
+_ENDLESS = (RecursionError, MemoryError)
 
 
 class _Machine:
@@ -171,7 +197,7 @@ class _Machine:
     def spend(self, amount: int) -> None:
         self.left -= amount
         if self.left < 0:
-            raise _RefusedError("needs too much work")
+            raise _TooMuchError("needs too much work")
 
     def eval(self, node: ast.expr, names: dict[str, Any]) -> Any:
         self.spend(_STEP)
@@ -188,9 +214,9 @@ class _Machine:
         """
         if isinstance(value, int):
             if value.bit_length() > MAX_INTEGER_BITS:
-                raise _RefusedError(f"an integer of more than {MAX_INTEGER_BITS} bits")
+                raise _TooMuchError(f"an integer of more than {MAX_INTEGER_BITS} bits")
         elif isinstance(value, complex):
-            raise _RefusedError("the result is no real number")
+            raise _UselessError("the result is no real number")
         elif isinstance(value, _SIZED):
             self.look(value)
         return value
@@ -204,7 +230,7 @@ class _Machine:
                 continue
             size += len(part)
             if size > MAX_ITEMS:
-                raise _RefusedError(f"more than {MAX_ITEMS} items")
+                raise _TooMuchError(f"more than {MAX_ITEMS} items")
             if isinstance(part, dict):
                 stack += part.values()
             elif not isinstance(part, str):
@@ -360,12 +386,12 @@ class _Machine:
 def _refuse_power(base: Any, exponent: Any) -> None:
     whole = isinstance(base, int) and isinstance(exponent, int) and abs(base) > 1
     if whole and base.bit_length() * exponent > MAX_INTEGER_BITS:
-        raise _RefusedError(f"an integer of more than {MAX_INTEGER_BITS} bits")
+        raise _TooMuchError(f"an integer of more than {MAX_INTEGER_BITS} bits")
 
 
 def _refuse_repetition(items: Any, times: Any) -> None:
     if isinstance(items, _SIZED) and isinstance(times, int) and len(items) * times > MAX_ITEMS:
-        raise _RefusedError(f"more than {MAX_ITEMS} items")
+        raise _TooMuchError(f"more than {MAX_ITEMS} items")
 
 
 def _unknown(what: str) -> _RefusedError:
@@ -378,10 +404,10 @@ def _unknown(what: str) -> _RefusedError:
 def _plain(value: Any) -> Any:
     """Return the value as JSON has it."""
     if isinstance(value, float) and not math.isfinite(value):
-        raise _RefusedError(f"the result is {value}")
+        raise _UselessError(f"the result is {value}")
     if isinstance(value, dict):
         if not all(isinstance(key, str) for key in value):
-            raise _RefusedError("the keys of an object are texts")
+            raise _UselessError("the keys of an object are texts")
         return {key: _plain(part) for key, part in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(part) for part in value]
@@ -390,6 +416,7 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _short(text: str) -> str:
+def short(text: str, width: int = 120) -> str:
+    """Return a text on one line, cut to a width."""
     text = " ".join(text.split())
-    return text if len(text) <= 120 else text[:117] + "..."
+    return text if len(text) <= width else text[: width - 3] + "..."

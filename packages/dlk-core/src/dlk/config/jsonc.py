@@ -11,6 +11,7 @@ import bisect
 import json
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -53,16 +54,39 @@ class Document:
     values: dict[Path, Position] = field(default_factory=dict)
     keys: dict[Path, Position] = field(default_factory=dict)
 
-    def problem(self, where: Path, path: str, message: str, *, key: bool = False) -> Problem:
+    def problem(
+        self,
+        where: Path,
+        path: str,
+        message: str,
+        *,
+        key: bool = False,
+        code: str = "",
+        suggestions: Sequence[str] = (),
+        help: str = "",
+        origin: str = "",
+    ) -> Problem:
         """Return a `Problem` at the nearest known position at or above `where`."""
-        probe = where
-        position = (self.keys if key else self.values).get(probe)
-        while position is None and probe:
-            position = self.values.get(probe) or self.keys.get(probe)
-            probe = probe[:-1]
-        if position is None:
-            return Problem(path=path, message=message, file=self.file)
-        return Problem(path, message, self.file, position.line, position.column)
+        position = self.position(where, key=key) or Position(0, 0)
+        return Problem(
+            path,
+            message,
+            self.file,
+            position.line,
+            position.column,
+            code,
+            tuple(suggestions),
+            help,
+            origin,
+        )
+
+    def position(self, where: Path, *, key: bool = False) -> Position | None:
+        """Return the nearest known position at or above a path, None for a dict from code."""
+        position = (self.keys if key else self.values).get(where)
+        while position is None and where:
+            position = self.values.get(where) or self.keys.get(where)
+            where = where[:-1]
+        return position
 
 
 def read(path: str) -> Document:
@@ -73,16 +97,20 @@ def read(path: str) -> Document:
         with open_file(path, "rb") as handle:
             raw: bytes = handle.read()
     except FileNotFoundError:
-        raise ConfigError([Problem("", "there is no such file", path)]) from None
+        message = "there is no such file"
+        raise ConfigError([Problem("", message, path, code="unreadable-file")]) from None
     except (IsADirectoryError, PermissionError) as error:
-        raise ConfigError([Problem("", f"cannot be read: {error.strerror}", path)]) from None
+        message = f"cannot be read: {error.strerror}"
+        raise ConfigError([Problem("", message, path, code="unreadable-file")]) from None
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         line_start = raw.rfind(b"\n", 0, error.start) + 1
         column = len(raw[line_start : error.start].decode("utf-8-sig")) + 1
-        raise ConfigError([Problem("", "not UTF-8 text", path, line, column)]) from None
+        raise ConfigError(
+            [Problem("", "not UTF-8 text", path, line, column, "unreadable-file")]
+        ) from None
     return parse(text, path)
 
 
@@ -96,6 +124,7 @@ class _Reader:
         self.text = text
         self.at = 0
         self.out = Document(None, file)
+        self.repeated: list[Problem] = []
         self.line_starts = [0, *(match.end() for match in re.finditer(r"\n", text))]
 
     def document(self) -> Document:
@@ -104,6 +133,8 @@ class _Reader:
         self.skip()
         if self.at < len(self.text):
             self.fail("expected the end of the file after the first value")
+        if self.repeated:
+            raise ConfigError(self.repeated)
         return self.out
 
     def skip(self) -> None:
@@ -118,8 +149,11 @@ class _Reader:
         return Position(line, at - self.line_starts[line - 1] + 1)
 
     def fail(self, message: str, at: int | None = None) -> NoReturn:
+        raise ConfigError([*self.repeated, self.problem("syntax", message, at)])
+
+    def problem(self, code: str, message: str, at: int | None = None) -> Problem:
         position = self.position(self.at if at is None else at)
-        raise ConfigError([Problem("", message, self.out.file, position.line, position.column)])
+        return Problem("", message, self.out.file, position.line, position.column, code)
 
     def value(self, path: Path, depth: int) -> Any:
         self.out.values[path] = self.position(self.at)
@@ -195,7 +229,8 @@ class _Reader:
             key = self.string()
             if key in found:
                 first = self.out.keys[(*path, key)]
-                self.fail(f'the key "{key}" stands already in line {first.line}', key_at)
+                message = f'the key "{key}" stands already in line {first.line}'
+                self.repeated.append(self.problem("repeated-key", message, key_at))
             here = (*path, key)
             self.out.keys[here] = self.position(key_at)
             self.skip()

@@ -38,7 +38,8 @@ def parse_key(key: str) -> ModuleKey:
     match = _KEY.fullmatch(key)
     if not match:
         raise ConfigError(
-            f'"{key}" is no component key: expected "@type@name" or "@type@name#alias"'
+            f'"{key}" is no component key: expected "@type@name" or "@type@name#alias"',
+            code="component-key",
         )
     return ModuleKey(match["type"], match["name"] or "", match["alias"] or "")
 
@@ -68,7 +69,8 @@ def split_path(path: str) -> list[str]:
     parts = [part.strip() for part in path.split(".")]
     if not all(parts):
         raise ConfigError(
-            f'"{path}" is no config path: expected names joined by dots: imodel.optimizer.lr'
+            f'"{path}" is no config path: expected names joined by dots: imodel.optimizer.lr',
+            code="unknown-path",
         )
     return parts
 
@@ -93,7 +95,9 @@ def locate(tree: Any, path: str) -> tuple[tuple[str | int, ...], list[str]]:
         key: str | int | None = None
         if isinstance(here, list):
             if not _INDEX.fullmatch(part) or not -len(here) <= int(part) < len(here):
-                raise ConfigError(f'"{part}" is no index into a list of {len(here)} items')
+                raise ConfigError(
+                    f'"{part}" is no index into a list of {len(here)} items', code="unknown-path"
+                )
             key = int(part) % len(here)
         elif isinstance(here, Mapping):
             key = match_key(here, part)
@@ -117,7 +121,9 @@ def match_key(tree: Mapping[str, Any], part: str) -> str | None:
     if len(matches) > 1:
         raise ConfigError(
             f'"{part}" fits {len(matches)} components: {", ".join(sorted(matches))}. '
-            "Name one by its alias (type#alias) or name (@type@name)."
+            "Name one by its alias (type#alias) or name (@type@name).",
+            code="ambiguous-path",
+            suggestions=sorted(matches),
         )
     return matches[0] if matches else None
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 import attrs
@@ -22,6 +22,7 @@ from dlk.registry import register
 
 __all__ = [
     "Node",
+    "Unsound",
     "assets",
     "child",
     "children",
@@ -167,9 +168,11 @@ def _nested(config_class: Any, values: Mapping[str, Any]) -> Any:
     return _sealed(made)
 
 
-def _sealed(made: Any) -> Any:
+def _sealed(made: Any, unsound: Collection[str] = ()) -> Any:
     """Make what an object holds immutable, then the object itself."""
     for name in fields_of(type(made)):
+        if name in unsound:
+            continue
         value = getattr(made, name)
         if attrs.has(type(value)):
             inner = {n: getattr(value, n) for n in fields_of(type(value))}
@@ -179,50 +182,126 @@ def _sealed(made: Any) -> Any:
     return made
 
 
-def freeze(tree: Tree, path: Path, problems: list[Problem]) -> Any:
+@dataclass(slots=True)
+class Unsound:
+    """What of a tree has mistakes already, so that no rule is asked about it.
+
+    Attributes:
+        fields: names of fields by the path of their component.
+        shape: paths of components whose children are not as they should be.
+    """
+
+    fields: dict[Path, set[str]] = field(default_factory=dict)
+    shape: set[Path] = field(default_factory=set)
+
+
+class _UnsoundError(Exception):
+    """A rule asks for what has a mistake already."""
+
+
+class _UnsoundChildren(Mapping[str, Any]):
+    """Stands for the children of a component where some are missing or may not stand."""
+
+    def __getitem__(self, _: str) -> NoReturn:
+        raise _UnsoundError
+
+    def __iter__(self) -> NoReturn:
+        raise _UnsoundError
+
+    def __len__(self) -> NoReturn:
+        raise _UnsoundError
+
+
+def freeze(tree: Tree, path: Path, problems: list[Problem], unsound: Unsound | None = None) -> Any:
     """Build the frozen config object of the component at `path` of a resolved and checked tree.
 
     Args:
         tree: the resolved tree.
         path: of the component.
         problems: gets what the rules of config classes and the validators of fields refuse.
+        unsound: where mistakes are known already. An object with mistakes serves for the rules
+            that can do without what is wrong, and for nothing else.
     """
+    unsound = unsound or Unsound()
     values = tree.values(path)
     key = str(path[-1])
     parsed = parse_key(key)
     name = str(values.get("_name") or "")
     config_class: Any = register.config(parsed.type, name)
-    fields = fields_of(config_class)
+    wrong = unsound.fields.get(path, set())
     plain: dict[str, Any] = {}
-    for field_name, field in fields.items():
+    for field_name, about in fields_of(config_class).items():
         value = values[field_name]
-        if "asset" in field and isinstance(value, str) and value:
-            value = _absolute(tree, (*path, field_name), value, hub=bool(field["asset"]["hub"]))
+        if "asset" in about and field_name not in wrong and isinstance(value, str) and value:
+            value = _absolute(tree, (*path, field_name), value, hub=bool(about["asset"]["hub"]))
         plain[field_name] = value
-    made = {k: freeze(tree, (*path, k), problems) for k in values if k.startswith("@")}
-    try:
-        instance = _frozen_class(config_class)(**{k: frozen(v) for k, v in plain.items()})
-    except Exception as error:  # noqa: BLE001  # a field's own validator may raise anything
-        problems.append(_refused(tree, path, config_class, plain, error))
-        return None
+    made = {k: freeze(tree, (*path, k), problems, unsound) for k in values if k.startswith("@")}
+    sound = {k: frozen(v) for k, v in plain.items() if k not in wrong}
+    instance: Any = None
+    if not wrong:
+        try:
+            instance = _frozen_class(config_class)(**sound)
+        except Exception as error:  # noqa: BLE001  # a field's own validator may raise anything
+            refused = _refused(tree, path, config_class, plain)
+            wrong = set(refused) or set(plain)
+            message = tree.problem(path, str(error), code="not-allowed")
+            problems += refused.values() or [message]
+    if instance is None:
+        instance = _partial(config_class, {k: v for k, v in sound.items() if k not in wrong})
     everything: dict[str, Any] = {"_name": name, **plain} if name else dict(plain)
-    everything |= {k: node_of(config).values for k, config in made.items() if config is not None}
+    everything |= {k: node_of(config).values for k, config in made.items()}
+    below: Mapping[str, Any] = _UnsoundChildren() if path in unsound.shape else made
     instance.submodule = _Children(made)
-    node = Node(parsed.type, name, key, tree.name(path), frozen(everything), made)
+    node = Node(parsed.type, name, key, tree.name(path), frozen(everything), below)
     instance.__dict__["_dlk_node"] = node
-    _sealed(instance)
-    rules = getattr(instance, "rules", None)
-    if rules is not None and None not in made.values():
-        for field_name, message in rules():
-            where = (*path, field_name) if field_name else path
-            problems.append(tree.problem(where, message))
+    _sealed(instance, wrong)
+    problems += _broken_rules(tree, path, instance)
     return instance
 
 
+def _partial(config_class: Any, values: Mapping[str, Any]) -> Any:
+    """Return an object of a config class with some fields only; a look at another raises."""
+    made = object.__new__(_partial_class(config_class))
+    for attribute in attrs.fields(config_class):
+        if attribute.name in values:
+            value = values[attribute.name]
+            if attribute.converter is not None:
+                value = attribute.converter(value)
+            object.__setattr__(made, attribute.name, value)
+    return made
+
+
+@functools.cache
+def _partial_class(config_class: Any) -> Any:
+    base = _frozen_class(config_class)
+
+    def missing(_: Any, name: str) -> NoReturn:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise _UnsoundError
+
+    return type(base)(config_class.__name__, (base,), {"__getattr__": missing})
+
+
+def _broken_rules(tree: Tree, path: Path, instance: Any) -> Iterator[Problem]:
+    """Yield what the rules between fields refuse, up to the first that asks for what is wrong."""
+    rules = getattr(type(instance), "rules", None)
+    if rules is None:
+        return
+    try:
+        for field_name, message in rules(instance):
+            where = (*path, field_name) if field_name else path
+            note = fields_of(type(instance)).get(field_name, {}).get("description") or ""
+            yield tree.problem(where, message, code="rule", help=str(note))
+    except _UnsoundError:
+        return
+
+
 def _refused(
-    tree: Tree, path: Path, config_class: type[Any], values: Mapping[str, Any], error: Exception
-) -> Problem:
-    """Return the problem of the field whose converter refuses its value."""
+    tree: Tree, path: Path, config_class: type[Any], values: Mapping[str, Any]
+) -> dict[str, Problem]:
+    """Return a problem by name for each field whose converter refuses its value."""
+    found = {}
     for attribute in attrs.fields(config_class):
         if attribute.name not in values or attribute.converter is None:
             continue
@@ -231,8 +310,10 @@ def _refused(
         except Exception:  # noqa: BLE001  # as above
             value, note = values[attribute.name], attribute.metadata.get("description") or "no help"
             message = f"{value!r} is not allowed ({note})"
-            return tree.problem((*path, attribute.name), message)
-    return tree.problem(path, str(error))
+            found[attribute.name] = tree.problem(
+                (*path, attribute.name), message, code="not-allowed", help=str(note)
+            )
+    return found
 
 
 def _absolute(tree: Tree, path: Path, value: str, *, hub: bool) -> str:
@@ -318,9 +399,9 @@ def assets(config: IntcBase) -> list[tuple[IntcBase, str, Mapping[str, Any]]]:
     """Return config object, field name and description of every file that a config names."""
     node = node_of(config)
     found = [
-        (config, name, field["asset"])
-        for name, field in fields_of(type(config)).items()
-        if "asset" in field and getattr(config, name)
+        (config, name, about["asset"])
+        for name, about in fields_of(type(config)).items()
+        if "asset" in about and getattr(config, name)
     ]
     for config_object in node.children.values():
         found += assets(config_object)

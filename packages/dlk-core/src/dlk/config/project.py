@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dlk.config import jsonc
-from dlk.errors import ConfigError, Problem, did_you_mean
+from dlk.errors import ConfigError, Problem, close_to, did_you_mean
 
 __all__ = ["FoundProject", "find_project"]
 
@@ -53,12 +53,19 @@ def _read(file: str) -> FoundProject:
     document = jsonc.read(file)
     value = document.value
     if not isinstance(value, dict):
-        raise ConfigError([document.problem((), "", "expected an object")])
+        raise ConfigError([document.problem((), "", "expected an object", code="project-file")])
     unknown = [key for key in value if key not in _KEYS]
     if unknown:
         raise ConfigError(
             [
-                document.problem((key,), key, f"is no key. {did_you_mean(key, _KEYS)}", key=True)
+                document.problem(
+                    (key,),
+                    key,
+                    f"is no key. {did_you_mean(key, _KEYS)}",
+                    key=True,
+                    code="project-file",
+                    suggestions=close_to(key, _KEYS),
+                )
                 for key in unknown
             ]
         )
@@ -80,13 +87,14 @@ def _existing(document: jsonc.Document, where: tuple[str, int], folder: str, rel
         if os.path.exists(path):
             return path
     message = f'there is no folder or file "{relative}" in {folder}'
-    raise ConfigError([document.problem(where, where[0], message)])
+    raise ConfigError([document.problem(where, where[0], message, code="project-file")])
 
 
 def _strings(document: jsonc.Document, value: dict[str, Any], key: str) -> list[tuple[int, str]]:
     items = value.get(key, [])
     if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
-        raise ConfigError([document.problem((key,), key, "expected a list of texts")])
+        message = "expected a list of texts"
+        raise ConfigError([document.problem((key,), key, message, code="project-file")])
     return list(enumerate(items))
 
 
@@ -100,16 +108,17 @@ def _read_modules(folder: str, modules: dict[tuple[str, str], jsonc.Document]) -
             path = os.path.join(root, file)
             type_name, at, name = stem.partition("@")
             if not at or not name:
-                raise ConfigError([Problem("", 'a module file is named "type@name.jsonc"', path)])
+                message = 'a module file is named "type@name.jsonc"'
+                raise ConfigError([Problem("", message, path, code="project-file")])
             document = _read_yaml(path) if ending.lower() in (".yaml", ".yml") else jsonc.read(path)
             value, own = document.value, f"{type_name}@{name}"
             base = (value.get("_base") or value.get("_name")) if isinstance(value, dict) else None
             if not isinstance(base, str):
                 message = 'a module file needs "_base", the name it builds on'
-                raise ConfigError([document.problem((), own, message)])
+                raise ConfigError([document.problem((), own, message, code="project-file")])
             if (type_name, name) in modules:
                 message = f"is defined in {modules[type_name, name].file} too"
-                raise ConfigError([Problem(own, message, path)])
+                raise ConfigError([Problem(own, message, path, code="project-file")])
             modules[type_name, name] = document
 
 
@@ -118,14 +127,15 @@ def _read_yaml(path: str) -> jsonc.Document:
         import yaml  # type: ignore[import-untyped,unused-ignore]  # its stubs may be there or not
     except ImportError:
         message = 'YAML needs pyyaml, which is missing: pip install "dlk-core[yaml]"'
-        raise ConfigError([Problem("", message, path)]) from None
+        raise ConfigError([Problem("", message, path, code="unreadable-file")]) from None
     try:
         with open(path, encoding="utf-8") as handle:
             return jsonc.Document(yaml.safe_load(handle), file=path)
     except UnicodeDecodeError:
-        raise ConfigError([Problem("", "not UTF-8 text", path)]) from None
+        message = "not UTF-8 text"
+        raise ConfigError([Problem("", message, path, code="unreadable-file")]) from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
         message = f"not valid YAML: {getattr(error, 'problem', error)}"
-        raise ConfigError([Problem("", message, path, line, column)]) from None
+        raise ConfigError([Problem("", message, path, line, column, "syntax")]) from None

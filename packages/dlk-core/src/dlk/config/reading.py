@@ -5,21 +5,21 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from dlk import registry
 from dlk.config import jsonc
-from dlk.config._intc import IntcBase, set_resolver, solve_references
-from dlk.config.check import check_tree
-from dlk.config.expression import is_expression
-from dlk.config.keys import parse_key
-from dlk.config.node import freeze, node_of, thaw, to_dict, trail
+from dlk.config._intc import FAILED, Computed, IntcBase, set_resolver, solve_references
+from dlk.config.check import Mistake, check_tree, mistakes_in, mistakes_in_anchors
+from dlk.config.expression import is_expression, short
+from dlk.config.keys import is_module, parse_key
+from dlk.config.node import Unsound, freeze, node_of, thaw, to_dict, trail
 from dlk.config.project import find_project
 from dlk.config.search import Grid, take_search
 from dlk.config.tree import Origin, Path, Project, Tree, build_tree, folder_of
-from dlk.errors import ConfigError, PluginError, Problem
+from dlk.errors import ConfigError, DlkError, PluginError, Problem
 
 __all__ = ["Loaded", "Point", "changed", "from_resolved", "load", "make", "parse_override"]
 
@@ -60,7 +60,7 @@ class Point:
         if len(found) != 1:
             file, got = self.tree.document.file, ", ".join(self.configs)
             message = f'expected one "@{type_name}" at the top, got {got}'
-            raise ConfigError([Problem("", message, file)])
+            raise ConfigError([Problem("", message, file, code="top-level")])
         return found[0]
 
 
@@ -100,7 +100,7 @@ class Loaded:
         if len(self) != 1:
             axes = ", ".join(axis.path for axis in self.grid.axes)
             message = f"this config searches ({axes}) where one config is expected"
-            raise ConfigError([Problem("", message, self.document.file)])
+            raise ConfigError([Problem("", message, self.document.file, code="several-runs")])
         return next(iter(self))
 
 
@@ -128,18 +128,44 @@ def load(
     registry.register.add_local(project.sources)
     tree, user_globals = build_tree(document, Project(project.modules))
     grid = take_search(tree, pinned=_override(tree, overrides))
-    _refuse(tree.problems + check_tree(tree, resolved=False, chosen=not grid.axes))
-    added = dict(global_values(tree)) if global_values else {}
-    _refuse(
-        [
-            document.problem(("_G", name), f"_G.{name}", "dlk fills this in; rename it", key=True)
-            for name in added
-            if name in user_globals
-        ]
-    )
-    hostile = [f"_G.{'.'.join(map(str, path))}" for path, _ in _unresolved(added, ())]
-    _refuse([Problem(path, "data may not bring an expression", document.file) for path in hostile])
-    return Loaded(grid, {**user_globals, **added}, document)
+    problems = tree.problems + check_tree(tree, resolved=False, chosen=not grid.axes)
+    added: Mapping[str, Any] | None = {}
+    if global_values:
+        try:
+            added = dict(global_values(tree))
+        except DlkError:
+            if not problems:
+                raise
+            added = None
+    for name in added or {}:
+        if name in user_globals:
+            message = "dlk fills this in; rename it"
+            problems.append(
+                document.problem(("_G", name), f"_G.{name}", message, key=True, code="globals")
+            )
+    for path, _ in _unresolved(added, ()):
+        where, message = f"_G.{'.'.join(map(str, path))}", "data may not bring an expression"
+        _refuse([Problem(where, message, document.file, code="globals")])
+    everything = {**user_globals, **(added or {})}
+    if problems:
+        quiet = () if added is not None else ("_G", "~")
+        _refuse([*problems, *_further(grid, everything, quiet)])
+    return Loaded(grid, everything, document)
+
+
+def _further(
+    grid: Grid, global_values: Mapping[str, Any], quiet: Collection[str]
+) -> Sequence[Problem]:
+    """Return what else is wrong with a config that has mistakes already: at its first point."""
+    try:
+        tree, choice = next(iter(grid))
+    except ConfigError as error:
+        return error.problems
+    try:
+        _resolve(tree, global_values, choice, quiet=quiet)
+    except ConfigError as error:
+        return error.problems
+    return ()
 
 
 def make(
@@ -161,9 +187,14 @@ def from_resolved(resolved: Mapping[str, Any], *, folder: str) -> Mapping[str, I
         ConfigError: something in it would have to be computed, or does not fit what is installed.
     """
     document = jsonc.Document(dict(resolved), file=os.path.join(folder, "<resolved>"))
-    _refuse([Problem(".".join(map(str, p)), message) for p, message in _unresolved(resolved, ())])
+    _refuse(
+        [
+            Problem(".".join(map(str, path)), message, code="not-resolved")
+            for path, message in _unresolved(resolved, ())
+        ]
+    )
     tree, _ = build_tree(document, Project())
-    return _frozen(tree)
+    return _frozen(tree, [])
 
 
 def changed(root: IntcBase, part: IntcBase, values: Mapping[str, Any]) -> tuple[IntcBase, IntcBase]:
@@ -195,12 +226,14 @@ def parse_override(text: str) -> tuple[str, Any]:
     """Split ``path=value``; the value is JSON where it can be read as JSON, else text."""
     path, equals, value = text.partition("=")
     if not equals or not path.strip():
-        raise ConfigError(f"--set {text}: expected path=value, such as imodel.optimizer.lr=1e-4")
+        message = f"--set {text}: expected path=value, such as imodel.optimizer.lr=1e-4"
+        raise ConfigError(message, code="override")
     try:
         return path.strip(), json.loads(value, parse_constant=_refuse_constant)
     except (json.JSONDecodeError, _NotJsonError) as error:
         if value.lstrip()[:1] in ("{", "[", '"'):
-            raise ConfigError(f"--set {text}: the value is no JSON: {error}") from None
+            message = f"--set {text}: the value is no JSON: {error}"
+            raise ConfigError(message, code="override") from None
         return path.strip(), value
 
 
@@ -221,36 +254,138 @@ def _document(source: Source) -> jsonc.Document:
 def _override(tree: Tree, overrides: Sequence[str] | Mapping[str, Any]) -> list[Path]:
     """Apply the overrides; return where they stand."""
     changed: list[Path] = []
-    given = overrides.items() if isinstance(overrides, Mapping) else map(parse_override, overrides)
-    for path, value in given:
-        document = jsonc.Document(value, file="<--set>")
+    given: list[tuple[str, Any, str]] = []
+    if isinstance(overrides, Mapping):
+        given = [(path, value, _text(path, value)) for path, value in overrides.items()]
+    else:
+        for text in overrides:
+            try:
+                given.append((*parse_override(text), text))
+            except ConfigError as error:
+                tree.problems += error.problems
+    for path, value, text in given:
+        document, note = jsonc.Document(value, file="<--set>"), f"--set {text}"
         try:
-            changed.append(tree.assign(path, value, Origin(document, ())))
+            changed.append(tree.assign(path, value, Origin(document, (), note)))
         except ConfigError as error:
-            tree.problems += [Problem(path, p.message, document.file) for p in error.problems]
+            tree.problems += [
+                replace(p, path=path, file=document.file, origin=note) for p in error.problems
+            ]
     return changed
 
 
-def _resolve(tree: Tree, global_values: Mapping[str, Any], choice: Mapping[str, Any]) -> Point:
-    _refuse(tree.problems + check_tree(tree, resolved=False))
-    resolved, mistakes = solve_references(tree.root, global_values)
-    _refuse([tree.problem(path, message) for path, message in mistakes])
-    tree.root = resolved
-    configs = _frozen(tree)
+def _text(path: str, value: Any) -> str:
+    return f"{path}={value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
+
+
+def _resolve(
+    tree: Tree,
+    global_values: Mapping[str, Any],
+    choice: Mapping[str, Any],
+    *,
+    quiet: Collection[str] = (),
+) -> Point:
+    """Compute, check and freeze one point; all that is wrong with it is one `ConfigError`.
+
+    Args:
+        tree: a tree of its own, nothing left to search.
+        global_values: what stands under ``_G``.
+        choice: what a search chose.
+        quiet: anchors of which it is not known what they lead to.
+    """
+    anchors = mistakes_in_anchors(tree)
+    problems = [*tree.problems, *(mistake.problem(tree) for mistake in anchors)]
+    for mistake in anchors:
+        tree.values(mistake.path[:-1]).pop("_anchor", None)
+    unplaced = {path for path, _ in tree.unplaced}
+    solved = solve_references(
+        tree.root,
+        global_values,
+        unplaced=unplaced,
+        quiet={*quiet, *(["*"] if anchors or unplaced else [])},
+    )
+    given = {path: _given(tree, computed) for path, computed in solved.computed.items()}
+    unsound = Unsound()
+    for path, found in solved.problems:
+        problem = tree.problem(path, found.message, code=found.code, suggestions=found.suggestions)
+        words = ", ".join(part for part in (given.get(path, ""), problem.origin) if part)
+        problems.append(replace(problem, origin=words))
+        _mark(unsound, path)
+    tree.computed = {
+        path: f'computed by "{short(computed.text)}"{" " * bool(given[path])}{given[path]}'
+        for path, computed in solved.computed.items()
+    }
+    tree.root = solved.tree
+    configs = _frozen(tree, problems, unsound)
     values = {key: thaw(node_of(config).values) for key, config in configs.items()}
     return Point(values, configs, dict(choice), tree)
 
 
-def _frozen(tree: Tree) -> Mapping[str, IntcBase]:
-    """Check a tree in which nothing is left to compute, and return its frozen config objects."""
+def _given(tree: Tree, computed: Computed) -> str:
+    """Return in words what a value was computed from: paths, values, and where they stand."""
+    parts = []
+    for path, value in computed.given:
+        if value is FAILED:
+            continue
+        origin = tree.origin(path)
+        if path[:1] == ("_G",) and origin is not None and origin.written() is None:
+            place = "filled in by dlk"
+        else:
+            place = tree.note(path) or str(origin or "")
+        shown = short(json.dumps(value, ensure_ascii=False, default=str), 60)
+        parts.append(f"{tree.name(path)} = {shown}{f' ({place})' if place else ''}")
+    return f"from {', '.join(parts)}" if parts else ""
+
+
+def _frozen(
+    tree: Tree, problems: Sequence[Problem], unsound: Unsound | None = None
+) -> Mapping[str, IntcBase]:
+    """Check a tree in which nothing is left to compute, and return its frozen config objects.
+
+    Args:
+        tree: the tree.
+        problems: the mistakes known already.
+        unsound: and where they are.
+    """
+    unsound = unsound or Unsound()
     tree.root.pop("_anchor", None)
-    for _, values in tree.modules():
+    for path, values in tree.modules():
         values.pop("_anchor", None)
-    _refuse(tree.problems + check_tree(tree, resolved=True))
-    problems: list[Problem] = []
-    configs = {key: freeze(tree, (key,), problems) for key in tree.root}
-    _refuse(problems)
+        unsound.fields.setdefault(path, set()).update(
+            key for key, value in values.items() if not key.startswith("@") and _is_failed(value)
+        )
+    mistakes = mistakes_in(tree, resolved=True)
+    unsound.shape |= {path for path, _ in tree.unplaced}
+    for mistake in mistakes:
+        _mark(unsound, mistake.path, mistake)
+    problems = [*problems, *tree.problems, *(mistake.problem(tree) for mistake in mistakes)]
+    broken: list[Problem] = []
+    configs = {key: freeze(tree, (key,), broken, unsound) for key in tree.root}
+    _refuse([*problems, *broken])
     return configs
+
+
+def _mark(unsound: Unsound, path: Path, mistake: Mistake | None = None) -> None:
+    """Note which field, or which component's children, a mistake is about."""
+    above = next((path[:n] for n in range(len(path), -1, -1) if all(map(is_module, path[:n]))), ())
+    code = mistake.code if mistake else ""
+    if code in ("missing-child", "nesting"):
+        unsound.shape.add(above)
+    elif code in ("too-many-children", "child-not-allowed"):
+        unsound.shape.add(above[:-1])
+    elif len(path) > len(above):
+        fields = {str(path[len(above)])}
+        if mistake and code == "unknown-field" and len(path) == len(above) + 1:
+            fields |= set(mistake.suggestions)  # it may be meant for one of these
+        unsound.fields.setdefault(above, set()).update(fields)
+
+
+def _is_failed(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(map(_is_failed, value.values()))
+    if isinstance(value, list):
+        return any(map(_is_failed, value))
+    return value is FAILED
 
 
 def _at_point(error: ConfigError, choice: Mapping[str, Any]) -> ConfigError:
@@ -283,5 +418,10 @@ def _refuse(problems: Sequence[Problem]) -> None:
     if not problems:
         return
     files = list(dict.fromkeys(problem.file for problem in problems))
-    distinct = dict.fromkeys(problems)
-    raise ConfigError(sorted(distinct, key=lambda p: (files.index(p.file), p.line, p.column)))
+    distinct: dict[Any, Problem] = {}
+    for problem in problems:
+        key = (problem.file, problem.line, problem.column, problem.path, problem.message)
+        distinct.setdefault(key, problem)
+    raise ConfigError(
+        sorted(distinct.values(), key=lambda p: (files.index(p.file), p.line, p.column))
+    )

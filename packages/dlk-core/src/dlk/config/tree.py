@@ -17,21 +17,30 @@ from typing import Any, NamedTuple
 from dlk.config import jsonc
 from dlk.config._intc import MISSING, default_children, default_of, fields_of
 from dlk.config.keys import ModuleKey, is_module, join, locate, match_key, parse_key
-from dlk.errors import ConfigError, DlkError, Problem, did_you_mean, nearest
+from dlk.errors import ConfigError, DlkError, Problem, close_to, did_you_mean, nearest
 
 __all__ = ["Origin", "Path", "Project", "Tree", "build_tree", "spec_of"]
 
 Path = tuple[str | int, ...]
 _MAX_DEPTH = 50
+_TOP = ("@fit", "@processor", "_G")
 _MERGING = ("NestField", "MapField")  # a value of these is laid over the default, key by key
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a part of a tree came from: a document and the path in it."""
+    """Where a part of a tree came from: a document and the path in it.
+
+    Attributes:
+        document: the text.
+        path: keys and indices that lead to the part in the text.
+        note: what the position does not tell: whose base it is, which override, which value of a
+            search.
+    """
 
     document: jsonc.Document
     path: Path
+    note: str = ""
 
     @property
     def folder(self) -> str:
@@ -40,7 +49,19 @@ class Origin:
 
     def below(self, *parts: str | int) -> Origin:
         """Return the origin of a part of this part."""
-        return Origin(self.document, (*self.path, *parts))
+        return Origin(self.document, (*self.path, *parts), self.note)
+
+    def written(self) -> Any:
+        """Return what the text holds there, None where it holds nothing."""
+        here: Any = self.document.value
+        for part in self.path:
+            here = _part(here, part)
+        return here
+
+    def __str__(self) -> str:
+        position = self.document.position(self.path)
+        file = self.document.file
+        return f"{file}:{position.line}:{position.column}" if position else file
 
 
 def folder_of(file: str) -> str:
@@ -75,6 +96,7 @@ class Tree:
         project: what the nearest ``.intc.json`` brings.
         document: the text.
         unplaced: path of a component and type of a child below it that was refused.
+        computed: of values that were computed, what they were computed from, in words.
     """
 
     root: dict[str, Any]
@@ -83,22 +105,91 @@ class Tree:
     project: Project
     document: jsonc.Document
     unplaced: set[tuple[Path, str]] = field(default_factory=set)
+    computed: dict[Path, str] = field(default_factory=dict)
 
     def origin(self, path: Path) -> Origin | None:
-        """Return where the part at `path` came from, by the nearest known part above it."""
-        for length in range(len(path), -1, -1):
-            origin = self.origins.get(path[:length])
-            if origin is not None:
-                return origin.below(*path[length:])
-        return None
+        """Return where the part at `path` came from, by the nearest known part above it.
 
-    def problem(self, path: Path, message: str, *, key: bool = False) -> Problem:
+        What stands there by default comes from where the component stands that it belongs to.
+        """
+        known = self._known(path)
+        if known is None:
+            return None
+        origin = self.origins[known]
+        return origin if self.is_default_child(known) else origin.below(*path[len(known) :])
+
+    def _known(self, path: Path) -> Path | None:
+        lengths = range(len(path), -1, -1)
+        return next((path[:n] for n in lengths if path[:n] in self.origins), None)
+
+    def is_default_child(self, path: Path) -> bool:
+        """Return whether a component stands there by default: it bears the origin of its parent."""
+        return len(path) > 1 and self.origins.get(path) is self.origins.get(path[:-1])
+
+    def problem(
+        self,
+        path: Path,
+        message: str,
+        *,
+        key: bool = False,
+        code: str = "",
+        suggestions: Sequence[str] = (),
+        help: str = "",
+    ) -> Problem:
         """Return the problem with the config path and the position of the part at `path`."""
-        name = self.name(path)
+        name, note = self.name(path), self.note(path, is_given=code != "missing-value")
         origin = self.origin(path)
         if origin is None:
-            return Problem(name, message)
-        return origin.document.problem(origin.path, name, message, key=key)
+            return Problem(
+                name, message, code=code, suggestions=tuple(suggestions), help=help, origin=note
+            )
+        return origin.document.problem(
+            origin.path,
+            name,
+            message,
+            key=key,
+            code=code,
+            suggestions=suggestions,
+            help=help,
+            origin=note,
+        )
+
+    def note(self, path: Path, *, is_given: bool = True) -> str:
+        """Return in words where the part at `path` comes from, as far as its position is silent.
+
+        Args:
+            path: of the part.
+            is_given: there is a value, which may be a default; else it is one that is missing.
+        """
+        lengths = range(len(path), 0, -1)
+        words = [self.computed[path[:n]] for n in lengths if path[:n] in self.computed][:1]
+        above = next((path[:n] for n in lengths if all(map(is_module, path[:n]))), ())
+        known = self._known(path)
+        if above and is_given and len(above) < len(path) and self._is_default(path, above, known):
+            words.append(f"a default of {self._called(above)}")
+        if self.is_default_child(above) and known == above:
+            words.append(f"the default {parse_key(str(above[-1])).type} of {self.name(above[:-1])}")
+        if known is not None and self.origins[known].note:
+            words.append(self.origins[known].note)
+        return ", ".join(words)
+
+    def _called(self, path: Path) -> str:
+        type_name = parse_key(str(path[-1])).type
+        name = self.values(path).get("_name", "")
+        return f"{type_name} {name}".strip()
+
+    def _is_default(self, path: Path, above: Path, known: Path | None) -> bool:
+        """Return whether no text holds the value of a field, or of a part of one."""
+        if known is None or len(known) <= len(above):
+            return True
+        here = self.origins[known].written()
+        for part in path[len(known) :]:
+            if not isinstance(here, dict):
+                return False
+            if part not in here:
+                return True
+            here = here[part]
+        return False
 
     def name(self, path: Path) -> str:
         """Return the config path as messages and ``--set`` write it.
@@ -125,6 +216,7 @@ class Tree:
             self.project,
             self.document,
             set(self.unplaced),
+            dict(self.computed),
         )
 
     def modules(self) -> Iterator[tuple[Path, dict[str, Any]]]:
@@ -156,7 +248,8 @@ class Tree:
         found, rest = locate(self.values(below), path)
         where = (*below, *found)
         if path.rpartition(".")[2] in ("_base", "_name"):
-            raise ConfigError("to replace a component, set it whole, as in optimizer=adamw")
+            message = "to replace a component, set it whole, as in optimizer=adamw"
+            raise ConfigError(message, code="override")
         if rest:
             return self._create(where, rest, value, origin)
         holder, last = self.values(where[:-1]), where[-1]
@@ -209,7 +302,11 @@ class Tree:
             may_hold = isinstance(holder, dict) and bool(where)
             known = [k.removeprefix("@") for k in holder] if isinstance(holder, dict) else []
         if len(rest) > 1 or not may_hold:
-            raise ConfigError(f'there is no "{key}" here. {did_you_mean(key, known)}'.rstrip())
+            raise ConfigError(
+                f'there is no "{key}" here. {did_you_mean(key, known)}'.rstrip(),
+                code="unknown-path",
+                suggestions=close_to(key, known),
+            )
         holder[key] = copy.deepcopy(value)
         self.origins[(*where, key)] = origin
         return (*where, key)
@@ -223,7 +320,8 @@ def build_tree(document: jsonc.Document, project: Project) -> tuple[Tree, dict[s
     """Return the tree of a document and its ``_G``; mistakes in names are collected in the tree."""
     value = document.value
     if not isinstance(value, dict):
-        raise ConfigError([document.problem((), "", f"expected an object, got {_kind(value)}")])
+        message = f"expected an object, got {_kind(value)}"
+        raise ConfigError([document.problem((), "", message, code="top-level")])
     origin = Origin(document, ())
     tree = Tree({}, {(): origin}, [], project, document)
     global_values: dict[str, Any] = {}
@@ -233,15 +331,20 @@ def build_tree(document: jsonc.Document, project: Project) -> tuple[Tree, dict[s
             global_values = copy.deepcopy(part)
         elif key == "_G":
             message = f"expected an object, got {_kind(part)}"
-            tree.problems.append(document.problem((key,), "_G", message))
+            tree.problems.append(document.problem((key,), "_G", message, code="globals"))
         elif key.startswith("@"):
             builder.place((), tree.root, key, [Layer(part, origin.below(key))])
         else:
             message = 'expected a component such as "@fit" or "@processor@default" at the top'
-            tree.problems.append(document.problem((key,), key, message, key=True))
+            close = close_to(f"@{key}", _TOP)
+            tree.problems.append(
+                document.problem(
+                    (key,), key, message, key=True, code="top-level", suggestions=close
+                )
+            )
     if not tree.root and not tree.problems:
         message = 'expected a component such as "@fit" or "@processor@default", got none'
-        raise ConfigError([document.problem((), "", message)])
+        raise ConfigError([document.problem((), "", message, code="top-level")])
     return tree, global_values
 
 
@@ -265,11 +368,12 @@ class _Builder:
         origin = given[-1].origin
         if not is_module(key):
             message = f'"{key}" is no component key: expected "@type@name" or "@type@name#alias"'
-            self.report(origin, (*parent, key), message, key=True)
+            self.report(origin, (*parent, key), message, key=True, code="component-key")
             return None
         parsed = parse_key(key)
         if len(parent) > _MAX_DEPTH:
-            self.report(origin, (*parent, key), f"nested deeper than {_MAX_DEPTH} components")
+            message = f"nested deeper than {_MAX_DEPTH} components"
+            self.report(origin, (*parent, key), message, code="nesting")
             return None
         stacked = self.stack((*parent, key), parsed, given)
         if stacked is None:
@@ -279,7 +383,7 @@ class _Builder:
         full = str(ModuleKey(parsed.type, parsed.name or written, parsed.alias))
         if full in holder:
             message = f'"{full}" stands here twice; give each an #alias'
-            self.report(origin, (*parent, key), message, key=True)
+            self.report(origin, (*parent, key), message, key=True, code="repeated-key")
             return None
         where = (*parent, full)
         values: dict[str, Any] = {"_name": concrete} if concrete else {}
@@ -304,12 +408,13 @@ class _Builder:
                 if key in ("_base", "_name"):
                     continue
                 if key in ("_search", "_anchor") and number < len(layers) - 1:
-                    self.report(here, (*where, key), f"a base may not hold {key}", key=True)
+                    message = f"a base may not hold {key}"
+                    self.report(here, (*where, key), message, key=True, code="base-content")
                 elif key.startswith("@"):
                     full = _stacked_key(children, key, value, number, spec)
                     if full in children and children[full][-1][0] == number:
                         message = f'"{full}" stands here twice; give each an #alias'
-                        self.report(here, (*where, key), message, key=True)
+                        self.report(here, (*where, key), message, key=True, code="repeated-key")
                     else:
                         children.setdefault(full, []).append((number, Layer(value, here)))
                 else:
@@ -357,12 +462,14 @@ class _Builder:
             if not isinstance(raw, dict):
                 got = "nothing (???)" if raw == MISSING else _kind(raw)
                 message = f"expected a component (an object or a name), got {got}"
-                self.report(origin, where, message)
+                code = "missing-value" if raw == MISSING else "wrong-type"
+                self.report(origin, where, message, code=code)
                 return None
             named = raw.get("_base") or raw.get("_name")
             if named is not None and not isinstance(named, str):
                 part = "_base" if raw.get("_base") else "_name"
-                self.report(origin.below(part), where, f"expected a name, got {_kind(named)}")
+                message = f"expected a name, got {_kind(named)}"
+                self.report(origin.below(part), where, message, code="wrong-type")
                 return None
             name = named or written or key.name
             if not layers or (name and name != written):
@@ -375,7 +482,15 @@ class _Builder:
             message = (
                 f'"{key}" says {key.name}, but its base is {written}: write "@{key.type}@{written}"'
             )
-            self.report(given[-1].origin, where, message, key=True)
+            right = str(ModuleKey(key.type, written, key.alias))
+            self.report(
+                given[-1].origin,
+                where,
+                message,
+                key=True,
+                code="misnamed-component",
+                suggestions=(right,),
+            )
             return None
         return written, concrete, layers
 
@@ -402,11 +517,12 @@ class _Builder:
         while (type_name, name) in modules:
             if name in seen:
                 message = f"the bases {' -> '.join([*seen, name])} lead in a circle"
-                self.report(origin, where, message)
+                self.report(origin, where, message, code="circle")
                 return None
             seen.append(name)
             document = modules[type_name, name]
-            layers.insert(0, Layer(document.value, Origin(document, ())))
+            user = f"a base of {self.tree.name(where)}, {origin}"
+            layers.insert(0, Layer(document.value, Origin(document, (), user)))
             name = document.value.get("_base") or document.value.get("_name") or ""
         try:
             concrete = _registry().primary(type_name, name)
@@ -417,12 +533,42 @@ class _Builder:
             close = nearest(name, (n for t, n in modules if t == type_name and n not in seen))
             files = " or ".join(f'"{own}"' for own in close)
             message = f"{error} Did you mean the module file {files}?" if close else str(error)
-            self.report(given.below(at) if at else given, where, message, key=at is None)
+            registry = _registry()
+            is_unknown = str(error).startswith(("there is no ", "which "))
+            if type_name in registry.types():
+                close = [*close_to(name, registry.names(type_name)), *close]
+            else:
+                close = [*close_to(type_name, registry.types())]
+            self.report(
+                given.below(at) if at else given,
+                where,
+                message,
+                key=at is None,
+                code="unknown-component" if is_unknown else "unusable-component",
+                suggestions=close,
+            )
             return None
         return concrete, layers
 
-    def report(self, origin: Origin, where: Path, message: str, *, key: bool = False) -> None:
-        problem = origin.document.problem(origin.path, self.tree.name(where), message, key=key)
+    def report(
+        self,
+        origin: Origin,
+        where: Path,
+        message: str,
+        *,
+        code: str,
+        key: bool = False,
+        suggestions: Sequence[str] = (),
+    ) -> None:
+        problem = origin.document.problem(
+            origin.path,
+            self.tree.name(where),
+            message,
+            key=key,
+            code=code,
+            suggestions=suggestions,
+            origin=origin.note,
+        )
         self.tree.problems.append(problem)
 
 
