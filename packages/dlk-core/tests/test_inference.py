@@ -111,6 +111,12 @@ def test_columns_of_the_postprocessor_come_from_the_request(toy):
     assert "uid" not in server.fit({"sentence": "the cat"})  # it is not required
     assert server.fit({"sentence": "the cat", "uid": 7, "label": 1})["uid"] == 7
     assert predict.evaluate(rows).rows == len(rows)
+    # no file could hold a prediction with half a character in it
+    rows[1]["uid"] = "\ud800"
+    answers = predict.run(rows[:3])
+    assert [set(answer) for answer in answers] == [set(answers[0]), {"error"}, set(answers[0])]
+    assert answers[1]["error"]["column"] == "uid"
+    assert "half of a surrogate pair" in answers[1]["error"]["reason"]
 
 
 def test_a_postprocessor_that_loses_rows_is_noticed(trained, monkeypatch):

@@ -61,6 +61,18 @@ def test_bad_rows_are_errors_in_their_place(predict, rows, tmp_path):
     assert table[0]["error"] is None
 
 
+def test_a_text_that_is_no_unicode_is_an_error_in_its_place(predict, rows, tmp_path):
+    (tmp_path / "rows.jsonl").write_text(
+        "\n".join(map(json.dumps, [rows[0], {"sentence": "a \ud800"}, rows[1]]))
+    )
+    found = read(predict.run(str(tmp_path / "rows.jsonl"), tmp_path / "out.jsonl"))
+    assert [set(row) for row in found] == [{"label", "score"}, {"error"}, {"label", "score"}]
+    assert found[1]["error"]["column"] == "sentence"
+    assert "half of a surrogate pair" in found[1]["error"]["reason"]
+    with pytest.raises(DataError, match=r"row 1, column 'sentence': half of a surrogate pair"):
+        predict.evaluate([rows[0], {**rows[0], "sentence": "a \ud800"}])
+
+
 def test_an_error_after_thousands_of_rows_still_has_its_column(predict, tmp_path):
     """A file's columns are known only when all rows were seen."""
     rows = [{"sentence": "the cat"}] * 4100

@@ -56,6 +56,14 @@ def test_a_frame_a_tuple_and_a_list_are_the_same(server, rows):
     assert server.fit(tuple(rows)) == expected
 
 
+def test_a_text_that_is_no_unicode_is_refused_with_what_to_do(server, rows):
+    with pytest.raises(RowError, match=r"row 0, column 'sentence': half of a .*mend the text"):
+        server.fit({"sentence": "a \ud800"})
+    answers = server.fit([rows[0], {"sentence": "a \ud800"}])
+    assert answers[0] == server.fit(rows[0])
+    assert answers[1]["error"]["column"] == "sentence"
+
+
 def test_no_rows_give_no_predictions(server):
     assert server.fit([]) == []
     assert server.fit(pd.DataFrame({"sentence": []})) == []

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from dlk.config import child, children, node_of
 from dlk.context import Setup
+from dlk.data.texts import flaw_in
 from dlk.errors import ConfigError, DataError, DlkError, Problem, RowError, did_you_mean
 from dlk.nn.base import Batch, merge
 from dlk.postprocessor.base import PostProcessor, Prediction
@@ -234,6 +235,10 @@ class Engine:
             }
             for number, prediction in self.predict_records(records):
                 answers[number] = prediction
+        for name in self.postprocessor.config.signature().columns:
+            for number, value in enumerate(columns.get(name, ())):
+                if flaw := flaw_in(value):  # no file could hold a prediction that copies it
+                    answers[number] = RowError(number, name, value, flaw)
         found = [answer for answer in answers if answer is not None]
         if len(found) < rows:
             raise DlkError(

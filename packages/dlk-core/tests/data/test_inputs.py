@@ -122,6 +122,45 @@ def test_a_file_in_another_encoding_is_refused_by_name(tmp_path, name, text):
         read(tmp_path / name)
 
 
+@pytest.mark.parametrize("rows_before", [1, 200_000])
+@pytest.mark.parametrize("name", ["t.csv", "t.jsonl"])
+def test_the_line_that_is_no_utf8_is_named_with_what_to_do(tmp_path, name, rows_before):
+    line = "text" if name == "t.csv" else '{"text": "cafe"}'
+    foreign = line.replace("e", "\xe9").encode("latin-1")
+    (tmp_path / name).write_bytes(f"{line}\n".encode() * rows_before + foreign + b"\n")
+    reason = rf"line {rows_before + 1} is no utf-8 text \(byte 0xe9\): save the file as UTF-8"
+    with pytest.raises(DataError, match=reason):
+        read(tmp_path / name)
+
+
+def foreign_table():
+    """Arrow does not look whether its texts are some."""
+    bytes_of = pa.array([b"a", b"b", b"caf\xe9"])
+    texts = pa.Array.from_buffers(pa.string(), len(bytes_of), bytes_of.buffers())
+    return pa.table({"label": ["x", "y", "z"], "text": texts})
+
+
+@pytest.mark.parametrize("kind", ["table", "dataset", "t.parquet", "t.arrow"])
+def test_the_row_of_an_arrow_text_that_is_no_utf8_is_named(tmp_path, kind):
+    data = table = foreign_table()
+    if kind == "dataset":
+        data = pytest.importorskip("datasets").Dataset(table)
+    elif kind == "t.parquet":
+        data = str(tmp_path / kind)
+        pyarrow.parquet.write_table(table, data, row_group_size=2)
+    elif kind == "t.arrow":
+        data = str(tmp_path / kind)
+        with ipc.new_stream(data, table.schema) as writer:
+            writer.write_table(table, max_chunksize=2)
+    with pytest.raises(DataError, match=r'row 2, column "text": b.caf.xe9. is no UTF-8 text: wri'):
+        read(data)
+
+
+def test_a_column_name_that_is_no_unicode_is_refused():
+    with pytest.raises(DataError, match=r"train: the column name .*half of a surrogate pair"):
+        read([{"a\ud800": 1}])
+
+
 def test_columns_of_one_name_are_refused_instead_of_losing_one(tmp_path):
     (tmp_path / "t.csv").write_text("text,label,text\na,x,b\n")
     twice = pa.table([pa.array([1]), pa.array([2])], names=["text", "text"])

@@ -22,6 +22,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from dlk.data.texts import flaw_of
 from dlk.errors import DataError, PluginError, did_you_mean
 from dlk.io import is_remote, open_file
 
@@ -76,7 +77,7 @@ def open_input(data: Any, *, name: str = "data") -> Source:
         return _Sliced(
             data.column_names,
             data.num_rows,
-            lambda start, stop: _plain(data.slice(start, stop - start).to_pydict()),
+            lambda start, stop: _plain(_from_arrow(data.slice(start, stop - start), name, start)),
             name,
         )
     if (
@@ -90,7 +91,10 @@ def open_input(data: Any, *, name: str = "data") -> Source:
             )
         rows = data.with_format(None)
         return _Sliced(
-            rows.column_names, len(rows), lambda start, stop: _plain(rows[start:stop]), name
+            rows.column_names,
+            len(rows),
+            lambda start, stop: _plain(_from_dataset(rows, start, stop, name)),
+            name,
         )
     if hasattr(data, "iloc") and hasattr(data, "columns"):
         return _Sliced(
@@ -282,7 +286,21 @@ class _Reading:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: object
     ) -> None:
         if isinstance(error, OSError | ValueError):  # Arrow's errors and json's are ValueErrors
-            raise DataError(f"{self.name}: cannot read {self.path}: {error}") from error
+            is_foreign = isinstance(error, UnicodeDecodeError) or "invalid UTF8" in str(error)
+            reason = (is_foreign and _no_utf8(self.path)) or str(error)
+            raise DataError(f"{self.name}: cannot read {self.path}: {reason}") from error
+
+
+def _no_utf8(path: str) -> str:
+    """Return which line of a file is no UTF-8, and what to do; nothing where all are."""
+    with open_file(path, "rb") as handle:
+        for number, line in enumerate(handle, start=1):
+            try:
+                line.decode()
+            except UnicodeDecodeError as error:
+                byte = f"0x{line[error.start]:02x}"
+                return f"line {number} is no utf-8 text (byte {byte}): save the file as UTF-8"
+    return ""
 
 
 def _read(
@@ -304,6 +322,7 @@ def _read(
         yield from _read_by(suffix, path, size)
     else:
         batches = _batches(path, suffix, size, types)
+        done = 0
         while True:
             with _Reading(path, name):
                 batch = next(batches, None)
@@ -311,7 +330,8 @@ def _read(
                 return
             _refuse_twice(batch.schema.names, f"{name}: {path}")
             for start in range(0, batch.num_rows, size):
-                yield batch.slice(start, size).to_pydict()
+                yield _from_arrow(batch.slice(start, size), f"{name}: {path}", done + start)
+            done += batch.num_rows
 
 
 def _read_by(suffix: str, path: str, size: int) -> Iterator[Columns]:
@@ -364,9 +384,8 @@ def _batches(path: str, suffix: str, size: int, types: Mapping[str, Any]) -> Ite
                 yield from ipc.open_stream(source)
     else:
         with _open_csv(path, types) as reader:
-            foreign = [field.name for field in reader.schema if field.type == "binary"]
-            if foreign:
-                raise ValueError(f'column "{foreign[0]}" holds what is no utf-8 text')
+            if any(field.type == "binary" for field in reader.schema):
+                raise ValueError("invalid UTF8")
             yield from reader
 
 
@@ -458,6 +477,8 @@ def _check_names(names: Iterable[Any], name: str) -> Iterator[str]:
     for each in names:
         if not isinstance(each, str):
             raise DataError(f"{name}: column names must be texts, got {each!r}")
+        if flaw := flaw_of(each):
+            raise DataError(f"{name}: the column name {each!r}: {flaw}")
         if each in {"_row", "_part", "_index"}:
             raise DataError(f'{name}: the column name "{each}" is taken: dlk numbers rows by it')
         yield each
@@ -465,6 +486,40 @@ def _check_names(names: Iterable[Any], name: str) -> Iterator[str]:
 
 def _from_records(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Columns:
     return _plain({name: [row.get(name) for row in rows] for name in names})
+
+
+def _from_arrow(data: Any, name: str, first: int) -> Columns:
+    """Return Arrow's rows as columns.
+
+    Args:
+        data: a table or a batch.
+        name: what the input is called in errors.
+        first: the number of its first row in the input.
+
+    Raises:
+        DataError: a text is no UTF-8, which Arrow does not look at.
+    """
+    try:
+        return data.to_pydict()  # type: ignore[no-any-return]  # of Arrow, which has no types
+    except UnicodeDecodeError:
+        for column in data.column_names if hasattr(data, "column_names") else data.schema.names:
+            for row, value in enumerate(data.column(column)):
+                try:
+                    value.as_py()
+                except UnicodeDecodeError as error:
+                    raise DataError(
+                        f'{name}: row {first + row}, column "{column}": {error.object[:80]!r} is '
+                        "no UTF-8 text: write the data anew from texts, or such bytes as binary"
+                    ) from error
+        raise
+
+
+def _from_dataset(rows: Any, start: int, stop: int, name: str) -> Columns:
+    """Return rows of a `datasets.Dataset` as columns; raises as `_from_arrow`."""
+    try:
+        return rows[start:stop]  # type: ignore[no-any-return]  # of datasets, which is not imported
+    except UnicodeDecodeError:
+        return _from_arrow(rows.with_format("arrow")[start:stop], name, start)
 
 
 def _from_frame(frame: Any) -> Columns:

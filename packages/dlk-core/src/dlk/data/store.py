@@ -26,6 +26,7 @@ import pyarrow.compute as pc
 from pyarrow import ipc
 
 from dlk.data.ragged import Pieces, Ragged, no_numbers_in
+from dlk.data.texts import flaw_in
 from dlk.errors import DataError, RowError, did_you_mean
 from dlk.io import sha256_of
 
@@ -185,7 +186,13 @@ def _to_table(columns: Mapping[str, Sequence[Any]], before: Mapping[str, pa.Data
     return pa.table(arrays, names=list(columns))
 
 
-_UNFIT = (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError)
+_UNFIT = (
+    pa.ArrowInvalid,
+    pa.ArrowTypeError,
+    pa.ArrowNotImplementedError,
+    OverflowError,
+    UnicodeEncodeError,  # of half a surrogate
+)
 
 
 def _to_array(
@@ -229,7 +236,7 @@ def _misfits(values: Sequence[Any], before: pa.DataType | None) -> list[tuple[in
             mine = pa.array([value]).type
         except _UNFIT as error:
             reason = f"is of another type than the others, or no plain data ({error})"
-            found.append((place, reason))
+            found.append((place, flaw_in(value) or reason))
             continue
         key = str(before), str(mine)
         if key not in wider:

@@ -485,6 +485,29 @@ def test_a_type_that_changes_between_chunks_is_a_bad_row(tmp_path):
     assert (json.loads(line)["row"], json.loads(line)["value"]) == (2, "x")
 
 
+@pytest.mark.parametrize("column", ["sentence", "labels", "uid", "more"])
+def test_a_row_that_is_no_unicode_is_a_bad_row_wherever_it_is_read_or_stored(tmp_path, column):
+    half = "a \ud800 b"
+    rows = [
+        {"sentence": "a", "labels": "x", "uid": str(number), "more": {"k": ["c"]}}
+        for number in range(4)
+    ]
+    rows[2][column] = {"k": [half]} if column == "more" else half
+    config = {
+        "fast_tokenizer": {"tokenizer_path": tiny_tokenizer(tmp_path / "tokenizer.json")},
+        "token_gather": {"gather_columns": ["labels"]},
+    }
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    data = {"train": str(tmp_path / "rows.jsonl")}
+    with pytest.raises(DataError, match=rf"row 2, column '{column}': .*half of a surrogate pair"):
+        processor(config).fit_transform(data, tmp_path / "out")
+    made = processor(config, bad_rows="reject").fit_transform(data, tmp_path / "out")
+    assert (made.records, made.rejects) == ({"train": 3}, {"train": 1})
+    listed = (tmp_path / "out" / "train" / "rejects.jsonl").read_text(encoding="utf-8")
+    (line,) = listed.splitlines()
+    assert (json.loads(line)["column"], json.loads(line)["value"]) == (column, rows[2][column])
+
+
 def test_a_bad_row_of_a_file_names_the_file(tmp_path):
     for name, texts in (("a", "xy"), ("b", ["z", "bad"])):
         lines = [json.dumps({"sentence": text}) for text in texts]

@@ -399,8 +399,36 @@ def test_offsets_are_code_points_of_the_text_as_it_was_given(kind):
 def test_a_text_that_is_no_unicode_is_a_bad_row(kind):
     made, ctx = run(kind(), sentence=["a", "\ud800", "a"])
     assert list(ctx.bad) == [1]
-    assert "the tokenizer refuses it" in ctx.bad[1].reason
+    assert "half of a surrogate pair" in ctx.bad[1].reason
     assert made["input_ids"][0] == made["input_ids"][2]
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"input_type": "pair"},
+        {
+            "input_type": "pair",
+            "expand_examples": True,
+            "truncation": {"max_length": 7, "stride": 1, "strategy": "only_second"},
+        },
+    ],
+)
+def test_the_text_of_a_pair_that_is_no_unicode_is_named_by_its_column(build, config):
+    _, ctx = run(
+        build(**config), sentence_a=["a", "\ud800", "a"], sentence_b=["é", "b", "b \ud800"]
+    )
+    assert {row: (bad.column, bad.value) for row, bad in ctx.bad.items()} == {
+        1: ("sentence_a", "\ud800"),
+        2: ("sentence_b", "b \ud800"),
+    }
+
+
+def test_the_word_that_is_no_unicode_is_named(build):
+    step = build(process_data={"is_pretokenized": True})
+    _, ctx = run(step, pretokenized_words=[["é"], ["a", "\ud800"]])
+    assert list(ctx.bad) == [1]
+    assert ctx.bad[1].reason.startswith("word 1: half of a surrogate pair")
 
 
 @pytest.fixture

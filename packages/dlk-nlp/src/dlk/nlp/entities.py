@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
+from dlk.data.texts import flaw_of
+
 __all__ = [
     "Entity",
     "EntityError",
@@ -129,6 +131,8 @@ def _labels(labels: Any, where: str) -> tuple[str, ...]:
         raise EntityError(f"{where}: expected a list of at least one label, got {labels!r}")
     for label in labels:
         if isinstance(label, str) and label:
+            if flaw := flaw_of(label):
+                raise EntityError(f"{where}, its label {label!r}: {flaw}")
             continue
         raise EntityError(f"{where}: labels are texts that are not empty, got {labels!r}")
     return tuple(labels)

@@ -404,7 +404,10 @@ class DefaultProcessor(Processor):
                     break
             if bad:
                 first = first or bad[min(bad)]
-                with open(writer.folder / REJECTS, "a", encoding="utf-8") as handle:
+                # half a surrogate, which UTF-8 cannot hold, becomes what JSON writes for it
+                with open(
+                    writer.folder / REJECTS, "a", encoding="utf-8", errors="backslashreplace"
+                ) as handle:
                     handle.writelines(
                         json.dumps(_reject(split, bad[row], source), ensure_ascii=False) + "\n"
                         for row in sorted(bad)

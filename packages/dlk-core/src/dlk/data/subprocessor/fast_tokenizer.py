@@ -14,6 +14,7 @@ from tokenizers import Tokenizer, normalizers, pre_tokenizers, processors
 
 from dlk.data.subprocessor.base import Columns, Subprocessor, TransformContext
 from dlk.data.subprocessor.configs import FastTokenizerConfig, parts_of
+from dlk.data.texts import flaw_of, flaw_of_words
 from dlk.data.tokenizer_file import keep_tokenizer, read_tokenizer
 from dlk.errors import ConfigError
 from dlk.registry import register
@@ -138,7 +139,9 @@ class FastTokenizer(Subprocessor):
         words = self.is_pretokenized
         inputs = [
             [
-                value if type(value) is str and not words else self._checked(value, at, name, ctx)
+                value
+                if type(value) is str and not words and value.isascii()
+                else self._checked(value, at, name, ctx)
                 for at, value in enumerate(texts)
             ]
             for name, texts in zip(self.text_columns, given, strict=True)
@@ -167,18 +170,19 @@ class FastTokenizer(Subprocessor):
         return result
 
     def _checked(self, value: Any, position: int, column: str, ctx: TransformContext) -> Any:
-        """Return the text or words, or an empty text in place of what is neither."""
+        """Return the text or words, or an empty text in place of what is neither, or no Unicode."""
         if self.is_pretokenized:
+            flaw = "expected a list of words"
             if isinstance(value, list | tuple) and all(isinstance(word, str) for word in value):
-                return value
-            ctx.bad_row(position, column, value, "expected a list of words")
-            return []
-        if isinstance(value, str):
+                flaw = flaw_of_words(value)
+        elif isinstance(value, str):
+            flaw = flaw_of(value)
+        else:
+            flaw = "expected a text" if value is not None else "there is no text"
+        if not flaw:
             return value
-        ctx.bad_row(
-            position, column, value, "expected a text" if value is not None else "there is no text"
-        )
-        return ""
+        ctx.bad_row(position, column, value, flaw)
+        return [] if self.is_pretokenized else ""
 
     def _encode(self, inputs: list[list[Any]], ctx: TransformContext, *, fast: bool) -> list[Any]:
         rows: list[Any] = list(zip(*inputs, strict=True)) if self.is_pair else list(inputs[0])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dlk.data.subprocessor.base import Columns, CountingSubprocessor, TransformContext
 from dlk.data.subprocessor.configs import GatherConfig
+from dlk.data.texts import flaw_of_words
 from dlk.data.vocabulary import Vocabulary, text_of
 from dlk.errors import DataError
 from dlk.registry import register
@@ -76,16 +77,16 @@ class TokenGather(CountingSubprocessor):
         meta.put_vocabulary(self.file, vocabulary)
 
     def screen(self, columns: Columns, ctx: TransformContext) -> None:
-        """Report values that are no words, or in which a trace leads nowhere."""
+        """Report values that are no words (or no Unicode), or in which a trace leads nowhere."""
         for column, trace in self.sources:
             for position, value in enumerate(columns[column]):
-                if not trace and is_words(value):
-                    continue
                 try:
-                    for _ in words_of(value, trace):
-                        pass
+                    plain = not trace and is_words(value)
+                    flaw = flaw_of_words(value if plain else list(words_of(value, trace)))
                 except (TypeError, LookupError) as error:
-                    ctx.bad_row(position, column, value, str(error))
+                    flaw = str(error)
+                if flaw:
+                    ctx.bad_row(position, column, value, flaw)
 
     def transform(self, columns: Columns, ctx: TransformContext) -> Columns:
         """Return nothing: the step learns, and writes no column."""

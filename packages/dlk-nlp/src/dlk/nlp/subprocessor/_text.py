@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any, TypeGuard
 
 from dlk.data.subprocessor.base import TransformContext
+from dlk.data.texts import flaw_of, flaw_of_words
 
-__all__ = ["are_words", "checked_texts"]
+__all__ = ["are_words", "checked_texts", "flaw_of_list"]
 
 
 def are_words(value: Any) -> TypeGuard[Sequence[str]]:
@@ -33,9 +34,9 @@ def _against(value: object) -> str:
         return "there is no text"
     if not isinstance(value, str):
         return "expected a text"
-    if not value.isascii():
-        try:
-            value.encode()
-        except UnicodeEncodeError as error:
-            return f"half of a surrogate pair stands at {error.start}, which is no character"
-    return ""
+    return flaw_of(value)
+
+
+def flaw_of_list(value: Any) -> str:
+    """Return why the value is no list of texts, or one of them no Unicode; nothing where it is."""
+    return flaw_of_words(value) if are_words(value) else "expected a list of words"

@@ -13,7 +13,7 @@ from tokenizers import pre_tokenizers
 
 from dlk.data.ragged import Ragged
 from dlk.data.subprocessor.base import Columns, Subprocessor, TransformContext
-from dlk.nlp.subprocessor._text import are_words, checked_texts
+from dlk.nlp.subprocessor._text import checked_texts, flaw_of_list
 from dlk.registry import register
 
 if TYPE_CHECKING:
@@ -119,8 +119,8 @@ class PreTokenize(Subprocessor):
         rows: list[tuple[list[str], Offsets]] = []
         pairs = zip(columns[first], columns[second], strict=True)
         for position, (words, places) in enumerate(pairs):
-            if not are_words(words):
-                ctx.bad_row(position, first, words, "expected a list of words")
+            if flaw := flaw_of_list(words):
+                ctx.bad_row(position, first, words, flaw)
                 rows.append(([], []))
                 continue
             try:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from dlk.data.ragged import Ragged
 from dlk.data.subprocessor.base import Columns, Subprocessor, TransformContext
 from dlk.data.vocabulary import UnknownWordError, Vocabulary
-from dlk.nlp.subprocessor._text import are_words
+from dlk.nlp.subprocessor._text import checked_texts, flaw_of_list
 from dlk.nlp.unit_columns import flat_offsets
 from dlk.registry import register
 
@@ -62,9 +62,10 @@ class Token2CharId(Subprocessor):
         column = self.input_map["tokens"]
         rows: list[Sequence[str]] = []
         for position, words in enumerate(columns[column]):
-            if not are_words(words):
-                ctx.bad_row(position, column, words, "expected a list of words")
-            rows.append(words if are_words(words) else ())
+            flaw = flaw_of_list(words)
+            if flaw:
+                ctx.bad_row(position, column, words, flaw)
+            rows.append(() if flaw else words)
         flat = list(chain.from_iterable(rows))
         edges = np.cumsum([0, *map(len, flat)])
         return _Words(_codes("".join(flat)), edges[:-1], edges[1:], np.cumsum([0, *map(len, rows)]))
@@ -72,11 +73,7 @@ class Token2CharId(Subprocessor):
     def _placed(self, columns: Columns, ctx: TransformContext) -> _Words:
         """Return the words between offsets; none of a bad row."""
         column, places = self.input_map["sentence"], self.input_map["offsets"]
-        texts: list[str] = []
-        for position, text in enumerate(columns[column]):
-            if not isinstance(text, str):
-                ctx.bad_row(position, column, text, "expected a text")
-            texts.append(text if isinstance(text, str) else "")
+        texts = checked_texts(columns[column], column, ctx)
         starts, ends, rows = flat_offsets(_sound(columns[places], places, ctx))
         record = np.repeat(np.arange(len(texts)), np.diff(rows))
         edges = np.cumsum([0, *map(len, texts)])

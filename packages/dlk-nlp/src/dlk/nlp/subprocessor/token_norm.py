@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 from dlk.data.subprocessor.base import Columns, Subprocessor, TransformContext
 from dlk.data.tokenizer_file import keep_tokenizer, read_tokenizer
 from dlk.errors import DataError
-from dlk.nlp.subprocessor._text import are_words, checked_texts
+from dlk.nlp.subprocessor._text import checked_texts, flaw_of_list
 from dlk.registry import register
 
 if TYPE_CHECKING:
@@ -77,12 +77,12 @@ class TokenNorm(Subprocessor):
         rows: list[list[str]] = []
         count = 0
         for position, words in enumerate(columns[column]):
-            if are_words(words):
+            if flaw := flaw_of_list(words):
+                rows.append([])
+                ctx.bad_row(position, column, words, flaw)
+            else:
                 rows.append([rewritten[word] for word in words])
                 count += sum(map(operator.ne, words, rows[-1]))
-            else:
-                rows.append([])
-                ctx.bad_row(position, column, words, "expected a list of words")
         ctx.count("words rewritten", count)
         return {self.output_map["norm_tokens"]: rows}
 
