@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from dlk._known import shadow
 from dlk.cli._arguments import UsageError
 from dlk.cli._terminal import Terminal, without_bars
 from dlk.errors import ConfigError, DlkError, PluginError, did_you_mean
@@ -68,7 +69,7 @@ def run(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return CLOSED_PIPE
     except ConfigError as error:
-        terminal.error(str(error))
+        terminal.problems(error.problems)
         return _failed(USAGE, terminal)
     except DlkError as error:
         terminal.error(f"error: {error}")
@@ -210,9 +211,5 @@ def _external(name: str) -> Callable[[Sequence[str]], int | None]:
 
 
 def _refuse_old_dlk() -> None:
-    file = getattr(sys.modules["dlk"], "__file__", None)
-    if file is not None:
-        raise DlkError(
-            f"another dlk, version 0.1, is installed beside this and hides parts of it: {file}. "
-            "Run: pip uninstall dlk, then install dlk-core and the other packages again"
-        )
+    if shadow():
+        raise DlkError(shadow())

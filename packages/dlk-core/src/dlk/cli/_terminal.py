@@ -7,7 +7,10 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from dlk.errors import Problem
 
 __all__ = ["Terminal", "without_bars"]
 
@@ -40,6 +43,12 @@ class Terminal:
     def error(self, text: str) -> None:
         """Say on stderr what went wrong."""
         print(text, file=sys.stderr)
+
+    def problems(self, problems: Sequence[Problem]) -> None:
+        """Say on stderr what is wrong with configs."""
+        from dlk.cli._problems import text
+
+        self.error(text(problems, sys.stderr))
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         """Write a table to stdout: drawn on a terminal, else aligned text without control codes."""

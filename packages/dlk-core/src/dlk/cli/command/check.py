@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 
 from dlk.cli._arguments import UsageError, add_set
+from dlk.cli._problems import FORMATS, json, sarif
 from dlk.cli._terminal import Terminal
 from dlk.errors import ConfigError, Problem
 
@@ -15,13 +16,26 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "configs", metavar="CONFIG", nargs="+", help="process.jsonc, fit.jsonc, or both together"
     )
+    parser.add_argument(
+        "--format", choices=FORMATS, default="text", help="of the mistakes (default: text)"
+    )
     add_set(parser)
 
 
-def run(args: argparse.Namespace, terminal: Terminal) -> None:
+def run(args: argparse.Namespace, terminal: Terminal) -> int:
     if args.set and len(args.configs) > 1:
         raise UsageError("--set changes one config: check one at a time with it")
-    check([(path, args.set) for path in args.configs], terminal)
+    configs = [(path, args.set) for path in args.configs]
+    if args.format == "text":
+        check(configs, terminal)
+        return 0
+    problems: Sequence[Problem] = ()
+    try:
+        check(configs, Terminal(quiet=True))
+    except ConfigError as error:
+        problems = error.problems
+    terminal.json(sarif(problems) if args.format == "sarif" else json(problems))
+    return 2 if problems else 0
 
 
 def check(configs: Sequence[tuple[str, Sequence[str]]], terminal: Terminal) -> None:
