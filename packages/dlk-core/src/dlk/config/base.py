@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from dlk.config._intc import MISSING, DictField, IntcBase, cregister
@@ -25,6 +25,7 @@ __all__ = [
     "AssetField",
     "Base",
     "BoolField",
+    "Chain",
     "Children",
     "DictField",
     "FloatField",
@@ -80,6 +81,18 @@ class Signature:
         metrics: names a callback may monitor, without the stage's prefix.
         meta: files of the meta folder that it reads or writes.
         columns: raw columns of the processed data that a postprocessor needs.
+        makes: files among `meta` that a subprocessor puts there; it needs the others. None: not
+            said, so any of them may be its own.
+        numbers: for a file it makes, the numbers that a config may ask for, as `size`.
+        supervised: names among `writes` that are there only where all `targets` are.
+        searched: options of a postprocessor whose values validation is to find.
+        takes: last sizes of what it reads, by batch name: a number, or the file of the meta folder
+            whose entries it counts.
+        gives: last sizes of what it writes, where the fields tell them.
+        ids: for columns or batch names of ids, the number below which these lie, or the file of the
+            meta folder that they are ids of. For a name that a collate makes of a column: that
+            column.
+        scores: for an output that scores classes, the batch name of the true ones.
     """
 
     reads: tuple[str, ...] = ()
@@ -89,6 +102,14 @@ class Signature:
     metrics: tuple[str, ...] = ()
     meta: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
+    makes: tuple[str, ...] | None = None
+    numbers: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
+    supervised: tuple[str, ...] = ()
+    searched: tuple[str, ...] = ()
+    takes: Mapping[str, int | str] = field(default_factory=dict, hash=False)
+    gives: Mapping[str, int] = field(default_factory=dict, hash=False)
+    ids: Mapping[str, int | str] = field(default_factory=dict, hash=False)
+    scores: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @classmethod
     def chain(cls, parts: Iterable[Signature]) -> Signature:
@@ -96,11 +117,39 @@ class Signature:
         reads: dict[str, None] = {}
         writes: dict[str, None] = {}
         targets: dict[str, None] = {}
+        supervised: dict[str, None] = {}
+        gives: dict[str, int] = {}
         for part in parts:
             reads.update(dict.fromkeys(name for name in part.reads if name not in writes))
             targets.update(dict.fromkeys(name for name in part.targets if name not in writes))
             writes.update(dict.fromkeys(part.writes))
-        return cls(reads=tuple(reads), writes=tuple(writes), targets=tuple(targets))
+            supervised.update(dict.fromkeys(part.supervised))
+            gives = {n: size for n, size in gives.items() if n not in part.writes} | {**part.gives}
+        return cls(
+            reads=tuple(reads),
+            writes=tuple(writes),
+            targets=tuple(targets),
+            supervised=tuple(supervised),
+            gives=gives,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """Parts of a component that run one after the other on named tensors.
+
+    Attributes:
+        parts: their config objects, in the order in which they run.
+        side: ending of the names that the parts are given without it; empty: names as they are.
+        inner: what the component itself reads of what its parts wrote, and its last size where the
+            fields tell it.
+        private: what the parts write is seen by the component alone.
+    """
+
+    parts: tuple[Any, ...]
+    side: str = ""
+    inner: Mapping[str, int | None] = field(default_factory=dict, hash=False)
+    private: bool = False
 
 
 class Base(IntcBase):
@@ -127,6 +176,20 @@ class Base(IntcBase):
             reads=tuple(name for name in reads.values() if name),
             writes=tuple(name for name in writes.values() if name),
         )
+
+    def surveyed(self) -> Signature:
+        """Return the signature with what the files that the config names tell of it.
+
+        Only `dlk check` asks for it; by default it is the signature.
+        """
+        return self.signature()
+
+    def chains(self) -> tuple[Chain, ...]:
+        """Return the parts that run on the batch, in order; none by default.
+
+        A container says so, and `dlk check` can tell which of its parts lacks a name.
+        """
+        return ()
 
     def rules(self) -> Iterable[tuple[str, str]]:
         """Yield (field, message) for fields that do not fit together; none by default."""

@@ -42,7 +42,13 @@ class DefaultDataCollateConfig(Base):
     def signature(self) -> Signature:
         """Reads the columns it names; writes the masks."""
         reads = (*self.declared(), *self.key_no_padding, *self.gen_mask)
-        return Signature(reads=tuple(dict.fromkeys(reads)), writes=tuple(self.gen_mask.values()))
+        hot = self.key_multi_hot
+        return Signature(
+            reads=tuple(dict.fromkeys(reads)),
+            writes=tuple(self.gen_mask.values()),
+            gives=dict(hot),
+            ids=dict(hot),
+        )
 
     def rules(self) -> Iterable[tuple[str, str]]:
         """Yield columns named twice, padding that is no number, and masks that clash."""

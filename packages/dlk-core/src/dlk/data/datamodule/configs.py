@@ -43,7 +43,10 @@ class DefaultDataModuleConfig(Base):
         rows = child(self, "dataset").signature()
         joined = child(self, "data_collate").signature()
         return Signature(
-            reads=rows.reads, writes=tuple(dict.fromkeys((*rows.writes, *joined.writes)))
+            reads=rows.reads,
+            writes=tuple(dict.fromkeys((*rows.writes, *joined.writes))),
+            gives=joined.gives,
+            ids=joined.ids,
         )
 
     def rules(self) -> Iterable[tuple[str, str]]:

@@ -186,6 +186,8 @@ class FastTokenizerConfig(SubprocessorConfig):
             writes=writes,
             passing=tuple(name for key, name in self.output_map.items() if key not in always),
             meta=(self.tokenizer,),
+            makes=(self.tokenizer,),
+            ids={self.output_map["ids"]: self.tokenizer},
         )
 
     def rules(self) -> Iterable[tuple[str, str]]:
@@ -287,6 +289,8 @@ class GatherConfig(SubprocessorConfig):
         return Signature(
             reads=tuple(dict.fromkeys(column for column, _ in self.sources())),
             meta=(self.file,),
+            makes=(self.file,),
+            numbers={self.file: vocabulary_numbers(pad=self.pad, unk=self.unk)},
         )
 
     def rules(self) -> Iterable[tuple[str, str]]:
@@ -311,6 +315,12 @@ class GatherConfig(SubprocessorConfig):
                     "gather_columns",
                     f'expected a column or {{"column": …, "trace": …}}, got {each!r}',
                 )
+
+
+def vocabulary_numbers(*, pad: str | None, unk: str | None) -> tuple[str, ...]:
+    """Return the numbers that a vocabulary with these special words has, as `Vocabulary` does."""
+    named = {"pad_id": pad, "unk_id": unk}
+    return ("size", *(name for name, word in named.items() if word is not None))
 
 
 @cregister("subprocessor", "token_gather")
@@ -339,6 +349,8 @@ class Token2IdConfig(SubprocessorConfig):
             reads=(self.input_map["tokens"],),
             writes=(self.output_map["token_ids"],),
             meta=(self.vocab,),
+            makes=(),
+            ids={self.output_map["token_ids"]: self.vocab},
         )
 
 

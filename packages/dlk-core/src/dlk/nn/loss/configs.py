@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -65,6 +66,12 @@ class PairLossConfig(LossConfig):
         ((pred, truth),) = self.pred_truth_pair.items()
         return Signature(reads=(pred,), targets=(truth,))
 
+    def scored(self, weights: list[float] | None) -> Signature:
+        """Return the signature of a loss whose output scores classes, each of some weight."""
+        plain = PairLossConfig.signature(self)
+        takes = {plain.reads[0]: len(weights)} if weights else {}
+        return replace(plain, scores=dict(self.pred_truth_pair), takes=takes)
+
 
 @cregister("loss", "cross_entropy")
 class CrossEntropyLossConfig(PairLossConfig):
@@ -84,6 +91,9 @@ class CrossEntropyLossConfig(PairLossConfig):
         yield from PairLossConfig.rules(self)
         yield from _weight_rules("weight", self.weight)
 
+    def signature(self) -> Signature:
+        return self.scored(self.weight)
+
 
 @cregister("loss", "focal")
 class FocalLossConfig(PairLossConfig):
@@ -100,6 +110,9 @@ class FocalLossConfig(PairLossConfig):
     def rules(self) -> Iterable[tuple[str, str]]:
         yield from PairLossConfig.rules(self)
         yield from _weight_rules("weight", self.weight)
+
+    def signature(self) -> Signature:
+        return self.scored(self.weight)
 
 
 @cregister("loss", "bce")
@@ -118,6 +131,9 @@ class BCELossConfig(PairLossConfig):
     def rules(self) -> Iterable[tuple[str, str]]:
         yield from PairLossConfig.rules(self)
         yield from _weight_rules("pos_weight", self.pos_weight)
+
+    def signature(self) -> Signature:
+        return self.scored(self.pos_weight)
 
 
 @cregister("loss", "mse")

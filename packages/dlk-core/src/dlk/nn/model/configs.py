@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from dlk.config import (
     Base,
     BoolField,
+    Chain,
     FloatField,
     IntField,
     MapField,
@@ -31,8 +33,13 @@ class BasicModelConfig(Base):
 
     def signature(self) -> Signature:
         """What the parts read that no earlier part wrote, and all that they write."""
-        families = ("embedding", "encoder", "decoder")
-        return Signature.chain(child(self, family).signature() for family in families)
+        return Signature.chain(part.signature() for part in self._parts())
+
+    def chains(self) -> tuple[Chain, ...]:
+        return (Chain(self._parts()),)
+
+    def _parts(self) -> tuple[Any, ...]:
+        return tuple(child(self, family) for family in ("embedding", "encoder", "decoder"))
 
 
 @cregister("model", "bi_encoder")
@@ -79,12 +86,23 @@ class BiEncoderModelConfig(Base):
 
     def part_reads(self) -> tuple[str, ...]:
         """Names that embedding and encoder read, without the sides' endings."""
-        families = ("embedding", "encoder")
-        return Signature.chain(child(self, family).signature() for family in families).reads
+        return Signature.chain(part.signature() for part in self._parts()).reads
 
     def signature(self) -> Signature:
         """What the parts read, once for each side; the vectors and their cosine."""
+        vectors = (self.output_map[f"embedding_{side}"] for side in ("a", "b"))
         return Signature(
             reads=tuple(f"{name}_{side}" for side in ("a", "b") for name in self.part_reads()),
             writes=tuple(name for name in self.output_map.values() if name),
+            gives={n: self.output_size for n in vectors if n} if self.output_size else {},
         )
+
+    def chains(self) -> tuple[Chain, ...]:
+        names = self.input_map
+        inner = {names["embedding"]: self.input_size, names["embedding_mask"]: None}
+        return tuple(
+            Chain(self._parts(), side=f"_{side}", inner=inner, private=True) for side in ("a", "b")
+        )
+
+    def _parts(self) -> tuple[Any, ...]:
+        return tuple(child(self, family) for family in ("embedding", "encoder"))

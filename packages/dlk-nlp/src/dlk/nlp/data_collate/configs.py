@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dlk.config import DictField, Signature, cregister
@@ -65,9 +65,12 @@ class SpanDataCollateConfig(DefaultDataCollateConfig):
         plain = DefaultDataCollateConfig.signature(self)
         matrices = self.made()
         own = [matrix.mask for matrix in matrices.values() if matrix.mask not in plain.writes]
-        return Signature(
+        cells = {name: matrix.cells for name, matrix in matrices.items()}
+        return replace(
+            plain,
             reads=tuple(dict.fromkeys((*plain.reads, *own))),
             writes=(*plain.writes, *matrices),
+            ids={**plain.ids, **cells},
         )
 
     def rules(self) -> Iterable[tuple[str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from dlk.config import (
     MISSING,
@@ -67,6 +68,13 @@ class BiaffineDecoderConfig(Base):
         if self.rotary and width % 2:
             yield field, f"rotary turns pairs of entries: expected an even number, got {width}."
 
+    def signature(self) -> Signature:
+        return replace(
+            Base.signature(self),
+            takes={self.input_map["embedding"]: self.input_size},
+            gives={self.output_map["logits"]: self.output_size},
+        )
+
 
 @cregister("decoder", "linear_crf")
 class LinearCrfDecoderConfig(Base):
@@ -123,4 +131,8 @@ class LinearCrfDecoderConfig(Base):
             targets=(target,) if target else (),
             writes=tuple(name for name in self.output_map.values() if name),
             meta=(self.label_vocab,) if self.scheme and self.label_vocab else (),
+            supervised=tuple(self.output_map[key] for key in ("loss", "loss_weight")),
+            takes={self.input_map["embedding"]: self.input_size},
+            gives={self.output_map["logits"]: self.output_size},
+            scores={self.output_map["logits"]: target} if target else {},
         )

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 from dlk.config import (
     MISSING,
     AssetField,
     Base,
     BoolField,
+    Chain,
     Children,
     DictField,
     FloatField,
@@ -114,7 +118,40 @@ class BertLikeEmbeddingConfig(Base):
 
     def signature(self) -> Signature:
         plain = Base.signature(self)
-        return replace(plain, writes=(*plain.writes, *self.gather_layer))
+        vectors = (self.output_map["embedding"], *self.gather_layer)
+        return replace(
+            plain,
+            writes=(*plain.writes, *self.gather_layer),
+            gives=dict.fromkeys(vectors, self.embedding_dim) if self.embedding_dim else {},
+        )
+
+    def surveyed(self) -> Signature:
+        """The signature with the sizes that the folder's config.json tells."""
+        plain = self.signature()
+        shape = _shape(self.pretrained_model_path)
+        width, count = shape.get("width"), shape.get("vocab_size")
+        vectors = (self.output_map["embedding"], *self.gather_layer)
+        return replace(
+            plain,
+            gives=dict.fromkeys(vectors, width) if width else plain.gives,
+            ids={self.input_map["input_ids"]: count} if count else {},
+        )
+
+
+def _shape(folder: str) -> dict[str, int]:
+    """Return what config.json of a local folder tells: width of the states, number of ids."""
+    try:
+        with open(os.path.join(folder, "config.json"), encoding="utf-8") as handle:
+            plain = json.load(handle)
+    except (OSError, ValueError):
+        return {}  # a name on the hub, or a folder that the model itself will refuse
+    names = {"width": ("hidden_size", "d_model", "dim"), "vocab_size": ("vocab_size",)}
+    found: dict[str, int] = {}
+    for what, keys in names.items():
+        numbers = [plain[key] for key in keys if isinstance(plain, dict) and key in plain]
+        if numbers and type(numbers[0]) is int:
+            found[what] = numbers[0]
+    return found
 
 
 @cregister("embedding", "static_char_cnn")
@@ -165,8 +202,13 @@ class StaticCharCnnConfig(Base):
     )
 
     def signature(self) -> Signature:
-        """What the maps name, and the file of the meta folder."""
-        return with_meta(Base.signature(self), self.embedding_meta)
+        """What the maps name, the file of the meta folder, the sizes."""
+        plain = replace(
+            Base.signature(self),
+            ids={self.input_map["char_ids"]: self.vocab_size},
+            gives={self.output_map["embedding"]: self.output_size or self.embedding_dim},
+        )
+        return with_meta(plain, self.embedding_meta)
 
     def rules(self) -> Iterable[tuple[str, str]]:
         """Yield what does not fit among kernels, sizes and start values."""
@@ -214,11 +256,39 @@ class CombineWordCharCnnConfig(Base):
     def signature(self) -> Signature:
         """Reads what the parts read, needs their meta files, writes the joined vectors."""
         parts = [part.signature() for part in children(self, "embedding").values()]
+        name = self.output_map["embedding"]
         return Signature(
             reads=tuple(dict.fromkeys(name for part in parts for name in part.reads)),
             writes=tuple(name for name in self.output_map.values() if name),
             meta=tuple(dict.fromkeys(name for part in parts for name in part.meta)),
+            gives={name: self.embedding_dim} if self.embedding_dim else {},
         )
+
+    def surveyed(self) -> Signature:
+        """The signature with the width that the parts have together."""
+        plain = self.signature()
+        widths = [self._width(part) for part in children(self, "embedding").values()]
+        name = self.output_map["embedding"]
+        return replace(plain, gives={name: sum(w for w in widths if w)} if all(widths) else {})
+
+    @staticmethod
+    def _width(part: Any) -> int | None:
+        """Return the width of a part's vectors, None where it does not tell."""
+        vectors = getattr(part, "output_map", {}).get("embedding", "embedding")
+        tell = getattr(part, "surveyed", part.signature)
+        width: int | None = tell().gives.get(vectors)
+        return width
+
+    def chains(self) -> tuple[Chain, ...]:
+        return tuple(
+            Chain((part,), inner=dict.fromkeys(self._read_of(part)), private=True)
+            for part in children(self, "embedding").values()
+        )
+
+    @staticmethod
+    def _read_of(part: Any) -> tuple[str, ...]:
+        names = getattr(part, "output_map", {})
+        return tuple(names.get(name, name) for name in ("embedding", "embedding_mask"))
 
     def rules(self) -> Iterable[tuple[str, str]]:
         """Yield a problem unless the parts are called word and char."""

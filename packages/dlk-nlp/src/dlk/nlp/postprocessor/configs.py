@@ -176,6 +176,8 @@ class TxtClsConfig(TextConfig):
             ),
             meta=(self.label_vocab,),
             columns=tuple(dict.fromkeys(self.copied_columns().values())),
+            searched=("threshold",) if isinstance(self.threshold, str) else (),
+            takes={self.input_map["logits"]: self.label_vocab},
         )
 
 
@@ -232,6 +234,7 @@ class TxtMatchConfig(TextConfig):
             targets=(self.input_map["match"],),
             metrics=MATCH_METRICS,
             columns=tuple(dict.fromkeys(self.copied_columns().values())),
+            searched=("threshold",) if self.threshold == "search" else (),
         )
 
 
@@ -352,6 +355,7 @@ class SeqLabConfig(EntitiesConfig):
             metrics=ENTITY_METRICS,
             meta=(self.label_vocab,),
             columns=tuple(dict.fromkeys((*self.entity_columns(), *words))),
+            takes={} if self.use_crf else {self.input_map["logits"]: self.label_vocab},
         )
 
     def rules(self) -> Iterable[tuple[str, str]]:
@@ -419,6 +423,7 @@ class SpanClsConfig(SpansConfig):
             metrics=ENTITY_METRICS,
             meta=(self.label_vocab,),
             columns=self.entity_columns(),
+            takes={self.input_map["logits"]: self.label_vocab},
         )
 
 
@@ -478,6 +483,10 @@ class SpanRelationConfig(SpansConfig):
         names = ["relation_logits"]
         if self.entities == "predicted":
             names.insert(0, "entity_logits")
+        classes: dict[str, int | str] = {
+            "entity_logits": self.label_vocab,
+            "relation_logits": self.relation_label_vocab if self.relation_groups == 1 else 2,
+        }
         return Signature(
             reads=tuple(
                 dict.fromkeys((*(self.input_map[name] for name in names), *self._extended()))
@@ -487,4 +496,5 @@ class SpanRelationConfig(SpansConfig):
             columns=tuple(
                 dict.fromkeys((*self.entity_columns(), self.origin_input_map["relations_info"]))
             ),
+            takes={self.input_map[name]: classes[name] for name in names},
         )

@@ -18,7 +18,11 @@ from dlk.config import (
     StrField,
     cregister,
 )
-from dlk.data.subprocessor.configs import GatherConfig, SubprocessorConfig
+from dlk.data.subprocessor.configs import (
+    GatherConfig,
+    SubprocessorConfig,
+    vocabulary_numbers,
+)
 
 # Words and characters -----------------------------------------------------------------------------
 
@@ -69,6 +73,7 @@ class PreTokenizeConfig(SubprocessorConfig):
             reads=tuple(self.input_map[key] for key in self.text_keys()),
             writes=writes,
             passing=writes,
+            makes=(),
         )
 
 
@@ -111,6 +116,7 @@ class TokenNormConfig(SubprocessorConfig):
             writes=(written,),
             passing=(written,),
             meta=(self.vocab or self.tokenizer,),
+            makes=() if self.vocab else (self.tokenizer,),
         )
 
     def rules(self) -> Iterable[tuple[str, str]]:
@@ -162,6 +168,8 @@ class Token2CharIdConfig(SubprocessorConfig):
             reads=tuple(self.input_map[key] for key in keys),
             writes=(self.output_map["char_ids"],),
             meta=(self.vocab,),
+            makes=(),
+            ids={self.output_map["char_ids"]: self.vocab},
         )
 
 
@@ -222,7 +230,11 @@ class TokenEmbeddingConfig(SubprocessorConfig):
 
     def signature(self) -> Signature:
         """Reads and writes no column, but the meta folder."""
-        return Signature(meta=(self.token_embedding, *((self.vocab,) if self.vocab else ())))
+        return Signature(
+            meta=(self.token_embedding, *((self.vocab,) if self.vocab else ())),
+            makes=(self.token_embedding,),
+            numbers={self.token_embedding: ("size", "dim", "exact", "by_case", "missing")},
+        )
 
     def rules(self) -> Iterable[tuple[str, str]]:
         """Yield what does not fit among files, vocabulary and bounds."""
@@ -339,6 +351,9 @@ class SpanClsRelabelConfig(SubprocessorConfig):
             targets=(self.input_map["entities_info"],),
             writes=tuple(self.output_map[key] for key in writes),
             meta=(self.vocab,),
+            makes=(),
+            supervised=(self.output_map["span_cells"], self.output_map["entity_units"]),
+            ids={self.output_map["span_cells"]: self.vocab},
         )
 
     def rules(self) -> Iterable[tuple[str, str]]:
@@ -382,6 +397,9 @@ class SpanRelationRelabelConfig(SubprocessorConfig):
             targets=tuple(self.input_map.values()),
             writes=(self.output_map["relation_cells"],),
             meta=(self.vocab,),
+            makes=(),
+            supervised=(self.output_map["relation_cells"],),
+            ids={} if self.label_seperate else {self.output_map["relation_cells"]: self.vocab},
         )
 
 
@@ -404,6 +422,8 @@ class PieceRerankRelabelConfig(SubprocessorConfig):
             reads=(self.input_map["word_ids"],),
             targets=(self.input_map["rank_info"],),
             writes=(self.output_map["rank_cells"], self.output_map["unit_mask"]),
+            makes=(),
+            supervised=(self.output_map["rank_cells"],),
         )
 
 
@@ -482,11 +502,17 @@ class SeqLabRelabelConfig(SubprocessorConfig):
         if not self.clean_droped_entity:
             unwritten.add("entities_info")
         unread = {"entities_info"} | ({"sequence_ids"} if self.sequence is None else set())
+        learnt = () if self.vocab is None else (self.vocab,)
+        tags = ("labels", "label_ids", "entities_info")
         return Signature(
             reads=tuple(name for key, name in self.input_map.items() if key not in unread),
             targets=(self.input_map["entities_info"],),
             writes=tuple(name for key, name in self.output_map.items() if key not in unwritten),
-            meta=() if self.vocab is None else (self.vocab,),
+            meta=learnt,
+            makes=learnt,
+            numbers=dict.fromkeys(learnt, vocabulary_numbers(pad=None, unk=None)),
+            supervised=tuple(self.output_map[key] for key in tags if key not in unwritten),
+            ids={} if self.vocab is None else {self.output_map["label_ids"]: self.vocab},
         )
 
     def rules(self) -> Iterable[tuple[str, str]]:

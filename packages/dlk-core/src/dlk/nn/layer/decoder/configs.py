@@ -8,6 +8,7 @@ from dlk.config import (
     MISSING,
     Base,
     BoolField,
+    Chain,
     FloatField,
     IntField,
     MapField,
@@ -58,6 +59,8 @@ class LinearDecoderConfig(Base):
         return Signature(
             reads=tuple(self.input_map[name] for name in names),
             writes=(self.output_map["logits"],),
+            takes={self.input_map["embedding"]: self.input_size},
+            gives={self.output_map["logits"]: self.output_size},
         )
 
 
@@ -106,6 +109,7 @@ class RegressionDecoderConfig(Base):
         return Signature(
             reads=(self.input_map["embedding"], self.input_map["embedding_mask"]),
             writes=(self.output_map["logits"],),
+            takes={self.input_map["embedding"]: self.input_size},
         )
 
 
@@ -130,3 +134,6 @@ class MultiDecoderConfig(Base):
     def signature(self) -> Signature:
         """What the decoders read that no earlier one wrote, and all that they write."""
         return Signature.chain(part.signature() for part in children(self, "decoder").values())
+
+    def chains(self) -> tuple[Chain, ...]:
+        return (Chain(tuple(children(self, "decoder").values())),)

@@ -42,6 +42,14 @@ class TableConfig(Base):
         {"embedding": "embedding", "embedding_mask": "embedding_mask"}, help="batch names written"
     )
 
+    def signature(self) -> Signature:
+        """What the maps name; ids lie below `vocab_size`, vectors are `embedding_dim` wide."""
+        return replace(
+            Base.signature(self),
+            ids={self.input_map["input_ids"]: self.vocab_size},
+            gives={self.output_map["embedding"]: self.embedding_dim},
+        )
+
     def rules(self) -> Iterable[tuple[str, str]]:
         if self.padding_idx is not None and self.padding_idx >= self.vocab_size:
             yield (

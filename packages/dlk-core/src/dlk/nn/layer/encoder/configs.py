@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from dlk.config import (
     MISSING,
@@ -25,8 +26,26 @@ class IdentityEncoderConfig(Base):
         return Signature()
 
 
+@cregister()
+class VectorEncoderConfig(Base):
+    """What encoders share that map vectors of one width to vectors of another."""
+
+    input_size = IntField(value=MISSING, minimum=1, help="width of a vector read")
+    output_size = IntField(value=MISSING, minimum=1, help="width of a vector written")
+    input_map = MapField({"embedding": "embedding"}, help="batch names read")
+    output_map = MapField({"embedding": "embedding"}, help="batch names written")
+
+    def signature(self) -> Signature:
+        """What the maps name, and the widths."""
+        return replace(
+            Base.signature(self),
+            takes={self.input_map["embedding"]: self.input_size},
+            gives={self.output_map["embedding"]: self.output_size},
+        )
+
+
 @cregister("encoder", "linear")
-class LinearEncoderConfig(Base):
+class LinearEncoderConfig(VectorEncoderConfig):
     """A linear map of each vector."""
 
     input_size = IntField(value=MISSING, minimum=1, help="width of a vector read")
@@ -40,7 +59,7 @@ class LinearEncoderConfig(Base):
 
 
 @cregister("encoder", "lstm")
-class LSTMEncoderConfig(Base):
+class LSTMEncoderConfig(VectorEncoderConfig):
     """An LSTM, in one direction or both, that never reads padding."""
 
     input_size = IntField(value=MISSING, minimum=1, help="width of a vector read")
@@ -68,7 +87,7 @@ class LSTMEncoderConfig(Base):
 
 
 @cregister("encoder", "transformer")
-class TransformerEncoderConfig(Base):
+class TransformerEncoderConfig(VectorEncoderConfig):
     """Transformer blocks: every kept position attends to all kept ones of its row."""
 
     input_size = IntField(value=MISSING, minimum=1, help="width of a vector read")
