@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
+import subprocess
+import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -226,3 +230,95 @@ def trained(_processed: Toy, tmp_path_factory: pytest.TempPathFactory) -> Traine
     shutil.copytree(_processed.folder, folder)
     toy = Toy(folder)
     return Trained(toy, toy.train())
+
+
+class Site:
+    """A folder of tiny distributions, as an installer leaves them, and processes that see them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "site"
+        self.cache = folder / "cache"
+        self.project = folder / "project"
+        for each in (self.folder, self.project):
+            each.mkdir()
+
+    def write(self, path: str, text: str) -> Path:
+        """Write a file of the folder, its text dedented."""
+        file = self.folder / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(textwrap.dedent(text))
+        return file
+
+    def install(
+        self, name: str, source: str = "", *, version: str = "1.0", more: str = "", points: str = ""
+    ) -> Path:
+        """Install a distribution whose plugin module has the given source; return its file."""
+        package = name.replace("-", "_")
+        info = f"{package}-{version}.dist-info"
+        head = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+        self.write(f"{info}/METADATA", f"{head}{more}\nA distribution of a test.\n")
+        self.write(f"{info}/entry_points.txt", points or f"[dlk]\n{name} = {package}.plugin\n")
+        self.write(f"{package}/__init__.py", "")
+        return self.write(f"{package}/plugin.py", source)
+
+    def brings(self, name: str, *components: str, **options: Any) -> None:
+        """Install a distribution that works and brings components: ``type.name``, or with
+        ``=module:Class`` of its own."""
+        package = name.replace("-", "_")
+        rows = []
+        for component in components:
+            names, _, address = component.partition("=")
+            type_name, own = names.split(".")
+            module, _, cls = (address or f"{package}.{own.replace('-', '_')}:Own").partition(":")
+            rows.append(
+                f"Component('{type_name}', '{own}', config='{module}:{cls}Config', "
+                f"cls='{module}:{cls}', help='of {name}')"
+            )
+            self.write(
+                f"{module.replace('.', '/')}.py",
+                f"""
+                from dlk.config import Base, IntField, cregister
+                from dlk.registry import register
+                @cregister("{type_name}", "{own}")
+                class {cls}Config(Base):
+                    "A component of {name}."
+                    size = IntField(1, help="how large it is")
+                @register("{type_name}", "{own}")
+                class {cls}:
+                    def __init__(self, config):
+                        self.size = config.size
+                """,
+            )
+        source = "from dlk.plugin import Component, hookimpl\nAPI = 1\n"
+        source += f"@hookimpl\ndef dlk_components():\n    return [{', '.join(rows)}]\n"
+        self.install(name, source, **options)
+
+    def run(self, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run a Python command in the project's folder; it sees the distributions."""
+        path = os.pathsep.join([str(self.folder), *filter(None, [os.environ.get("PYTHONPATH")])])
+        variables = {"PYTHONPATH": path, "XDG_CACHE_HOME": str(self.cache), **environment}
+        return subprocess.run(
+            [sys.executable, *command],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            cwd=self.project,
+            env={**os.environ, **variables},
+        )
+
+    def dlk(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run the command ``dlk``."""
+        return self.run("-m", "dlk.cli", *arguments, **environment)
+
+    def plugins(self, **environment: str) -> dict[str, dict[str, Any]]:
+        """Return what ``dlk plugins`` says of the distributions here, by distribution."""
+        done = self.dlk("plugins", "--json", **environment)
+        assert done.returncode == 0, done.stderr
+        rows = json.loads(done.stdout)
+        return {row["distribution"]: row for row in rows if row["distribution"][:4] != "dlk-"}
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    """An empty folder for distributions."""
+    return Site(tmp_path)

@@ -322,7 +322,7 @@ class _Cache:
         home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
         who = hashlib.sha256(f"{sys.prefix} {sys.version}".encode()).hexdigest()[:12]
         self.file = os.path.join(home, "dlk", f"plugins-{who}.json")
-        self._path = [[entry, *_stamp(entry or os.curdir)] for entry in sys.path]
+        self._path = [[entry, *_stamp(entry)] for entry in map(os.path.abspath, sys.path)]
 
     def read(self) -> list[Plugin] | None:
         """Return the plugins, those with a table remembered as read; None where of no use."""

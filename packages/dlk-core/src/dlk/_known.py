@@ -1,8 +1,30 @@
-"""Which first-party distribution brings which component, so that a missing one can be named."""
+"""What is known of dlk's own distributions: which one brings a component, and which is too old."""
 
 from __future__ import annotations
 
-__all__ = ["KNOWN"]
+import sys
+
+__all__ = ["KNOWN", "shadow"]
+
+
+def shadow() -> str:
+    """Return what to say of an old dlk whose ``__init__.py`` hides other parts; "" without one."""
+    file = getattr(sys.modules.get("dlk"), "__file__", None)
+    if file is None:
+        return ""
+    import importlib.metadata
+
+    try:
+        version = importlib.metadata.version("dlk")
+    except importlib.metadata.PackageNotFoundError:
+        version = ""
+    old = f"dlk {version}" if version.startswith("0.1") else "an old dlk (0.1.x)"
+    return (
+        f"{file} makes dlk one plain package and hides parts of it; it belongs to {old}. "
+        "Remove that, then install again what shares its folder: "
+        "pip uninstall dlk && pip install --force-reinstall --no-deps dlk-core dlk-nlp"
+    )
+
 
 KNOWN: dict[tuple[str, str], str] = {
     ("display", "seq_lab"): "dlk-nlp",

@@ -20,6 +20,7 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 from dlk._discovery import Plugin, PluginState, find_plugins, patience, raised_at, told
+from dlk._known import KNOWN, shadow
 from dlk._override import canonical, overrides
 from dlk._sources import place_of
 from dlk.errors import DlkError, PluginError, did_you_mean
@@ -423,8 +424,6 @@ class Registry:
         return getattr(module, attribute)
 
     def _unknown(self, type_name: str, name: str) -> str:
-        from dlk._known import KNOWN
-
         plain = name.partition("-")[0]
         provider = KNOWN.get((type_name, name)) or KNOWN.get((type_name, plain))
         if provider:
@@ -525,13 +524,8 @@ def _cached_keywords(component: Any) -> frozenset[str]:
 
 def _refuse_shadow() -> None:
     """Refuse a ``dlk/__init__.py``: it hides all of dlk that lies in other folders."""
-    file = getattr(sys.modules["dlk"], "__file__", None)
-    if file is not None:
-        raise PluginError(
-            f"{file} makes dlk one plain package and hides parts of it; it belongs to an old dlk "
-            "(0.1.x). Remove that, then install again what shares its folder: "
-            "pip uninstall dlk && pip install --force-reinstall --no-deps dlk-core dlk-nlp"
-        )
+    if shadow():
+        raise PluginError(shadow())
 
 
 _refuse_shadow()
