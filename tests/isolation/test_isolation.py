@@ -46,7 +46,7 @@ def test_passes_its_own_tests_with_only_its_own_dependencies(
     imported = environment.run("python", "-I", "-c", IMPORT_ALL)  # before any test tool is there
     assert imported.returncode == 0, imported.stderr
 
-    peers = ("pytorch-crf", "scikit-learn", "seqeval")  # what the tests compare with
+    peers = ("jsonschema", "pytorch-crf", "scikit-learn", "seqeval")  # what tests compare with
     environment.install("pytest", "pytest-xdist", "hypothesis", *peers, wheels={})
     tests = shutil.copytree(DISTRIBUTIONS[package] / "tests", tmp_path / "tests")
     settings = shutil.copy(ROOT / "pyproject.toml", tmp_path)

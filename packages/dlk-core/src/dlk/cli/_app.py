@@ -31,6 +31,7 @@ COMMANDS = {
     "check": "check configs and report all mistakes, without running anything",
     "resolve": "print a config with all defaults, references and expressions filled in",
     "diff": "compare two configs, once they are resolved",
+    "schema": "print the JSON Schema of configs, for editors",
     "list": "list component types, components, or the options of one",
     "plugins": "list plugins: distribution, version, state and error",
     "why": "say which distribution, file and line supply a name",
