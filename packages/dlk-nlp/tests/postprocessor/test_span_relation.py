@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import tracemalloc
 from operator import itemgetter
 from typing import ClassVar
 
@@ -18,6 +19,7 @@ from dlk.data.ragged import Ragged
 from dlk.data.subprocessor.base import TransformContext
 from dlk.data.vocabulary import Vocabulary
 from dlk.errors import DataError, DlkError
+from dlk.nlp.postprocessor import _spans
 from dlk.registry import register
 from dlk.testing.postprocessor import PostProcessorConformance
 
@@ -426,6 +428,19 @@ def test_the_heads_and_tails_of_a_pair_are_of_one_window(meta):
     assert found["relations_info"] == []
 
 
+@pytest.mark.parametrize("tails", [[], [(1, 1, 2, 2)]])
+def test_a_window_that_does_not_decide_makes_no_relation(meta, tails):
+    """The second window is sure of b-c, of which the first sees more."""
+    kept = {"size": 5, "types": 4}
+    one = record((0, 1, 2, 1), *tails, entities=((1, 1, 1), (2, 2, 1)), **kept)
+    other = record((0, 0, 1, 1), (1, 0, 1, 1), entities=((0, 0, 1), (1, 1, 1)), **kept)
+    out, _ = windows(one, other)
+    (found,) = decode(meta, out, letters(0, 5), letters(1, 6, part=1))
+    assert found["relations_info"] == []
+    (alone,) = decode(meta, {name: value[1:] for name, value in out.items()}, letters(1, 6))
+    assert triples(alone) == [("b", "c", "works")]
+
+
 def test_entities_that_share_no_window_are_not_related(meta):
     one = record((0, 0, 3, 1), (1, 0, 3, 1), entities=((0, 0, 1),), size=4)
     other = record((0, 0, 3, 1), (1, 0, 3, 1), entities=((3, 3, 1),), size=4)
@@ -445,6 +460,46 @@ def test_a_model_that_relates_everything_is_bounded_and_says_so(meta):
     assert found["left_out"] == {"entities": 0, "relations": 24}
     best = sorted((r["score"] for r in every["relations_info"]), reverse=True)[:12]
     assert sorted((r["score"] for r in found["relations_info"]), reverse=True) == best
+
+
+@pytest.mark.parametrize("config", [{}, {"entities": "given"}])
+def test_work_and_memory_grow_with_the_windows_of_a_text_not_with_their_square(
+    meta, monkeypatch, config
+):
+    """A model that has learnt nothing finds entities and relations everywhere."""
+    component = built("postprocessor", "span_relation", meta, **config)
+    room, asked, peaks = 10, [], []
+    place = _spans._place
+
+    def counted(values, among, wanted):
+        asked[-1] += len(wanted)
+        return place(values, among, wanted)
+
+    monkeypatch.setattr(_spans, "_place", counted)
+    for count in (8, 32):
+        length = count * (room - 4) + 4
+        text = " ".join("x" * length)
+        given = [{"start": 2 * n, "end": 2 * n + 1, "labels": ["PER"]} for n in range(length)]
+        rows = [
+            {
+                **letters(part * (room - 4), part * (room - 4) + room, part=part),
+                "sentence": text,
+                "entities_info": given,
+            }
+            for part in range(count)
+        ]
+        out = record(entities=(), size=room)
+        out = {name: value.expand(count, *value.shape[1:]).clone() for name, value in out.items()}
+        for value in out.values():
+            value[..., 1] = 9.0
+        asked.append(0)
+        tracemalloc.start()
+        (found,) = component.decode(out, rows)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert len(found["relations_info"]) > 5 * length
+    assert asked[1] <= 5 * asked[0]  # four times the windows
+    assert peaks[1] < 6 * peaks[0], peaks
 
 
 def test_many_pairs_are_looked_at_in_parts(meta, monkeypatch):

@@ -27,8 +27,14 @@ ENOUGH = np.iinfo(np.int64).max
 """Context where the text itself ends: there is no more."""
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float32]
-Cells = tuple[Ints, Ints, Bools]
-"""Of each span its first and its last unit in a record, and whether the record holds it whole."""
+
+
+class Held(NamedTuple):
+    """The spans that a record holds whole, (m,) each: their numbers, which rise, and their ends."""
+
+    number: Ints
+    first: Ints
+    last: Ints
 
 
 class Units(NamedTuple):
@@ -145,13 +151,12 @@ def find_spans(logits: Tensor, units: Units, parts: Parts) -> list[Spans]:
             probabilities = logits[index].float().softmax(-1)  # (n, C)
         else:
             starts, ends = _unique(*_uncut(units, records, starts, ends))
-            # of one window after the other: a model that has learnt nothing finds spans everywhere
-            cells = (locate(units, record, starts, ends) for record in records)
-            window = judges(units, records, cells, count=len(starts))
+            held = [locate(units, record, starts, ends) for record in records]
+            window = judges(units, records, held, count=len(starts))
             i, j = np.zeros_like(starts), np.zeros_like(ends)
-            for number, one in enumerate(records):
-                won = np.flatnonzero(window == number)
-                i[won], j[won], _ = locate(units, one, starts[won], ends[won])
+            for number, one in enumerate(held):
+                won = window[one.number] == number
+                i[one.number[won]], j[one.number[won]] = one.first[won], one.last[won]
             index = (torch.tensor(records)[window], torch.from_numpy(i), torch.from_numpy(j))
             probabilities = logits[index].float().softmax(-1)  # (n, C)
         found.append(_labelled(starts, ends, probabilities))
@@ -187,7 +192,7 @@ def _unique(starts: Ints, ends: Ints) -> tuple[Ints, Ints]:
     return both[:, 0], both[:, 1]
 
 
-def judges(units: Units, records: Sequence[int], cells: Iterable[Cells], *, count: int) -> Ints:
+def judges(units: Units, records: Sequence[int], held: Iterable[Held], *, count: int) -> Ints:
     """Return which window of a row decides on each span, (n,) places among its `records`.
 
     It is the one that has most units on the side of the span where it has fewer; where the text
@@ -197,7 +202,7 @@ def judges(units: Units, records: Sequence[int], cells: Iterable[Cells], *, coun
     Args:
         units: of the batch.
         records: the windows of the row.
-        cells: for each of them, where the spans stand; one at least holds each span whole.
+        held: for each of them, the spans that it holds; one at least holds each span.
         count: how many spans there are.
     """
     carrying = [np.flatnonzero(units.carries[record]) for record in records]
@@ -208,17 +213,20 @@ def judges(units: Units, records: Sequence[int], cells: Iterable[Cells], *, coun
     ]
     window = np.zeros(count, dtype=np.int64)
     most = np.full(count, -1, dtype=np.int64)
-    windows = zip(records, carrying, cells, strict=True)
-    for number, (record, each, (first, last, held)) in enumerate(windows):
+    if not edges:
+        return window
+    begin, stop = min(start for start, _ in edges), max(end for _, end in edges)
+    windows = zip(records, carrying, held, strict=True)
+    for number, (record, each, one) in enumerate(windows):
         if not len(each):
             continue
-        is_first = units.starts[record][each[0]] == min(edges)[0]
-        is_last = units.ends[record][each[-1]] == max(end for _, end in edges)
-        left = np.full(len(first), ENOUGH) if is_first else first - each[0]
-        right = np.full(len(last), ENOUGH) if is_last else each[-1] - last
+        is_first = units.starts[record][each[0]] == begin
+        is_last = units.ends[record][each[-1]] == stop
+        left = np.full(len(one.first), ENOUGH) if is_first else one.first - each[0]
+        right = np.full(len(one.last), ENOUGH) if is_last else each[-1] - one.last
         context = np.minimum(left, right)
-        wins = held & (context >= most)
-        window[wins], most[wins] = number, context[wins]
+        wins = context >= most[one.number]
+        window[one.number[wins]], most[one.number[wins]] = number, context[wins]
     return window
 
 
@@ -231,18 +239,27 @@ def _labelled(starts: Ints, ends: Ints, probabilities: Tensor) -> Spans:
     return spans.take(np.lexsort((spans.ends, spans.starts)))
 
 
-def locate(units: Units, record: int, starts: Ints, ends: Ints) -> Cells:
-    """Return the first and last unit of spans in a record, and whether it holds them whole.
+def locate(units: Units, record: int, starts: Ints, ends: Ints) -> Held:
+    """Return the spans that a record holds whole, and where.
+
+    Only those that start among its units are looked at, so that spans of a long text are not asked
+    of all its windows.
 
     Args:
         units: of the batch.
         record: number of the record in it.
-        starts: (n,) where spans start, in characters; each is where some unit of the row starts.
+        starts: (n,) where spans start, in characters; they rise.
         ends: (n,) where they end.
     """
-    first, opened = _place(units.starts[record], units.opens[record], starts)
-    last, closed = _place(units.ends[record], units.closes[record], ends)
-    return first, last, opened & closed & (first <= last)
+    opens = units.starts[record][units.opens[record]]  # rises
+    low, high = 0, 0
+    if len(opens):
+        low = int(np.searchsorted(starts, opens[0]))
+        high = int(np.searchsorted(starts, opens[-1], side="right"))
+    first, opened = _place(units.starts[record], units.opens[record], starts[low:high])
+    last, closed = _place(units.ends[record], units.closes[record], ends[low:high])
+    kept = np.flatnonzero(opened & closed & (first <= last))
+    return Held(low + kept, first[kept], last[kept])
 
 
 def _place(values: Ints, among: Bools, wanted: Ints) -> tuple[Ints, Bools]:

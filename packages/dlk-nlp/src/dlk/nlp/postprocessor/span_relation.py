@@ -7,7 +7,7 @@ Source of the two matrices: Wang et al. 2020, "TPLinker", arXiv:2010.13415, §3.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -18,9 +18,8 @@ from dlk.nlp.align import Aligner, Windows
 from dlk.nlp.entities import stands_nowhere
 from dlk.nlp.metrics.relations import RelationMetrics
 from dlk.nlp.postprocessor._spans import (
-    Bools,
-    Cells,
     Floats,
+    Held,
     Ints,
     Spans,
     Units,
@@ -108,11 +107,11 @@ class SpanRelation(SpanPostProcessor):
         else:
             found = self.spans(out, rows, parts)
             units = units_of(rows, self.origin["unit_offsets"], scores.shape[-2])
-            cells = [
+            held = (
                 [locate(units, record, *_ends(spans)) for record in records]
                 for (spans, _), records in zip(found, records_of(parts), strict=True)
-            ]
-            each = self._pairs(scores, units, parts, cells)
+            )
+            each = self._pairs(scores, units, parts, held)
             for position, (spans, cut), (pairs, more) in zip(parts.first, found, each, strict=True):
                 result: Prediction = {"entities_info": None, "relations_info": None}
                 if spans is not None and pairs is not None:
@@ -185,17 +184,17 @@ class SpanRelation(SpanPostProcessor):
         """Yield each row's relations among the entities it gives."""
         units = units_of(rows, self.origin["unit_offsets"], scores.shape[-2])
         given = [self._given(rows[position]) or [] for position in parts.first]
-        cells = [
-            self._cells_of_given([rows[record] for record in records], entities)
+        held = [
+            self._held_of_given([rows[record] for record in records], entities)
             for records, entities in zip(records_of(parts), given, strict=True)
         ]
-        each = self._pairs(scores, units, parts, cells)
+        each = self._pairs(scores, units, parts, held)
         for (pairs, more), entities in zip(each, given, strict=True):
             yield (None if pairs is None else self._relations(pairs, _names(entities))), more
 
-    def _cells_of_given(
+    def _held_of_given(
         self, windows: Sequence[Row], entities: Sequence[Mapping[str, Any]]
-    ) -> list[Cells]:
+    ) -> list[Held]:
         """Return where entities stand in each record, as the steps that align annotations say.
 
         Raises:
@@ -206,8 +205,7 @@ class SpanRelation(SpanPostProcessor):
         offsets: list[Any] = [each[self.origin["unit_offsets"]] for each in windows]
         aligners = [Aligner(text if isinstance(text, str) else "", units) for units in offsets]
         finder = Windows(aligners)
-        places = np.zeros((len(windows), len(entities), 2), dtype=np.int64)
-        held = np.zeros((len(windows), len(entities)), dtype=np.bool_)
+        places: list[list[tuple[int, int, int]]] = [[] for _ in windows]
         for number, entity in enumerate(entities):
             if stands_nowhere(entity):
                 continue
@@ -221,9 +219,9 @@ class SpanRelation(SpanPostProcessor):
             for window, run in finder.place(start, end, closed=True).runs.items():
                 if run.kept:
                     kept = aligners[window].kept
-                    places[window, number] = kept[run.start], kept[run.end - 1]
-                    held[window, number] = True
-        return [(place[:, 0], place[:, 1], mine) for place, mine in zip(places, held, strict=True)]
+                    places[window].append((number, kept[run.start], kept[run.end - 1]))
+        tables = (np.array(each, dtype=np.int64).reshape(-1, 3) for each in places)
+        return [Held(*table.T) for table in tables]
 
     # Pairs of entities ---------------------------------------------------------------------------
 
@@ -232,7 +230,7 @@ class SpanRelation(SpanPostProcessor):
         scores: Tensor,
         units: Units,
         parts: Parts,
-        cells: Sequence[Sequence[Cells]],
+        held: Iterable[Sequence[Held]],
     ) -> Iterator[tuple[Pairs | None, int]]:
         """Yield each row's relations, and how many were left out; None: one is not a number.
 
@@ -240,41 +238,38 @@ class SpanRelation(SpanPostProcessor):
             scores: (B, 2G, L, L, R).
             units: of the records.
             parts: which records are one row.
-            cells: for each record of each row, where the row's entities stand.
+            held: for each record of each row, which of the row's entities it holds, and where.
         """
-        for records, places in zip(records_of(parts), cells, strict=True):
+        for records, mine in zip(records_of(parts), held, strict=True):
             found = [
-                self._agreeing(scores[record], *place)
-                for record, place in zip(records, places, strict=True)
+                self._agreeing(scores[record], one)
+                for record, one in zip(records, mine, strict=True)
             ]
             if any(each is None for each in found):
                 yield None, 0
                 continue
             candidates = np.concatenate([each for each in found if each is not None])  # (n, 3)
             if len(records) > 1:
-                candidates = np.unique(candidates, axis=0)
-            pairs = self._scored(scores, units, records, places, candidates)
+                candidates = np.unique(candidates, axis=0)  # by source, as windows look for them
+            pairs = self._scored(scores, units, records, mine, candidates)
             limit = self.most_relations * units.count(records)
             left_out = max(0, len(pairs.scores) - limit)
             if left_out:
                 pairs = pairs.take(np.sort(np.argsort(-pairs.scores, kind="stable")[:limit]))
             yield pairs, left_out
 
-    def _agreeing(self, scores: Tensor, first: Ints, last: Ints, held: Bools) -> Ints | None:
+    def _agreeing(self, scores: Tensor, held: Held) -> Ints | None:
         """Return (source, target, group) of entities whose heads and tails have one type, (n, 3).
 
         None where a score is not a number.
 
         Args:
             scores: (2G, L, L, R) of one record.
-            first: (n,) first unit of each entity.
-            last: (n,) its last unit.
-            held: (n,) whether the record holds it.
+            held: the entities that it holds.
         """
-        among = np.flatnonzero(held)
+        among, heads, tails = held
         if not len(among):
             return np.zeros((0, 3), dtype=np.int64)
-        heads, tails = first[among], last[among]
         used = torch.from_numpy(np.unique(np.concatenate([heads, tails])))
         if torch.isnan(scores[:, used][:, :, used]).any():
             return None
@@ -301,14 +296,14 @@ class SpanRelation(SpanPostProcessor):
         scores: Tensor,
         units: Units,
         records: Sequence[int],
-        places: Sequence[Cells],
+        held: Sequence[Held],
         candidates: Ints,
     ) -> Pairs:
         """Return the candidates that are relations, by entities and type."""
         found = []
         for start in range(0, max(len(candidates), 1), SCORED_AT_ONCE):
             some = candidates[start : start + SCORED_AT_ONCE]
-            head, tail = self._probabilities(scores, units, records, places, some)
+            head, tail = self._probabilities(scores, units, records, held, some)
             found.append(self._chosen(some, head, tail))
         sources, targets, labels, probabilities = (
             np.concatenate(parts) for parts in zip(*found, strict=True)
@@ -321,25 +316,25 @@ class SpanRelation(SpanPostProcessor):
         scores: Tensor,
         units: Units,
         records: Sequence[int],
-        cells: Sequence[Cells],
+        held: Sequence[Held],
         candidates: Ints,
     ) -> tuple[Tensor, Tensor]:
         """Return (n, R) each: probabilities of the heads and of the tails, in one window."""
         source, target, group = candidates.T
-        both = (
-            (
-                np.minimum(first[source], first[target]),
-                np.maximum(last[source], last[target]),
-                held[source] & held[target],
-            )
-            for first, last, held in cells
+        both = [_held_together(one, source, target, by_source=len(records) > 1) for one in held]
+        spans = (
+            Held(each.number, each.units[:, :, 0].min(0), each.units[:, :, 1].max(0))
+            for each in both
         )
-        window = judges(units, records, both, count=len(candidates))
+        window = judges(units, records, spans, count=len(candidates))
+        units_of_pair = np.zeros((2, len(candidates), 2), dtype=np.int64)
+        for number, each in enumerate(both):
+            won = window[each.number] == number
+            units_of_pair[:, each.number[won]] = each.units[:, won]
         record = torch.tensor(records)[window]
         found: list[Tensor] = []
         for side in (0, 1):
-            places = np.stack([each[side] for each in cells])  # (windows, entities)
-            i, j = places[window, source], places[window, target]
+            i, j = units_of_pair[:, :, side]
             if self.sym:
                 i, j = np.minimum(i, j), np.maximum(i, j)
             matrix = torch.from_numpy(2 * group + side)
@@ -392,6 +387,40 @@ class SpanRelation(SpanPostProcessor):
                 f"{tuple(logits.shape)}: set the decoder's multi_matrix and output_size"
             )
         return logits
+
+
+class _Together(NamedTuple):
+    """The pairs that a record holds: their numbers (m,), and their units.
+
+    Attributes:
+        number: (m,), rises.
+        units: (2, m, 2): of source and target the first and the last unit.
+    """
+
+    number: Ints
+    units: Ints
+
+
+def _held_together(held: Held, source: Ints, target: Ints, *, by_source: bool) -> _Together:
+    """Return the pairs of which a record holds both entities.
+
+    Args:
+        held: the entities that it holds.
+        source: (n,) numbers of entities.
+        target: (n,) the same.
+        by_source: they are sorted by source, so that few have to be looked at.
+    """
+    if not len(held.number):
+        return _Together(np.zeros(0, dtype=np.int64), np.zeros((2, 0, 2), dtype=np.int64))
+    low, high = 0, len(source)
+    if by_source:
+        low, high = np.searchsorted(source, [held.number[0], held.number[-1] + 1]).tolist()
+    number = np.arange(low, high)
+    ends = np.stack([source[number], target[number]])  # (2, k)
+    place = np.minimum(np.searchsorted(held.number, ends), len(held.number) - 1)
+    there = (held.number[place] == ends).all(0)
+    place = place[:, there]
+    return _Together(number[there], np.stack([held.first[place], held.last[place]], axis=-1))
 
 
 def _cells(some: Ints, every: Ints, *, sym: bool) -> tuple[Ints, Ints]:
