@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 
 import numpy as np
@@ -159,6 +160,45 @@ def test_a_value_of_another_kind_than_most_is_the_wrong_one(tmp_path, values, wr
 
 
 @pytest.mark.parametrize(
+    ("values", "wrong", "why"),
+    [
+        ([["a"], "b", ["a", "b"]], 1, r"a list of texts, got a text: .* as a list, \['b'\]"),
+        (["b", ["a"], ["a", "b"]], 0, "expected a list of texts, got a text"),
+        ([["a"], 3, ["b"]], 1, "expected a list of texts, got a number"),
+        ([["a"], ["b", 3]], 1, r"a text at \[1\], got a number \(3\): write all of them as texts"),
+        ([["a", 3]], 0, r"expected a text at \[1\], got a number"),
+        ([[["a"]], ["b"], ["c"]], 0, r"expected a text at \[0\], got a list"),
+        ([[1], [True]], 1, r"expected a number at \[0\], got true or false"),
+        (["a", "b", {"k": 1}], 2, "expected a text, got an object"),
+        ([{"k": [1]}, {"k": 1}], 1, "expected a list of numbers at k, got a number"),
+        ([[{"id": "e1"}], [{"id": "e1"}, {"id": 2}]], 1, r"text at \[1\].id, got a number \(2\)"),
+        ([[{"id": "e1"}, {"id": 2}]], 0, r"text at \[1\].id, got a number"),
+    ],
+)
+@pytest.mark.parametrize("is_later", [False, True])
+def test_what_a_value_should_be_is_said_in_the_users_words(tmp_path, values, wrong, why, is_later):
+    rows = list(range(len(values)))
+    first = wrong if is_later else 0
+    with SplitWriter(tmp_path / "s") as writer:
+        writer.write({"a": values[:first], "_row": rows[:first]})
+        with pytest.raises(RowError, match=f"row {wrong}, column 'a': .*{why}") as caught:
+            writer.write({"a": values[first:], "_row": rows[first:]})
+    assert not any(word in str(caught.value) for word in ("struct", "string", "int64", "bytes"))
+
+
+def test_columns_beside_the_one_that_is_wrong_are_fine(tmp_path):
+    columns = {
+        "a": [1, "x", 3],
+        "when": [dt.date(2020, 1, 1), dt.datetime(2020, 1, 1, tzinfo=dt.UTC), None],
+        "b": [1, 2.5, None],
+        "c": ["text", b"bytes", None],  # Arrow takes both as bytes
+        "_row": [0, 1, 2],
+    }
+    with SplitWriter(tmp_path / "s") as writer:
+        assert [(bad.row, bad.column) for bad in writer.unfit(columns)] == [(1, "a")]
+
+
+@pytest.mark.parametrize(
     ("one", "two", "wrong"),
     [
         ([1, 2], ["a", 3, None, "b"], [2, 5]),
@@ -206,6 +246,8 @@ def test_types_that_widen_go_together_over_chunks(tmp_path, one, two):
 def test_a_number_that_a_later_type_cannot_hold_names_its_column(tmp_path):
     with pytest.raises(DataError, match=r'column "a": .*1152921504606846977.*kept as texts'):
         write(tmp_path / "s", {"a": [2**60 + 1]}, {"a": [0.5]})
+    with pytest.raises(DataError, match=r"^row 7, column 'a': .*1152921504606846977.*as texts"):
+        write(tmp_path / "t", {"a": [1, 2**60 + 1], "_row": [6, 7]}, {"a": [0.5], "_row": [8]})
 
 
 def test_a_new_file_begins_after_so_many_rows(tmp_path):

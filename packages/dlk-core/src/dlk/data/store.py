@@ -16,7 +16,6 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
-from numbers import Real
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -25,6 +24,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import ipc
 
+from dlk.data._kinds import difference, kind_of_all, kind_of_arrow
 from dlk.data.ragged import Pieces, Ragged, no_numbers_in
 from dlk.data.texts import flaw_in
 from dlk.errors import DataError, RowError, did_you_mean
@@ -149,8 +149,8 @@ class SplitWriter:
                     _rewrite(path, schema)
                 except _UNFIT as error:  # such as 2**60 where fractions came later
                     raise DataError(
-                        f"{path}: values do not fit the type that later ones need: {error}. "
-                        "Numbers that name something are better kept as texts"
+                        f"{_first_unheld(path, schema)}a value does not fit the type that later "
+                        f"ones need: {error}. {_AS_TEXTS}"
                     ) from error
         described = {
             "schema": _SCHEMA,
@@ -214,42 +214,61 @@ def _to_array(
 def _misfits(values: Sequence[Any], before: pa.DataType | None) -> list[tuple[int, str]]:
     """Return the places of the values that do not go together with the others, and why.
 
-    Where values are of several kinds, those of the kind before are right, or else those of the most
-    frequent kind: the first row may be the one that is wrong. Of one kind, the first are right.
+    Values of the kind before are right, or else those of the most frequent kind: the first row may
+    be the one that is wrong. Of two that are as frequent, the first is right.
 
     Args:
         values: of a column.
         before: the type of the values before these; None where there are none.
     """
-    usual: type | None = None
-    if before is None or pa.types.is_null(before):
-        before = pa.null()
-        counted = Counter(kind for kind in map(_kind, values) if kind is not None)
-        usual = counted.most_common(1)[0][0] if len(counted) > 1 else None
+    before = pa.null() if before is None else before
+    if _go_together(values, before):
+        return []
+    usual = kind_of_all(_by_frequency(values), kind_of_arrow(before))
     found: list[tuple[int, str]] = []
     wider: dict[tuple[str, str], pa.DataType | None] = {}  # of two types, by their names
     for place, value in enumerate(values):
-        if usual is not None and _kind(value) not in (None, usual):
-            found.append((place, "is of another type than the others"))
+        if why := difference(usual, value):
+            found.append((place, f"{_OTHER}: {why}"))
             continue
         try:
             mine = pa.array([value]).type
         except _UNFIT as error:
-            reason = f"is of another type than the others, or no plain data ({error})"
-            found.append((place, flaw_in(value) or reason))
+            reason = flaw_in(value) or f"{_OTHER}, or no plain data ({error})"
+            found.append((place, reason))
             continue
         key = str(before), str(mine)
         if key not in wider:
             wider[key] = _unified(before, mine)
         together = wider[key]
         if together is None:
-            reason = (
-                f"is of another type than the others: those before are {before}, this is {mine}"
-            )
-            found.append((place, reason))
+            found.append((place, f"{_OTHER}: those before are {before}, this is {mine}"))
         else:
             before = together
     return found or _unheld(values, before)
+
+
+_OTHER = "is of another type than the others"
+
+
+def _go_together(values: Sequence[Any], before: pa.DataType) -> bool:
+    """Return whether one column holds the values, and those before them."""
+    try:
+        made = pa.array(values)
+    except _UNFIT:
+        return False
+    wider = _unified(before, made.type)
+    return wider is not None and not _unheld(values, wider)
+
+
+def _by_frequency(values: Sequence[Any]) -> list[Any]:
+    """Return the values, those of the most frequent kind first."""
+    kinds = [str(kind_of_all([value])) for value in values]
+    counts = Counter(kinds)  # in the order in which they came, which a sort keeps
+    order = {kind: place for place, (kind, _) in enumerate(counts.most_common())}
+    return [
+        value for _, value in sorted(zip(kinds, values, strict=True), key=lambda x: order[x[0]])
+    ]
 
 
 def _unified(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
@@ -273,20 +292,12 @@ def _unheld(values: Sequence[Any], kind: pa.DataType) -> list[tuple[int, str]]:
             try:
                 _cast_column(pa.chunked_array([pa.array([value])]), kind)
             except _UNFIT as unheld:
-                return [(place, f"is of another type than the others, {kind} ({unheld})")]
-        return [(0, f"is of another type than the others, {kind} ({error})")]
+                return [(place, f"{_OTHER}, {kind}: {unheld}. {_AS_TEXTS}")]
+        return [(0, f"{_OTHER}, {kind}: {error}. {_AS_TEXTS}")]
     return []
 
 
-def _kind(value: Any) -> type | None:
-    """Return what a value is to Arrow: one type for what it holds together, None for no value."""
-    if value is None:
-        return None
-    if isinstance(value, bool):
-        return bool
-    if isinstance(value, Real):
-        return float
-    return list if isinstance(value, tuple) else type(value)
+_AS_TEXTS = "Numbers that name something are better kept as texts"
 
 
 def _narrow(array: pa.Array) -> pa.Array:
@@ -346,6 +357,18 @@ def _rewrite(path: Path, schema: pa.Schema) -> None:
         for batch in reader:
             writer.write_table(_cast(pa.Table.from_batches([batch]), schema))
     os.replace(aside, path)
+
+
+def _first_unheld(path: Path, schema: pa.Schema) -> str:
+    """Return which row of a file holds what the types of a wider schema do not, for an error."""
+    with pa.memory_map(str(path)) as source, ipc.open_stream(source) as reader:
+        for batch in reader:
+            for name in batch.schema.names if "_row" in batch.schema.names else ():
+                unheld = _unheld(batch.column(name).to_pylist(), schema.field(name).type)
+                if unheld:
+                    place = unheld[0][0]
+                    return f"row {batch.column('_row')[place]}, column {name!r}: "
+    return ""
 
 
 def is_split(folder: str | os.PathLike[str]) -> bool:

@@ -116,6 +116,18 @@ def test_rows_that_nest_otherwise_than_declared_are_refused(split):
         dataset(label="long").items({"label": [1]}, depths={"label": 1})
 
 
+def test_single_labels_where_each_row_needs_a_list_are_named_with_what_to_do(tmp_path):
+    with SplitWriter(tmp_path / "valid") as writer:
+        writer.info["split"] = "valid"
+        writer.write({"label_ids": [0, 1]})
+    with pytest.raises(
+        DataError, match=r'^valid: column "label_ids" holds single values.*a list.* such as \["a"\]'
+    ):
+        dataset(label_ids="long").open(
+            open_split(tmp_path / "valid"), depths={"label_ids": 1}, partial=False
+        )
+
+
 @pytest.mark.parametrize(
     ("types", "message"),
     [

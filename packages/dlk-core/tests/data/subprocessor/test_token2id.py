@@ -62,6 +62,13 @@ def test_an_unknown_label_names_the_nearest_and_the_vocabulary(tmp_path):
     assert (bad[1].column, bad[1].value, made["token_ids"][0]) == ("tokens", ["neg", "negg"], 2)
 
 
+def test_a_label_that_is_null_is_named_by_its_place_with_what_to_do(tmp_path):
+    _, bad = run(tmp_path, {}, {"tokens": [["neg", None], None, ["pos"]]}, unk="[UNK]")
+    assert bad[0].reason == "expected words, found null at [1]: leave it out"
+    assert bad[1].reason.startswith("expected a word, found nothing: leave the row out")
+    assert set(bad) == {0, 1}
+
+
 def test_an_unknown_word_is_the_unknown_word_where_there_is_one(tmp_path):
     made, bad = run(tmp_path, {}, {"tokens": [["pos", "negg"]]}, unk="[UNK]")
     assert (made, bad) == ({"token_ids": [[3, 0]]}, {})

@@ -52,7 +52,7 @@ class DefaultDataset(Dataset):
                     f'Is a step missing that writes it, or must the processor\'s "keep" name it?'
                 )
             column = split.numbers(name)
-            _check(column, name, dtype, depths.get(name))
+            _check(column, name, dtype, depths.get(name), where=f"{_name_of(split)}: ")
             if split.info.get("split") == "train" and column.dtype.kind == "f":
                 _refuse_gaps(column, name, split)
             columns[name] = column
@@ -105,27 +105,42 @@ def _first_without_numbers(columns: Mapping[str, Sequence[Any]], name: str) -> s
     return ""
 
 
-def _check(column: Ragged | Pieces, name: str, dtype: type[np.generic], depth: int | None) -> None:
+def _name_of(split: Split) -> str:
+    return str(split.info.get("split", split.folder))
+
+
+def _check(
+    column: Ragged | Pieces,
+    name: str,
+    dtype: type[np.generic],
+    depth: int | None,
+    *,
+    where: str = "",
+) -> None:
     """Refuse values that the type would change, and rows that nest otherwise than declared."""
     kind = np.dtype(dtype).kind
     kept = kind == "f" or np.can_cast(column.dtype, dtype, "safe")  # no value is changed
     bounds = None if kept else column.bounds()
     if depth is not None and column.depth != depth and column.bounds() is not None:
+        hint = ""
+        if (column.depth, depth) == (0, 1):
+            hint = ': give each row a list, also of one, such as ["a"] where its label is "a"'
         raise DataError(
-            f'column "{name}" holds {_nesting(column.depth)}, '
-            f"and data_collate pads {_nesting(depth)}"
+            f'{where}column "{name}" holds {_nesting(column.depth)}, '
+            f"and data_collate pads {_nesting(depth)}{hint}"
         )
     if bounds is None:
         return
     if column.dtype.kind == "f":
         raise DataError(
-            f'column "{name}" holds numbers with fractions ({column.dtype}): its type is "float"'
+            f'{where}column "{name}" holds numbers with fractions ({column.dtype}): '
+            'its type is "float"'
         )
     if kind == "i":
         low, high = map(int, bounds)
         limits = np.iinfo(dtype)  # type: ignore[type-var]  # of integers here
         if low < limits.min or high > limits.max:
-            raise DataError(f'column "{name}" goes from {low} to {high}: its type is "long"')
+            raise DataError(f'{where}column "{name}" goes from {low} to {high}: its type is "long"')
 
 
 def _refuse_gaps(column: Ragged | Pieces, name: str, split: Split) -> None:

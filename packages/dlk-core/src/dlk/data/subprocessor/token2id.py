@@ -65,7 +65,9 @@ def _ids(value: Any, known: IdsOfTexts) -> Any:
     if isinstance(value, list | tuple):
         if set(map(type, value)) == {str}:
             return [known[text] for text in value]
+        if None in value:
+            raise TypeError(f"expected words, found null at [{value.index(None)}]: leave it out")
         return [_ids(item, known) for item in value]
     if value is None or value != value:  # NaN is how pandas says "missing" among numbers
-        raise TypeError("expected a word, found nothing")
+        raise TypeError("expected a word, found nothing: leave the row out, or say what it is")
     return known.vocabulary.id(value)
