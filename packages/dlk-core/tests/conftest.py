@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -253,7 +254,7 @@ class Site:
         self, name: str, source: str = "", *, version: str = "1.0", more: str = "", points: str = ""
     ) -> Path:
         """Install a distribution whose plugin module has the given source; return its file."""
-        package = name.replace("-", "_")
+        package = re.sub(r"[-.]", "_", name)
         info = f"{package}-{version}.dist-info"
         head = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
         self.write(f"{info}/METADATA", f"{head}{more}\nA distribution of a test.\n")
@@ -264,7 +265,7 @@ class Site:
     def brings(self, name: str, *components: str, **options: Any) -> None:
         """Install a distribution that works and brings components: ``type.name``, or with
         ``=module:Class`` of its own."""
-        package = name.replace("-", "_")
+        package = re.sub(r"[-.]", "_", name)
         rows = []
         for component in components:
             names, _, address = component.partition("=")

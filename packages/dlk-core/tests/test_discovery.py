@@ -208,7 +208,7 @@ def test_after_ctrl_c_the_next_look_reads_the_plugins_again(site):
     assert second == "['loaded']"
 
 
-# Installs that are broken --------------------------------------------------------------------------
+# Installs that are broken ------------------------------------------------------------------
 
 
 def test_an_editable_install_whose_folder_is_gone_says_so(site):
@@ -254,7 +254,7 @@ def test_one_module_declared_twice_claims_its_names_twice(site):
     assert 'thing "one" is claimed by twice 1.0 and twice 1.0; neither is used.' in done.stderr
 
 
-# An old dlk ------------------------------------------------------------------------------------------
+# An old dlk ------------------------------------------------------------------------------
 
 
 def test_the_command_names_an_old_dlk_that_hides_parts(site):
@@ -273,7 +273,7 @@ def test_the_command_names_an_old_dlk_that_hides_parts(site):
     assert "Traceback" not in done.stderr
 
 
-# Remembered tables ----------------------------------------------------------------------------------
+# Remembered tables ---------------------------------------------------------------------------
 
 COUNTS = "import os\nwith open({file!r}, 'a') as log: log.write('{name} ')\n"
 

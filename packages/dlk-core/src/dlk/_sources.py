@@ -102,7 +102,11 @@ def _in_file(file: str, name: str) -> Place:
 
 
 def _imported_from(file: str, module: str, name: str) -> tuple[str, str] | None:
-    for node in ast.walk(_tree(file)):
+    try:
+        tree = _tree(file)
+    except (OSError, SyntaxError, ValueError):
+        return None
+    for node in ast.walk(tree):
         if not isinstance(node, ast.ImportFrom):
             continue
         for alias in node.names:

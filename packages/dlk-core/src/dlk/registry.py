@@ -226,7 +226,7 @@ class Registry:
 
     def types(self) -> list[str]:
         """Return all component types, sorted."""
-        return sorted({key[0] for key in self._keys()})
+        return sorted({key[0] for key in (*self._keys(), *self._claims)})
 
     def names(self, type_name: str) -> list[str]:
         """Return the names of all components of a type, sorted; aliases are left out."""

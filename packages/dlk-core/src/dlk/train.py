@@ -28,6 +28,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from dlk._override import shown_overrides
 from dlk._run_folder import OWNER, claim_number, left_weights, refuse_busy, release, take
 from dlk.config import Point, changed, child, node_of, thaw
 from dlk.config.keys import locate
@@ -409,6 +410,7 @@ def environment(seed: int) -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "versions": versions,
+        "overrides": shown_overrides(),
         "argv": [os.path.basename(sys.argv[0]), *sys.argv[1:]] if sys.argv else [],
         "seed": seed,
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
