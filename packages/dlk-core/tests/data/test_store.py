@@ -191,7 +191,7 @@ def test_columns_beside_the_one_that_is_wrong_are_fine(tmp_path):
         "a": [1, "x", 3],
         "when": [dt.date(2020, 1, 1), dt.datetime(2020, 1, 1, tzinfo=dt.UTC), None],
         "b": [1, 2.5, None],
-        "c": ["text", b"bytes", None],  # Arrow takes both as bytes
+        "c": ["text", None, b"bytes"],  # Arrow takes both as bytes
         "_row": [0, 1, 2],
     }
     with SplitWriter(tmp_path / "s") as writer:
