@@ -41,6 +41,14 @@ def test_the_dtype_stays(pool, dtype):
     assert pool(torch.ones(1, 2, 3, dtype=dtype), torch.ones(1, 2).bool()).dtype == dtype
 
 
+@pytest.mark.parametrize("name", sorted(POOLS))
+def test_rows_without_any_position_are_zero(name):
+    vectors = torch.zeros(2, 0, 3, requires_grad=True)
+    pooled = POOLS[name](vectors, torch.zeros(2, 0, dtype=torch.bool))
+    assert pooled.tolist() == [[0.0] * 3] * 2
+    pooled.sum().backward()
+
+
 def test_long_rows_keep_their_mean_in_half_precision():
     vectors = torch.ones(1, 5000, 1, dtype=torch.float16) * 20  # their sum overflows half precision
     assert pool_mean(vectors, torch.ones(1, 5000).bool()).item() == 20

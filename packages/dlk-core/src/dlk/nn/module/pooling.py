@@ -16,6 +16,8 @@ def pool_first(vectors: Tensor, mask: Tensor) -> Tensor:
     Returns:
         (B, D), zero for a row that keeps nothing.
     """
+    if vectors.shape[1] == 0:  # a batch of texts without any token
+        return vectors.sum(dim=1)
     first = mask.int().argmax(dim=1)  # (B,), 0 for a row that keeps nothing
     rows = torch.arange(len(vectors), device=vectors.device)
     chosen = vectors[rows, first]  # (B, D)
@@ -38,6 +40,8 @@ def pool_max(vectors: Tensor, mask: Tensor) -> Tensor:
 
     Shapes are those of `pool_first`.
     """
+    if vectors.shape[1] == 0:
+        return vectors.sum(dim=1)
     lowest = torch.finfo(vectors.dtype).min
     highest = torch.where(mask.unsqueeze(-1), vectors, lowest).amax(dim=1)  # (B, D)
     return torch.where(mask.any(dim=1, keepdim=True), highest, 0.0)
