@@ -17,7 +17,7 @@ import intc.share
 import intc.utils
 import pytest
 
-from dlk.config import Base, IntField, StrField, cregister, make
+from dlk.config import Base, IntField, StrField, _intc, cregister, make
 from dlk.config._intc import DictField, fields_of, solve_references
 from dlk.errors import ConfigError
 
@@ -32,7 +32,7 @@ def test_the_parts_that_are_replaced_are_still_where_intc_looks_for_them() -> No
     assert any("eval" in c.co_names for c in _codes(intc.parser.Parser.do_parser_refs.__code__))
     assert parser["eval"] is utils["eval"]
     assert "inspect" in intc.utils.get_position.__code__.co_names
-    assert any("inspect" in c.co_names for c in _codes(intc.register.Register.register.__code__))
+    assert any("inspect" in c.co_names for c in _codes(_intc._register.__code__))
     assert intc.share.LOAD_SUBMODULE_DONE is True
     assert intc.share.MISSING == "???"
 

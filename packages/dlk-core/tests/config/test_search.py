@@ -1,12 +1,18 @@
 from __future__ import annotations
 
+import itertools
 import json
 import time
+import tracemalloc
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dlk.config import load
 
 Read = Callable[..., Any]
 Refuse = Callable[..., list[str]]
@@ -193,10 +199,15 @@ def test_files_in_a_search_are_relative_to_its_file(read: Read, folder: Any) -> 
     assert plans == [str(folder / "a.txt"), "/b.txt"]
 
 
-def test_equal_points_are_named_in_a_warning_and_kept(read: Read) -> None:
-    loaded = read({"@house": {"_search": {"floors": [1, 2, 1]}}})
-    with pytest.warns(UserWarning, match=r"points 0 and 2 of the search are equal \(floors=1\)"):
-        assert len(list(loaded)) == 3
+def test_equal_points_are_named_by_both_their_choices_and_made_once(read: Read) -> None:
+    loaded = read({"@house": {"_search": {"floors": [1, 2, 1], "street": ["a"]}}})
+    message = (
+        r"point 2 of the search \(floors=1, street=a\) equals point 0 \(floors=1, street=a\) "
+        "and is left out"
+    )
+    with pytest.warns(UserWarning, match=message):
+        assert [point.choice["floors"] for point in loaded] == [1, 2]
+    assert len(loaded) == 3
 
 
 def test_different_points_warn_of_nothing(read: Read) -> None:
@@ -245,3 +256,246 @@ def test_a_mistake_tells_at_which_point_of_the_search_it_is(refuse: Refuse) -> N
     (message,) = refuse({"@house": {"_search": {"floors": [1, 2], "room": rooms}}})
     assert 'there is no "width" here' in message
     assert "(where the search takes floors=1, room={" in message
+
+
+# The space ---------------------------------------------------------------------------------------
+
+NUMBERS = st.integers(1, 9)
+
+
+def lists(values: st.SearchStrategy[Any]) -> st.SearchStrategy[list[Any]]:
+    return st.lists(values, min_size=1, max_size=2)
+
+
+@st.composite
+def lamps(draw: st.DrawFn) -> Any:
+    """A lamp to choose: a name, or an object, with a space of its own or without."""
+    name = draw(st.sampled_from(["bulb", "tube"]))
+    if draw(st.booleans()):
+        return name
+    search: dict[str, Any] = {}
+    if name == "tube" and draw(st.booleans()):
+        search["length"] = draw(lists(st.sampled_from([1.5, 2.5])))
+    if draw(st.booleans()):
+        search["watts"] = draw(lists(NUMBERS))
+    return {"_base": name, **({"_search": search} if search else {})}
+
+
+@st.composite
+def searches(draw: st.DrawFn) -> dict[str, Any]:
+    """A house that searches at the top, in its room, and through whole lamps."""
+    top = {
+        "floors": draw(lists(NUMBERS)),
+        "street": draw(lists(st.sampled_from(["a", "b", None]))),
+        "room.sizes.1": draw(lists(NUMBERS)),
+        "room.lamp": draw(lists(lamps())),
+        "room.oven.watts": draw(lists(NUMBERS)),
+    }
+    some = st.lists(st.sampled_from(sorted(top)), min_size=1, max_size=3, unique=True)
+    paths = draw(some)
+    inner = {"width": draw(lists(NUMBERS))} if draw(st.booleans()) else {}
+    room = {"height": 1, "@lamp@tube": {}, **({"_search": inner} if inner else {})}
+    return {"@room@kitchen": room, "_search": {path: top[path] for path in paths}}
+
+
+def brute_force(house: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield (path, value) choices of each point by plain loops, without dlk."""
+    axes = [*house["_search"].items()]
+    axes += [(f"room.{k}", v) for k, v in house["@room@kitchen"].get("_search", {}).items()]
+    spans = []
+    for path, values in axes:
+        span: list[dict[str, Any]] = []
+        for value in values:
+            inner = value.get("_search", {}) if isinstance(value, dict) else {}
+            shown = {"_base": value["_base"]} if isinstance(value, dict) else value
+            for below in itertools.product(*inner.values()):
+                own = {f"{path}.{name}": v for name, v in zip(inner, below, strict=True)}
+                span.append({path: shown, **own})
+        spans.append(span)
+    for parts in itertools.product(*spans):
+        yield {path: value for part in parts for path, value in part.items()}
+
+
+def expected_house(choice: dict[str, Any]) -> dict[str, Any]:
+    """Return what a point comes to, field by field."""
+    lamp = choice.get("room.lamp", "tube")
+    name = lamp["_base"] if isinstance(lamp, dict) else lamp
+    default = {"bulb": 60, "tube": 30}[name]
+    return {
+        "floors": choice.get("floors", 1),
+        "street": choice.get("street"),
+        "width": choice.get("room.width", 3),
+        "sizes": [1, choice.get("room.sizes.1", 2)],
+        "oven": choice.get("room.oven.watts", 2000),
+        "lamp": name,
+        "watts": choice.get("room.lamp.watts", default),
+        "length": choice.get("room.lamp.length", 1.0) if name == "tube" else None,
+    }
+
+
+def shown_house(resolved: dict[str, Any]) -> dict[str, Any]:
+    room = resolved["@house"]["@room@kitchen"]
+    ((key, lamp),) = [(k, v) for k, v in room.items() if k.startswith("@lamp")]
+    return {
+        "floors": resolved["@house"]["floors"],
+        "street": resolved["@house"]["street"],
+        "width": room["width"],
+        "sizes": room["sizes"],
+        "oven": room["oven"]["watts"],
+        "lamp": key.removeprefix("@lamp@"),
+        "watts": lamp["watts"],
+        "length": lamp.get("length"),
+    }
+
+
+@settings(deadline=None, max_examples=12)
+@given(house=searches())
+def test_the_grid_is_that_of_plain_loops(house: dict[str, Any]) -> None:
+    loaded = load({"@house": house})
+    expected = list(brute_force(house))
+    assert len(loaded) == len(expected) == sum(1 for _ in loaded.grid)
+    for number, choice in enumerate(expected):
+        point = loaded[number]
+        assert dict(point.choice) == choice
+        assert shown_house(point.resolved) == expected_house(choice)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        made = [json.dumps(point.resolved, sort_keys=True) for point in loaded]
+    assert len(set(made)) == len(made)
+    assert set(made) == {
+        json.dumps(loaded[number].resolved, sort_keys=True) for number in range(len(loaded))
+    }
+
+
+@settings(deadline=None, max_examples=20)
+@given(house=searches())
+def test_the_space_describes_every_point(house: dict[str, Any]) -> None:
+    def walk(space: Any) -> Iterator[dict[str, Any]]:
+        spans = [
+            [
+                {dimension.path: value, **below}
+                for value, inner in zip(dimension.values, dimension.spaces, strict=True)
+                for below in walk(inner)
+            ]
+            for dimension in space
+        ]
+        for parts in itertools.product(*spans):
+            yield {path: value for part in parts for path, value in part.items()}
+
+    loaded = load({"@house": house})
+    assert list(walk(loaded.space)) == [choice for _, choice in loaded.grid]
+    sizes = [len(dimension) for dimension in loaded.space]
+    assert len(loaded) == len(list(itertools.product(*map(range, sizes))))
+
+
+def test_a_config_without_a_search_has_no_space(read: Read) -> None:
+    assert read({"@house": {}}).space == ()
+
+
+def test_a_grid_is_a_sequence(read: Read) -> None:
+    grid = read({"@house": {"_search": {"floors": [1, 2, 3]}}}).grid
+    assert [choice["floors"] for _, choice in grid[1:]] == [2, 3]
+    assert grid[-1][1] == {"floors": 3}
+    with pytest.raises(IndexError):
+        grid[3]
+
+
+def test_points_are_made_when_they_are_asked_for_and_not_kept(read: Read) -> None:
+    values = "@lambda _: list(range(1, 11))"
+    names = [f"@door@wood#d{n}" for n in range(5)]
+    loaded = read({"@house": {name: {"_search": {"width": values}} for name in names}})
+    assert [int(w) for w in loaded[98_765].choice.values()] == [10, 9, 8, 7, 6]
+    points_of = iter(loaded)
+    peaks = []
+    for _ in range(2):
+        tracemalloc.start()
+        for _ in range(12):
+            next(points_of)
+        peaks.append(tracemalloc.get_traced_memory()[0])
+        tracemalloc.stop()
+    assert peaks[1] < peaks[0] + 50_000  # a point's tree alone is more
+
+
+def test_searched_lists_may_be_long(read: Read) -> None:
+    started = time.process_time()
+    loaded = read({"@house": {"_search": {"tags.a": "@lambda _: list(range(90000))"}}})
+    assert loaded[77_777].choice == {"tags.a": 77_777}
+    assert time.process_time() - started < 1.0
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            {"_search": {"room.width": [1]}, "@room@kitchen": {"_search": {"width": [2]}}},
+            'room._search: "width" is searched twice',
+        ),
+        (
+            {"_search": {"room.lamp.watts": [1], "room.lamp": ["bulb", "tube"]}},
+            '"room.lamp" replaces what "room.lamp.watts" searches; name it first',
+        ),
+        (
+            {"_search": {"tags.built": [1], "tags": [{}]}},
+            '"tags" replaces what "tags.built" searches; name it first',
+        ),
+        (
+            {
+                "_search": {
+                    "room": [
+                        "kitchen",
+                        {
+                            "_base": "kitchen",
+                            "_search": {"lamp": ["bulb"]},
+                            "@lamp@bulb": {"_search": {"watts": [1]}},
+                        },
+                    ]
+                }
+            },
+            '"lamp" replaces this component whole; search inside of its values',
+        ),
+    ],
+)
+def test_a_search_that_another_one_undoes_is_refused(
+    refuse: Refuse, content: Any, message: str
+) -> None:
+    assert any(message in problem for problem in refuse({"@house": content}))
+
+
+def test_a_value_inside_of_each_choice_is_searched_after_it(read: Read) -> None:
+    content = {"_search": {"room.lamp": ["bulb", "tube"], "room.lamp.watts": [1, 2]}}
+    found = [p.resolved["@house"]["@room@kitchen"] for p in read({"@house": content})]
+    assert [next(k for k in room if k[0] == "@") for room in found] == [
+        "@lamp@bulb",
+        "@lamp@bulb",
+        "@lamp@tube",
+        "@lamp@tube",
+    ]
+
+
+def test_all_wrong_values_of_all_axes_are_named_before_the_first_point(read: Read) -> None:
+    from dlk.errors import ConfigError
+
+    search = {
+        "floors": [1, "x", 12],
+        "room": ["kitchen", {"_base": "kitchen", "width": 0}, {"_base": "cellar"}, "atic"],
+        "tags.a": [1],
+        "_G.a": [1],
+    }
+    with pytest.raises(ConfigError) as caught:
+        read({"@house": {"_search": search}})
+    found = [(p.code, p.path, p.origin) for p in caught.value.problems]
+    assert found == [
+        ("wrong-type", "floors", "value 2 of _search floors"),
+        ("out-of-range", "floors", "value 3 of _search floors"),
+        ("unknown-path", "house._search", "value 1 of _search _G.a"),
+    ]
+    del search["_G.a"]
+    with pytest.raises(ConfigError) as caught:
+        read({"@house": {"_search": search}})
+    assert [(p.code, p.path, p.origin) for p in caught.value.problems][2:] == [
+        ("out-of-range", "room.width", "value 2 of _search room"),
+        ("missing-value", "room.depth", "value 3 of _search room"),
+        ("missing-value", "room.racks.1", "value 3 of _search room"),
+        ("missing-child", "room", "value 3 of _search room"),
+        ("unknown-component", "room", "value 4 of _search room"),
+    ]

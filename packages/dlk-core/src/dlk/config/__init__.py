@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         make,
         parse_override,
     )
+    from dlk.config.search import Dimension
 
 __all__ = [
     "MISSING",
@@ -52,6 +53,7 @@ __all__ = [
     "Chain",
     "Children",
     "DictField",
+    "Dimension",
     "FloatField",
     "IntField",
     "ListField",
@@ -113,5 +115,6 @@ __getattr__ = lazy(
             "make",
             "parse_override",
         ),
+        "dlk.config.search": ("Dimension",),
     },
 )

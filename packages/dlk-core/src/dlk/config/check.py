@@ -15,7 +15,15 @@ from dlk.config.tree import Path, Tree, spec_of
 from dlk.errors import Problem, close_to, did_you_mean
 from dlk.registry import register
 
-__all__ = ["Mistake", "check_tree", "check_value", "expected", "mistakes_in", "mistakes_in_anchors"]
+__all__ = [
+    "Mistake",
+    "check_tree",
+    "check_value",
+    "expected",
+    "mistakes_in",
+    "mistakes_in_anchors",
+    "mistakes_in_value",
+]
 
 _REFERENCE = re.compile(r"@(?:\$+|~|_G)\.[\w.@#-]+")
 _KINDS: dict[str, str] = {
@@ -168,6 +176,11 @@ def check_value(
     """
     stage = _Stage(resolved=resolved, chosen=resolved)
     yield from ((m.path, m.message) for m in _mistakes(field, value, stage))
+
+
+def mistakes_in_value(field: Mapping[str, Any], value: Any) -> list[Mistake]:
+    """Return the mistakes in a value as it is written: expressions are left for later."""
+    return list(_field((), field, value, _Stage(resolved=False, chosen=True)))
 
 
 def _mistakes(field: Mapping[str, Any], value: Any, stage: _Stage) -> Iterator[Mistake]:

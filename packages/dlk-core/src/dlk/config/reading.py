@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import warnings
@@ -17,7 +18,7 @@ from dlk.config.expression import is_expression, short
 from dlk.config.keys import is_module, parse_key
 from dlk.config.node import Unsound, freeze, node_of, thaw, to_dict, trail
 from dlk.config.project import find_project
-from dlk.config.search import Grid, take_search
+from dlk.config.search import Dimension, Grid, take_search
 from dlk.config.tree import Origin, Path, Project, Tree, build_tree, folder_of
 from dlk.errors import ConfigError, DlkError, PluginError, Problem
 
@@ -66,7 +67,10 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A config as read: one point, or the grid that its ``_search`` spans."""
+    """A config as read: one point, or the grid that its ``_search`` spans.
+
+    `len` counts the points, equal ones included; ``loaded[i]`` is one of them.
+    """
 
     grid: Grid
     global_values: Mapping[str, Any]
@@ -78,22 +82,35 @@ class Loaded:
     def __iter__(self) -> Iterator[Point]:
         """Resolve and check each point in turn; a `ConfigError` names all that is wrong with one.
 
-        A point that equals an earlier one is named in a warning.
+        A point that equals an earlier one is named in a warning, and left out.
         """
-        seen: dict[str, int] = {}
-        for number, (tree, choice) in enumerate(self.grid):
-            try:
-                point = _resolve(tree, self.global_values, choice)
-            except ConfigError as error:
-                raise _at_point(error, choice) from None
+        seen: dict[bytes, int] = {}
+        for number in range(len(self.grid)):
+            point = self[number]
             if self.grid.axes:
                 text = json.dumps(point.resolved, sort_keys=True)
-                first = seen.setdefault(text, number)
+                digest = hashlib.blake2b(text.encode(), digest_size=16).digest()
+                first = seen.setdefault(digest, number)
                 if first != number:
-                    message = f"points {first} and {number} of the search are equal"
-                    message += f" ({_shown(choice)})"
+                    _, choice = self.grid[first]
+                    message = f"point {number} of the search ({_shown(point.choice)}) equals point "
+                    message += f"{first} ({_shown(choice)}) and is left out"
                     warnings.warn(message, stacklevel=2)
+                    continue
             yield point
+
+    def __getitem__(self, number: int) -> Point:
+        """Resolve and check one point of the grid, counted as its order says."""
+        tree, choice = self.grid[number]
+        try:
+            return _resolve(tree, self.global_values, choice)
+        except ConfigError as error:
+            raise _at_point(error, choice) from None
+
+    @property
+    def space(self) -> tuple[Dimension, ...]:
+        """The space that is searched: paths, values, and what is inside of the values."""
+        return self.grid.dimensions()
 
     def one(self) -> Point:
         """Return the only point; a search is a `ConfigError` here."""
