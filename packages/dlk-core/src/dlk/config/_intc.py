@@ -78,6 +78,7 @@ __all__ = [
     "cregister",
     "default_children",
     "default_of",
+    "editor_tables",
     "fields_of",
     "registered",
     "set_resolver",
@@ -184,6 +185,16 @@ def all_registered() -> Iterator[tuple[str, str, type[IntcBase]]]:
     for type_name, names in list(intc.share.registry.items()):
         for name, config_class in list(names.items()):
             yield type_name, name, config_class
+
+
+def editor_tables() -> tuple[
+    dict[tuple[str, str], Any], dict[tuple[str, str], Any], dict[str, set[str]]
+]:
+    """Return the tables that intc's language server reads, to be filled: values, helps, names.
+
+    The first is intc's own table, which `_LazyRepo` stands in for everywhere else.
+    """
+    return intc.ic_repo, intc.register.ic_help, intc.register.type_module_map
 
 
 def fields_of(config_class: Any) -> Mapping[str, Mapping[str, Any]]:

@@ -17,6 +17,7 @@ __all__ = ["FoundProject", "find_project"]
 
 _NAMES = (".intc.json", ".intc.jsonc")
 _KEYS = ("entry", "module", "src")  # "entry" is for editors, which find configs by it
+EDITOR = "dlk.intc"  # named in "src" for the language server, which imports it: no folder
 _MODULE_ENDINGS = (".json", ".jsonc", ".hjson", ".yaml", ".yml")
 
 
@@ -72,6 +73,8 @@ def _read(file: str) -> FoundProject:
     folder = os.path.dirname(file)
     found = FoundProject(file)
     for position, source in _strings(document, value, "src"):
+        if source == EDITOR:
+            continue
         found.sources.append(_existing(document, ("src", position), folder, source))
     for position, source in _strings(document, value, "module"):
         path = _existing(document, ("module", position), folder, source)
