@@ -67,6 +67,24 @@ def test_two_files_of_one_split_are_ambiguous(tmp_path):
         find_splits(folder)
 
 
+def test_the_answer_to_two_files_of_one_split_is_a_command_that_works(tmp_path):
+    folder = write(
+        tmp_path / "raw", "train.parquet", "train.jsonl", "test.csv", "test.json", "x.csv"
+    )
+    write(folder, "valid.csv")
+    with pytest.raises(UsageError) as caught:
+        splits([str(folder)], tmp_path)
+    said = str(caught.value)
+    assert "which is train? Found train.jsonl and train.parquet" in said
+    assert "which is test? Found test.json and test.csv" in said
+    words = [word for word in said.partition("such as ")[2].split() if word != "--data"]
+    assert splits(words, tmp_path) == {
+        "train": [f"{folder}/train.jsonl"],
+        "valid": [f"{folder}/valid.csv"],
+        "test": [f"{folder}/test.json"],
+    }
+
+
 def test_a_folder_without_splits_is_refused(tmp_path):
     with pytest.raises(UsageError, match=r"has no train\.\*, valid\.\*, test\.\*"):
         find_splits(write(tmp_path / "raw", "notes.txt"))

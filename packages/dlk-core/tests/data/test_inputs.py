@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import math
 import sys
@@ -122,8 +123,9 @@ def test_a_file_in_another_encoding_is_refused_by_name(tmp_path, name, text):
         read(tmp_path / name)
 
 
-@pytest.mark.parametrize("rows_before", [1, 200_000])
-@pytest.mark.parametrize("name", ["t.csv", "t.jsonl"])
+@pytest.mark.parametrize(
+    ("name", "rows_before"), [("t.csv", 1), ("t.csv", 250_000), ("t.jsonl", 1), ("t.jsonl", 5000)]
+)
 def test_the_line_that_is_no_utf8_is_named_with_what_to_do(tmp_path, name, rows_before):
     line = "text" if name == "t.csv" else '{"text": "cafe"}'
     foreign = line.replace("e", "\xe9").encode("latin-1")
@@ -297,10 +299,27 @@ def csv_of(path, values):
         ("2026-01-01", "soon", ["2026-01-01", "soon"]),
         ("", "7", [None, 7]),
         ("", "7.5", [None, 7.5]),
+        ("", "true", [None, True]),
+        ("NA", "false", [None, False]),
+        ("", "2026-01-01", [None, dt.date(2026, 1, 1)]),
+        ("", "10:30:00", [None, dt.time(10, 30)]),
+        ("", 'say ""so""', ["", 'say ""so""']),
+        ("1234567", "9007199254740993.5", [1234567.0, 9007199254740993.5]),
+        ("1.5", "9007199254740993", ["1.5", "9007199254740993"]),
+        ("9007199254740993", "1.5", ["9007199254740993", "1.5"]),
+        ("1234567", "18446744073709551617", ["1234567", "18446744073709551617"]),
+        ("1.5", "9007199254740992", [1.5, 9007199254740992.0]),  # 2**53 is exact
+        ("1.5", "1e300", [1.5, 1e300]),
+        ("1234567", "9007199254740993", [1234567, 9007199254740993]),
     ],
 )
-def test_the_type_of_a_csv_column_is_that_of_all_its_values(tmp_path, usual, last, expected):
-    path = csv_of(tmp_path / "a.csv", [*[usual] * (BLOCK // (len(usual) + 3)), last])
+@pytest.mark.parametrize("is_long", [False, True])
+def test_the_type_of_a_csv_column_is_that_of_all_its_values(
+    tmp_path, usual, last, expected, is_long
+):
+    path = csv_of(
+        tmp_path / "a.csv", [*[usual] * (BLOCK // (len(usual) + 3) + 9 if is_long else 2), last]
+    )
     columns = [chunk["v"] for chunk in open_input(path).chunks(1 << 16)]
     values = [value for column in columns for value in column]
     assert [values[0], values[-1]] == expected
@@ -318,6 +337,15 @@ def test_csv_files_of_one_input_agree_on_types(tmp_path):
     assert [chunk["v"] for chunk in open_input([*paths, str(tmp_path / "c.csv")]).chunks(9)] == [
         [1.0, 2.0], [0.5], [None],
     ]  # fmt: skip
+
+
+def test_a_whole_number_keeps_its_digits_beside_a_file_of_fractions(tmp_path):
+    paths = [csv_of(tmp_path / "a.csv", [2**53 + 1]), csv_of(tmp_path / "b.csv", [0.5])]
+    paths.append(str(tmp_path / "c.csv"))
+    (tmp_path / "c.csv").write_text("t\nx\n")
+    for order in (paths, paths[::-1]):
+        values = [value for chunk in open_input(order).chunks(9) for value in chunk.get("v", [])]
+        assert {"9007199254740993", "0.5"} == {value for value in values if value is not None}
 
 
 @pytest.mark.parametrize(("value", "expected"), [("true", True), ("7", 7), ("abc", "abc")])

@@ -145,12 +145,20 @@ def find_splits(folder: Path, splits: Sequence[str] = SPLITS) -> dict[str, list[
     found: dict[str, list[str]] = {}
     for split in splits:
         files = [folder / f"{split}{ending}" for ending in endings()]
-        there = [file for file in files if file.is_file()]
-        if len(there) > 1:
-            names = " and ".join(file.name for file in there)
-            raise UsageError(f"{folder}: which is {split}? Found {names}: name it by --data")
+        there = [str(file) for file in files if file.is_file()]
         if there:
-            found[split] = [str(there[0])]
+            found[split] = there
+    claimed = [split for split, paths in found.items() if len(paths) > 1]
+    if claimed:
+        doubts = (
+            f"which is {split}? Found {' and '.join(Path(path).name for path in found[split])}"
+            for split in claimed
+        )
+        command = " ".join(f"--data {split}={paths[0]}" for split, paths in found.items())
+        raise UsageError(
+            f"{folder}: {'; '.join(doubts)}. Keep one of them there, or name the file of each "
+            f"split, such as {command}"
+        )
     if not found:
         names = ", ".join(f"{split}.*" for split in splits)
         reason = f"has no {names}" if folder.is_dir() else "is not there"

@@ -399,7 +399,10 @@ def _is_csv(path: str) -> bool:
 
 
 @contextmanager
-def _open_csv(path: str, types: Mapping[str, Any]) -> Iterator[Any]:  # Any: Arrow's reader
+def _open_csv(
+    path: str, types: Mapping[str, Any], only: Sequence[str] = ()
+) -> Iterator[Any]:  # Any: Arrow's reader
+    """Open a csv file with the types given; all columns, or only those named."""
     from pyarrow import csv
 
     # an empty text stays a text, and a line break inside quotes is part of it
@@ -409,7 +412,7 @@ def _open_csv(path: str, types: Mapping[str, Any]) -> Iterator[Any]:  # Any: Arr
     options = {
         "read_options": csv.ReadOptions(block_size=_BLOCK),
         "parse_options": parsing,
-        "convert_options": csv.ConvertOptions(column_types=types),
+        "convert_options": csv.ConvertOptions(column_types=types, include_columns=only),
     }
     with open_file(path, "rb") as handle, csv.open_csv(handle, **options) as reader:
         yield reader
@@ -418,40 +421,44 @@ def _open_csv(path: str, types: Mapping[str, Any]) -> Iterator[Any]:  # Any: Arr
 def _csv_types(paths: Sequence[str], name: str) -> dict[str, Any]:
     """Return the type of each column in all of the files: a number where all values are, or a text.
 
-    Nothing for one short file, of which Arrow sees all before it decides.
+    A column is one of texts, too, where it holds fractions (or numbers beyond 64 bits) and a whole
+    number that would lose digits among them, as ids of 17 digits and more do.
     """
-    if not paths or (len(paths) == 1 and not is_remote(paths[0]) and _is_short(paths[0])):
+    if not paths:
         return {}
     import pyarrow as pa
 
     types: dict[str, Any] = {}
+    large: set[str] = set()
     for path in paths:
         with _Reading(path, name):
-            mine = _csv_types_of(path, types)
+            mine = _csv_types_of(path, types, large)
         for column, kind in mine.items():
             before = types.get(column, kind)
             if {before, kind} <= {pa.int64(), pa.float64()}:
                 types[column] = pa.float64() if pa.float64() in {before, kind} else kind
             else:
                 types[column] = kind if pa.types.is_null(before) or before == kind else pa.string()
+    doubtful = [column for column in large if types[column] == pa.float64()]
+    for path in paths if doubtful else ():
+        with _Reading(path, name):
+            types.update(dict.fromkeys(_losing(path, doubtful), pa.string()))
     return types
 
 
-def _is_short(path: str) -> bool:
-    return os.path.getsize(path) < _BLOCK
+def _csv_types_of(path: str, types: Mapping[str, Any], large: set[str]) -> dict[str, Any]:
+    """Return the types of the columns of one file; wider than those given where values need it.
 
-
-def _csv_types_of(path: str, types: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the types of the columns of one file; wider than those given where values need it."""
+    Columns that hold a number which a fraction may not hold exactly are added to `large`.
+    """
     import pyarrow as pa
 
-    wider = {pa.null(): pa.int64(), pa.int64(): pa.float64()}
     found = {name: kind for name, kind in types.items() if not pa.types.is_null(kind)}
     while True:
         try:
             with _open_csv(path, found) as reader:
-                for _ in reader:
-                    pass
+                for batch in reader:
+                    large.update(_large(batch))
                 return {field.name: field.type for field in reader.schema}
         except pa.ArrowInvalid as error:
             misfit = _MISFIT.search(str(error))
@@ -462,7 +469,62 @@ def _csv_types_of(path: str, types: Mapping[str, Any]) -> dict[str, Any]:
             kind = found.get(field.name, field.type)
             if kind == pa.string():  # there is no wider one
                 raise
-            found[field.name] = wider.get(kind, pa.string())
+            if pa.types.is_null(kind):
+                found[field.name] = _first_type(path, field.name)
+            else:
+                found[field.name] = pa.float64() if kind == pa.int64() else pa.string()
+
+
+def _first_type(path: str, column: str) -> Any:
+    """Return the type that Arrow gives the first values of a column which is empty for long."""
+    import io
+
+    import pyarrow as pa
+    from pyarrow import csv
+
+    with _open_csv(path, {column: pa.string()}, [column]) as reader:
+        for batch in reader:
+            values = (value.replace('"', '""') for value in batch.column(0).unique().to_pylist())
+            lines = "\n".join(["x", *(f'"{value}"' for value in values)])
+            options = csv.ParseOptions(newlines_in_values=True)
+            kind = csv.read_csv(io.BytesIO(lines.encode()), parse_options=options).schema[0].type
+            if not pa.types.is_null(kind):
+                return kind
+    return pa.string()
+
+
+def _large(batch: Any) -> Iterator[str]:
+    """Yield the columns of numbers that hold one from 2**53 on: fractions are exact up to there."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    for field, column in zip(batch.schema, batch.columns, strict=True):
+        if field.type in {pa.int64(), pa.float64()}:
+            bounds = pc.min_max(column).as_py()
+            if any(abs(bound) >= 1 << 53 for bound in bounds.values() if bound is not None):
+                yield field.name
+
+
+def _losing(path: str, columns: Sequence[str]) -> Iterator[str]:
+    """Yield those columns of a file that hold a whole number which a fraction does not."""
+    import pyarrow as pa
+
+    with _open_csv(path, dict.fromkeys(columns, pa.string())) as reader:
+        there = [name for name in columns if name in reader.schema.names]
+    with _open_csv(path, dict.fromkeys(there, pa.string()), there) as reader:
+        for batch in reader if there else ():
+            for name, values in zip(batch.schema.names, batch.columns, strict=True):
+                if any(_loses(text) for text in values.unique().to_pylist()):
+                    yield name
+
+
+def _loses(text: str) -> bool:
+    """Return whether a text is a whole number with other digits than the fraction nearest to it."""
+    digits = text.strip()
+    if not digits.lstrip("+-").isdecimal():
+        return False
+    near = float(digits)
+    return math.isinf(near) or int(near) != int(digits)
 
 
 def _refuse_twice(names: Sequence[Any], name: str) -> None:
