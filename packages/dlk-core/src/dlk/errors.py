@@ -69,6 +69,17 @@ CODES: Mapping[str, str] = {
     "globals": "a _G that is no object, or holds a name that dlk fills in",
     "not-resolved": "something left to compute where only resolved values may stand",
     "several-runs": "a config that searches where one run is expected",
+    # the experiment of both configs together
+    "unknown-column": "a column that neither a step nor the data brings",
+    "unknown-name": "a batch name or output that nothing before it writes",
+    "unknown-metric": "a metric that nothing computes",
+    "missing-meta": "a file or number of the meta folder that no step makes",
+    "missing-file": "a file or folder that is not there",
+    "sizes-disagree": "neighbours that are made for different sizes",
+    "not-in-stage": "a column that is made in training only, and needed to predict",
+    "no-validation": "a value that validation is to find where nothing is validated",
+    "split-twice": "two steps that make several records of a row",
+    "folders-differ": "configs that name different folders of processed data",
 }
 """What kinds of mistakes there are in configs; a code stays what it means."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +12,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Read", "read"]
 
-_NUMBER = re.compile(r"_G\.meta\.(\w+)\.(\w+)|~\.meta\.(\w+)\.(\w+)")
 PLACEHOLDER = 1_000_000
 """Stands for a size that only the data can tell: larger than what configs compare sizes with."""
+_STEP = 10_007  # each size has a number of its own, so that one can be told from another
 
 
 class Read:
@@ -25,12 +24,14 @@ class Read:
         loaded: the config, one point or a grid.
         processed: false where there is no processed data: each number it would give is
             a large placeholder, and each id 0.
+        made_up: the entry whose size each placeholder stands for.
     """
 
     def __init__(self, path: str, overrides: Sequence[str] = ()) -> None:
         from dlk.config import load
 
         self.processed = True
+        self.made_up: dict[int, str] = {}
         self.loaded: Loaded = load(path, overrides=overrides, global_values=self._numbers)
 
     def _numbers(self, tree: Tree) -> Mapping[str, Any]:  # Any: numbers by entry and name
@@ -45,11 +46,16 @@ class Read:
         folder = os.path.join(here, os.path.expanduser(folder))
         if os.path.isfile(os.path.join(folder, "meta", "meta.json")):
             return {"meta": Meta.load(folder).numbers()}
+        from dlk.flow.experiment import references
+
         numbers: dict[str, dict[str, int]] = {}
-        for match in _NUMBER.finditer(repr(tree.root)):
-            entry, name = (part for part in match.groups() if part)
-            # the ids of a vocabulary, such as pad_id, lie below its size
-            numbers.setdefault(entry, {})[name] = 0 if name.endswith("_id") else PLACEHOLDER
+        for _, entry, name in references(tree):
+            known = numbers.setdefault(entry, {})
+            if name.endswith("_id"):  # of a vocabulary: such lie below its size
+                known[name] = 0
+            elif name not in known:
+                known[name] = PLACEHOLDER + _STEP * len(self.made_up)
+                self.made_up[known[name]] = entry if name == "size" else f"{entry}.{name}"
         self.processed = not numbers
         return {"meta": numbers}
 

@@ -191,8 +191,11 @@ class Base(IntcBase):
         """
         return ()
 
-    def rules(self) -> Iterable[tuple[str, str]]:
-        """Yield (field, message) for fields that do not fit together; none by default."""
+    def rules(self) -> Iterable[tuple[str | tuple[str, ...], str]]:
+        """Yield (field, message) for fields that do not fit together; none by default.
+
+        A place below a field, or in a child, is a tuple of keys.
+        """
         return ()
 
 

@@ -290,8 +290,9 @@ def _broken_rules(tree: Tree, path: Path, instance: Any) -> Iterator[Problem]:
         return
     try:
         for field_name, message in rules(instance):
-            where = (*path, field_name) if field_name else path
-            note = fields_of(type(instance)).get(field_name, {}).get("description") or ""
+            inner = tuple(field_name.split(".")) if isinstance(field_name, str) else field_name
+            where = (*path, *(part for part in inner if part))
+            note = fields_of(type(instance)).get(inner[0], {}).get("description") or ""
             yield tree.problem(where, message, code="rule", help=str(note))
     except _UnsoundError:
         return

@@ -65,6 +65,18 @@ class Point:
         return found[0]
 
 
+class RulesError(ConfigError):
+    """A config whose values are sound alone and do not fit together.
+
+    Attributes:
+        point: the config, for checks that can do with what is wrong in it, and for nothing else.
+    """
+
+    def __init__(self, problems: Sequence[Problem], point: Point) -> None:
+        super().__init__(problems)
+        self.point = point
+
+
 @dataclass(frozen=True, slots=True)
 class Loaded:
     """A config as read: one point, or the grid that its ``_search`` spans.
@@ -333,9 +345,13 @@ def _resolve(
         for path, computed in solved.computed.items()
     }
     tree.root = solved.tree
-    configs = _frozen(tree, problems, unsound)
+    broken: list[Problem] = []
+    configs = _frozen(tree, problems, unsound, broken)
     values = {key: thaw(node_of(config).values) for key, config in configs.items()}
-    return Point(values, configs, dict(choice), tree)
+    point = Point(values, configs, dict(choice), tree)
+    if broken:
+        raise RulesError(in_order(broken), point)
+    return point
 
 
 def _given(tree: Tree, computed: Computed) -> str:
@@ -355,7 +371,10 @@ def _given(tree: Tree, computed: Computed) -> str:
 
 
 def _frozen(
-    tree: Tree, problems: Sequence[Problem], unsound: Unsound | None = None
+    tree: Tree,
+    problems: Sequence[Problem],
+    unsound: Unsound | None = None,
+    rules: list[Problem] | None = None,
 ) -> Mapping[str, IntcBase]:
     """Check a tree in which nothing is left to compute, and return its frozen config objects.
 
@@ -363,6 +382,7 @@ def _frozen(
         tree: the tree.
         problems: the mistakes known already.
         unsound: and where they are.
+        rules: gets the rules that are broken, where nothing else is wrong; None: they are refused.
     """
     unsound = unsound or Unsound()
     tree.root.pop("_anchor", None)
@@ -378,7 +398,10 @@ def _frozen(
     problems = [*problems, *tree.problems, *(mistake.problem(tree) for mistake in mistakes)]
     broken: list[Problem] = []
     configs = {key: freeze(tree, (key,), broken, unsound) for key in tree.root}
-    _refuse([*problems, *broken])
+    if rules is None or problems or any(problem.code != "rule" for problem in broken):
+        _refuse([*problems, *broken])
+    else:
+        rules += broken
     return configs
 
 
@@ -410,7 +433,10 @@ def _at_point(error: ConfigError, choice: Mapping[str, Any]) -> ConfigError:
     if not choice:
         return error
     where = f"where the search takes {_shown(choice)}"
-    return ConfigError([replace(p, message=f"{p.message} ({where})") for p in error.problems])
+    problems = [replace(p, message=f"{p.message} ({where})") for p in error.problems]
+    if isinstance(error, RulesError):
+        return RulesError(problems, error.point)
+    return ConfigError(problems)
 
 
 def _shown(choice: Mapping[str, Any]) -> str:
@@ -432,13 +458,15 @@ def _unresolved(value: Any, path: Path) -> Iterator[tuple[Path, str]]:
 
 def _refuse(problems: Sequence[Problem]) -> None:
     """Raise the problems, each once, those of a file in the order of its text."""
-    if not problems:
-        return
+    if problems:
+        raise ConfigError(in_order(problems))
+
+
+def in_order(problems: Sequence[Problem]) -> list[Problem]:
+    """Return the problems, each once, those of a file in the order of its text."""
     files = list(dict.fromkeys(problem.file for problem in problems))
     distinct: dict[Any, Problem] = {}
     for problem in problems:
         key = (problem.file, problem.line, problem.column, problem.path, problem.message)
         distinct.setdefault(key, problem)
-    raise ConfigError(
-        sorted(distinct.values(), key=lambda p: (files.index(p.file), p.line, p.column))
-    )
+    return sorted(distinct.values(), key=lambda p: (files.index(p.file), p.line, p.column))

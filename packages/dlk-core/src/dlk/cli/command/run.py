@@ -22,7 +22,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, terminal: Terminal) -> int:
     # Both configs first: a mistake in FIT is not to be found after an hour of processing.
     data = splits_of(args.data, config=args.process, stage="train")
-    check([(args.process, args.set_process), (args.config, args.set)], Terminal(quiet=True))
+    configs = [(args.process, args.set_process), (args.config, args.set)]
+    check(configs, Terminal(quiet=True), data=data)
 
     from dlk.preprocess import Process
     from dlk.train import Train

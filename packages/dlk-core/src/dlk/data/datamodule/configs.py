@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
-from dlk.config import Base, BoolField, IntField, Signature, child, cregister, one
+from dlk.config import Base, BoolField, IntField, Signature, child, cregister, node_of, one
 from dlk.errors import did_you_mean
 
 __all__ = ["DefaultDataModuleConfig"]
@@ -49,13 +50,27 @@ class DefaultDataModuleConfig(Base):
             ids=joined.ids,
         )
 
-    def rules(self) -> Iterable[tuple[str, str]]:
+    def rules(self) -> Iterable[tuple[str | tuple[str, ...], str]]:
         """Yield columns that the collate names and the dataset does not have."""
+        collate = child(self, "data_collate")
         columns = child(self, "dataset").signature().writes
-        for name in child(self, "data_collate").signature().reads:
+        for name in collate.signature().reads:
             if name not in columns:
                 hint = did_you_mean(name, columns)
-                yield "", f'data_collate names "{name}", which the dataset does not have. {hint}'
-        for mask in child(self, "data_collate").signature().writes:
+                message = f'data_collate names "{name}", which the dataset does not have. {hint}'
+                yield _place(collate, name), message
+        for mask in collate.signature().writes:
             if mask in columns:
-                yield "", f'data_collate makes the mask "{mask}", which is a column of the dataset'
+                message = f'data_collate makes the mask "{mask}", which is a column of the dataset'
+                yield _place(collate, mask), message
+
+
+def _place(config: Any, name: str) -> tuple[str, ...]:
+    """Return the keys that lead to a name in a field of a child."""
+    node = node_of(config)
+    for key, value in node.values.items():
+        if isinstance(value, Mapping) and (name in value or name in value.values()):
+            return (node.key, key, name)
+        if isinstance(value, list) and name in value:
+            return (node.key, key)
+    return (node.key,)
