@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 import ast
+import json
 import math
+import re
+import subprocess
+import sys
 import time
 import tracemalloc
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from dlk.config.expression import compile_lambda, evaluate, is_expression
@@ -283,3 +287,239 @@ def test_python_itself_is_never_asked() -> None:
     }
     assert not called & {"eval", "exec", "compile", "__import__"}
     assert math.isfinite(evaluate("0.5"))
+
+
+# Against Python, and against an attacker ----------------------------------------------------------
+
+ANYTHING = st.deferred(lambda: NUMBER | TEXT | LIST | TRUTH)
+NUMBER = st.deferred(
+    lambda: st.one_of(
+        st.integers(-20, 20).map(lambda n: f"({n})"),
+        st.sampled_from(["n", "0.5", "-1.25", "True", "len(items)", "len(text)", "table['k']"]),
+        parts("({} + {})", NUMBER, NUMBER),
+        parts("({} * {})", NUMBER, NUMBER),
+        parts("({} - {})", NUMBER, NUMBER),
+        parts("({} / {})", NUMBER, NUMBER),
+        parts("({} // {})", NUMBER, NUMBER),
+        parts("({} % {})", NUMBER, NUMBER),
+        parts("(-{})", NUMBER),
+        parts("({} if {} else {})", NUMBER, TRUTH, NUMBER),
+        parts("max({}, {})", NUMBER, NUMBER),
+        parts("min({}, default={})", LIST, NUMBER),
+        parts("sum({})", LIST),
+        parts("len({})", LIST),
+        parts("abs({})", NUMBER),
+        parts("int({})", NUMBER),
+        parts("float({})", NUMBER),
+        parts("round({}, 2)", NUMBER),
+        parts("{}[{}]", LIST, NUMBER),
+        parts("{{'a': {}, 'b': {}}}['b']", ANYTHING, NUMBER),
+        parts("[{} for n in {}][0]", NUMBER, LIST),
+    )
+)
+TEXT = st.deferred(
+    lambda: st.one_of(
+        st.sampled_from(["text", "''", "'ab'", '"c"']),
+        parts("({} + {})", TEXT, TEXT),
+        parts("{}[{}:]", TEXT, NUMBER),
+        parts("{}[::-1]", TEXT),
+        parts("str({})", NUMBER),
+        parts("str({})", LIST),
+        parts("({} * 3)", TEXT),
+    )
+)
+LIST = st.deferred(
+    lambda: st.one_of(
+        st.sampled_from(["items", "[]", "[1, 2, 3]", "list(range(4))", "table['list']"]),
+        parts("[{}, {}]", NUMBER, NUMBER),
+        parts("list(({}, {}))", NUMBER, NUMBER),
+        parts("({} + {})", LIST, LIST),
+        parts("({} * 2)", LIST),
+        parts("{}[{}:{}]", LIST, NUMBER, NUMBER),
+        parts("[x * 2 for x in {} if {}]", LIST, TRUTH),
+        parts("[x + y for x in {} for y in {}]", LIST, LIST),
+        parts("[a + b for a, b in zip({}, {})]", LIST, LIST),
+        parts("[i * v for i, v in enumerate({}, 1)]", LIST),
+        parts("sorted({}, reverse={})", LIST, TRUTH),
+        parts("list({})", LIST),
+        parts("list(tuple({}))", LIST),
+        parts("[v for v in {{k: {} for k in 'ab'}}]", NUMBER).map(
+            lambda s: f"[len(k) for k in {s}]"
+        ),
+    )
+)
+TRUTH = st.deferred(
+    lambda: st.one_of(
+        st.sampled_from(["flag", "True", "False", "None is None", "not flag"]),
+        parts("({} < {} <= {})", NUMBER, NUMBER, NUMBER),
+        parts("({} == {})", ANYTHING, ANYTHING),
+        parts("({} in {})", NUMBER, LIST),
+        parts("({} not in {})", TEXT, TEXT),
+        parts("bool({})", LIST),
+        parts("({} and {})", TRUTH, TRUTH),
+        parts("({} or {})", TRUTH, TRUTH),
+        parts("(not {})", ANYTHING),
+    )
+)
+GIVEN = {
+    "n": 3,
+    "text": "word",
+    "flag": True,
+    "items": [4, 1, 2.5],
+    "table": {"k": 7, "list": [0, 5]},
+}
+
+
+def parts(shape: str, *inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    return st.tuples(*inner).map(lambda found: shape.format(*found))
+
+
+def agrees_with_python(source: str) -> None:
+    assume(len(source) < 2000)
+    try:
+        # One dict: in Python, too, the inside of a comprehension sees names of the expression.
+        expected = eval(source, dict(GIVEN))
+    except (ArithmeticError, ValueError, TypeError, LookupError) as error:
+        with pytest.raises(ConfigError, match=type(error).__name__):
+            evaluate(source, GIVEN)
+        return
+    refused = None
+    try:
+        found = evaluate(source, GIVEN)
+    except ConfigError as error:
+        refused = error
+    if refused is None:
+        assert (type(found), found) == (type(_lists(expected)), _lists(expected))
+        return
+    # never another value: only too large, or nothing that JSON holds
+    assert refused.problems[0].code in ("expression-budget", "expression-failed")
+    assert any(w in str(refused) for w in ("more than", "result is", "too much work"))
+
+
+@settings(deadline=None, max_examples=25)
+@given(source=ANYTHING)
+def test_the_whole_language_means_what_it_means_in_python(source: str) -> None:
+    agrees_with_python(source)
+
+
+@pytest.mark.slow
+@settings(deadline=None, max_examples=3000, suppress_health_check=list(HealthCheck))
+@given(source=ANYTHING)
+def test_the_whole_language_means_what_it_means_in_python_many_times(source: str) -> None:
+    agrees_with_python(source)
+
+
+def test_every_expression_of_the_examples_and_the_docs_means_what_it_means_in_python() -> None:
+    root = Path(__file__).parents[4]
+    files = [*root.glob("examples/**/*.json*"), *root.glob("docs/**/*.md")]
+    found = {
+        text
+        for file in files
+        for text in re.findall(r'"(\s*@[^"\n]*@?lambda\b[^"\n]*)"', file.read_text("utf-8"))
+        if is_expression(text)
+    }
+    assert len(found) > 8
+    compared = 0
+    for text in sorted(found):
+        given_names, _, body = text.partition("@lambda")
+        if body.strip().startswith("@"):
+            continue  # a plain reference: nothing is computed
+        count = 1 if not given_names.strip() else given_names.count(",") + 1
+        try:
+            expected = eval(f"lambda {body}")(*[7] * count)
+        except TypeError:  # a page shows what is refused
+            continue
+        assert compile_lambda(f"lambda {body}")(*[7] * count) == _lists(expected), text
+        compared += 1
+
+
+IN_OLDER_CONFIGS = [
+    # what configs of dlk 0.1 compute: copies, sizes, class weights, search lists, names of folders
+    ("lambda x: x", (5,), 5),
+    ("lambda x: x * 2", (128,), 256),
+    ("lambda x: x // 2", (256,), 128),
+    ("lambda x, y: x + y", (100, 28), 128),
+    ("lambda size: size - 1", (9,), 8),
+    ("lambda n: [1.0] * n", (3,), [1.0, 1.0, 1.0]),
+    ("lambda n, w: [1.0] + [w] * (n - 1)", (3, 0.5), [1.0, 0.5, 0.5]),
+    ("lambda n: {str(i): 1.0 / n for i in range(n)}", (2,), {"0": 0.5, "1": 0.5}),
+    ("lambda _: list(range(1, 4))", (None,), [1, 2, 3]),
+    ("lambda _: [0.1 * i for i in range(1, 3)]", (None,), [0.1, 0.2]),
+    ("lambda _: [10 ** -i for i in range(3, 6)]", (None,), [0.001, 0.0001, 1e-05]),
+    ("lambda d: './output/' + d", ("a",), "./output/a"),
+    ("lambda name, lr: name + '_' + str(lr)", ("bert", 2e-05), "bert_2e-05"),
+    ("lambda x: None if x == 0 else x", (0,), None),
+    ("lambda bi, h: h * 2 if bi else h", (True, 64), 128),
+    ("lambda a: max(a)", ([3, 7],), 7),
+]
+
+
+@pytest.mark.parametrize(("source", "values", "expected"), IN_OLDER_CONFIGS)
+def test_what_older_configs_compute_is_computed_as_before(
+    source: str, values: tuple[Any, ...], expected: Any
+) -> None:
+    assert eval(source)(*values) == expected
+    found = compile_lambda(source)(*values)
+    assert (type(found), found) == (type(expected), expected)
+
+
+def hostile(count: int, seed: int) -> dict[str, Any]:
+    script = Path(__file__).with_name("hostile.py")
+    done = subprocess.run(
+        [sys.executable, str(script), str(count), str(seed)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=script.parent,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("count", "seed"), [(500, 20), pytest.param(10_000, 21, marks=pytest.mark.slow)]
+)
+def test_hostile_expressions_run_nothing_and_end_soon_in_little_memory(
+    count: int, seed: int
+) -> None:
+    found = hostile(count, seed)
+    assert found["refused"] + found["evaluated"] >= count
+    assert found["evaluated"] > count // 50  # the parts are not all refused at a glance
+    assert found["slowest"] < 3.0, found["slowest_source"]  # 0.5 s alone
+    assert found["peak_mb"] < 200
+
+
+def test_the_guard_of_hostile_expressions_sees_what_would_run() -> None:
+    script = Path(__file__).with_name("hostile.py")
+    code = f"import runpy; h = runpy.run_path({str(script)!r}); h['forbid']()(); open('ran', 'w')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 3
+    assert "an expression caused open" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("source", "code"),
+    [
+        ("1 +", "expression-syntax"),
+        ("x.real", "expression-forbidden"),
+        ("open('x')", "expression-forbidden"),
+        ("y", "expression-forbidden"),
+        ("9 ** 9 ** 9", "expression-budget"),
+        ("[0] * 10 ** 9", "expression-budget"),
+        ("[0 for a in range(99999) for b in range(99999)]", "expression-budget"),
+        ("1" + " + 1" * 900, "expression-budget"),
+        ("1 / 0", "expression-failed"),
+        ("1e308 * 10", "expression-failed"),
+        ("'\\ud800'", "expression-failed"),
+        ("{1: 2}", "expression-failed"),
+    ],
+)
+def test_each_refusal_has_its_code(source: str, code: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        evaluate(source, {"x": 1})
+    assert [problem.code for problem in caught.value.problems] == [code]
+
+
+def test_an_odd_escape_is_no_warning() -> None:
+    assert evaluate(r"'\d'") == r"\d"

@@ -11,6 +11,7 @@ import ast
 import math
 import operator
 import re
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -22,11 +23,12 @@ MAX_WORK = 1_000_000
 MAX_INTEGER_BITS = 4096
 MAX_ITEMS = 100_000
 MAX_SOURCE = 4096
+_WORD = 64  # bits of an integer that count as one item
 _STEP = 8  # a step of the walk costs about as much as looking at this many items
 _MAX_DIGITS = 400  # beyond what a float can hold; `round(1, -10**9)` would compute 10**(10**9)
 
 _EXPRESSION = re.compile(r"\s*@(?:lambda\b|.*@lambda\b)", re.DOTALL)
-_CONTAINERS = (list, tuple, dict)
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _SIZED = (str, list, tuple, dict)
 
 _BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
@@ -117,7 +119,9 @@ def compile_lambda(source: str) -> Callable[..., Any]:
             code="expression-budget",
         )
     try:
-        tree = ast.parse(source.strip(), mode="eval").body
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of odd escapes: Python's advice for Python
+            tree = ast.parse(source.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         reason = error.msg if isinstance(error, SyntaxError) else type(error).__name__
         raise ConfigError(
@@ -226,14 +230,18 @@ class _Machine:
         size, stack = 0, [value]
         while stack:
             part = stack.pop()
-            if not isinstance(part, _SIZED):
+            if isinstance(part, int):
+                size += part.bit_length() // _WORD
+            elif not isinstance(part, _SIZED):
                 continue
-            size += len(part)
+            else:
+                size += len(part)
             if size > MAX_ITEMS:
                 raise _TooMuchError(f"more than {MAX_ITEMS} items")
             if isinstance(part, dict):
                 stack += part.values()
-            elif not isinstance(part, str):
+                stack += part
+            elif isinstance(part, (list, tuple)):
                 stack += part
         self.spend(size)
 
@@ -281,6 +289,7 @@ class _Machine:
         left = self.eval(node.left, names)
         for operation, part in zip(node.ops, node.comparators, strict=True):
             right = self.eval(part, names)
+            self.look(left)  # `in` may hash it, once for each turn of a loop
             self.look(right)
             if not _COMPARE[type(operation)](left, right):
                 return False
@@ -303,14 +312,20 @@ class _Machine:
         for key, value in zip(node.keys, node.values, strict=True):
             if key is None:
                 raise _unknown("** in a dict")
-            found[self.eval(key, names)] = self.eval(value, names)
+            found[self.key(key, names)] = self.eval(value, names)
         self.look(found)
         return found
+
+    def key(self, node: ast.expr, names: dict[str, Any]) -> Any:
+        """Return a key or index; hashing one takes as long as it is large."""
+        value = self.eval(node, names)
+        self.look(value)
+        return value
 
     def on_Subscript(self, node: ast.Subscript, names: dict[str, Any]) -> Any:
         value = self.eval(node.value, names)
         if not isinstance(node.slice, ast.Slice):
-            return value[self.eval(node.slice, names)]
+            return value[self.key(node.slice, names)]
         bounds = (node.slice.lower, node.slice.upper, node.slice.step)
         return self.made(
             value[slice(*(None if b is None else self.eval(b, names) for b in bounds))]
@@ -329,7 +344,7 @@ class _Machine:
             if keyword.arg is None:
                 raise _unknown("** in a call")
             keywords[keyword.arg] = self.eval(keyword.value, names)
-        for argument in arguments:
+        for argument in (*arguments, *keywords.values()):
             self.look(argument)
         return self.made(FUNCTIONS[node.func.id](*arguments, **keywords))
 
@@ -345,7 +360,7 @@ class _Machine:
 
     def on_DictComp(self, node: ast.DictComp, names: dict[str, Any]) -> dict[Any, Any]:
         found = {
-            self.eval(node.key, scope): self.eval(node.value, scope)
+            self.key(node.key, scope): self.eval(node.value, scope)
             for scope in self.loop(node.generators, names)
         }
         self.look(found)
@@ -413,6 +428,8 @@ def _plain(value: Any) -> Any:
         return [_plain(part) for part in value]
     if is_expression(value):
         raise _RefusedError("an expression may not compute an expression")
+    if isinstance(value, str) and not value.isascii() and _SURROGATE.search(value):
+        raise _UselessError("the result holds half of a surrogate pair, which is no character")
     return value
 
 
