@@ -1,11 +1,14 @@
 """Small tokenizers of every kind, for tests of what depends on one: offsets, words, windows.
 
-They are trained here on a few lines of many scripts, in milliseconds, and hold no published
-vocabulary.
+They are made here of a few lines of many scripts, in milliseconds, are the same in every process,
+and hold no published vocabulary.
 """
 
 from __future__ import annotations
 
+import json
+import math
+from collections import Counter
 from collections.abc import Sequence
 from functools import cache
 
@@ -60,10 +63,18 @@ def _wordpiece() -> Tokenizer:
     made = Tokenizer(models.WordPiece(unk_token="[UNK]"))  # noqa: S106 - a word, no secret
     made.normalizer = normalizers.BertNormalizer()
     made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    made.train_from_iterator(
-        _CORPUS,
-        trainers.WordPieceTrainer(vocab_size=320, special_tokens=_MARKS, show_progress=False),
+    # The trainer numbers the letters inside of words as it meets them, in the order of a hash map
+    # that is another in each process, and of two pairs that are as frequent it joins the one with
+    # the smaller numbers (huggingface/tokenizers#1794). So they are numbered here.
+    letters = sorted(set(made.normalizer.normalize_str("".join(_CORPUS))))
+    specials = [*_MARKS, *(f"##{letter}" for letter in letters)]
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=320, special_tokens=specials, show_progress=False
     )
+    made.train_from_iterator(_CORPUS, trainer)
+    whole = json.loads(made.to_str())
+    whole["added_tokens"] = [token for token in whole["added_tokens"] if token["content"] in _MARKS]
+    made = Tokenizer.from_str(json.dumps(whole))
     made.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
     return made
 
@@ -94,14 +105,34 @@ def _roberta() -> Tokenizer:
 
 
 def _unigram(normalizer: str = "NFKC") -> Tokenizer:
-    made = Tokenizer(models.Unigram())
-    made.normalizer = getattr(normalizers, normalizer)()
-    made.pre_tokenizer = pre_tokenizers.Metaspace()
-    trainer = trainers.UnigramTrainer(
-        vocab_size=300, unk_token="<unk>", special_tokens=["<unk>"], show_progress=False  # noqa: S106 - as above
-    )  # fmt: skip
-    made.train_from_iterator(_CORPUS, trainer)
+    """Return a model of the characters and the runs of them that the corpus repeats.
+
+    They are counted here: the scores of the library's trainer differ from run to run, in one thread
+    too, since it adds them up in the order of a hash map.
+    """
+    normal = getattr(normalizers, normalizer)()
+    split = pre_tokenizers.Metaspace()
+    words = [
+        word for line in _CORPUS for word, _ in split.pre_tokenize_str(normal.normalize_str(line))
+    ]
+    counts = Counter(
+        word[start:end]
+        for word in words
+        for start in range(len(word))
+        for end in range(start + 1, min(start + _LONGEST, len(word)) + 1)
+    )
+    kept = [(piece, n) for piece, n in sorted(counts.items()) if n > 1 or len(piece) == 1]
+    total = sum(n for _, n in kept)
+    pieces = [("<unk>", 0.0), *((piece, math.log(n / total)) for piece, n in kept)]
+    made = Tokenizer(models.Unigram(pieces, unk_id=0))
+    made.normalizer = normal
+    made.pre_tokenizer = split
+    made.add_special_tokens(["<unk>"])
     return made
+
+
+_LONGEST = 6
+"""Characters of a piece, at most."""
 
 
 def _unigram_nfkd() -> Tokenizer:
