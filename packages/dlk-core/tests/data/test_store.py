@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dlk.data.ragged import Pieces, Ragged
-from dlk.data.store import SplitWriter, is_split, open_split
+from dlk.data.store import SplitWriter, _array_of, _to_table, is_split, open_split
 from dlk.errors import DataError, RowError
 
 COLUMNS = {
@@ -248,6 +248,30 @@ def test_a_number_that_a_later_type_cannot_hold_names_its_column(tmp_path):
         write(tmp_path / "s", {"a": [2**60 + 1]}, {"a": [0.5]})
     with pytest.raises(DataError, match=r"^row 7, column 'a': .*1152921504606846977.*as texts"):
         write(tmp_path / "t", {"a": [1, 2**60 + 1], "_row": [6, 7]}, {"a": [0.5], "_row": [8]})
+
+
+SHARED = [None, "text", "é", 7, 2**40, [1, 2], [70000], [], {"k": [1]}, [{"a": "x"}, {"a": None}]]
+
+
+@given(
+    kind=st.sampled_from([[0, 1, 2], [0, 3, 4], [0, 5, 6, 7], [0, 8], [0, 7, 9]]),
+    runs=st.lists(st.tuples(st.integers(0, 3), st.integers(1, 5)), max_size=6),
+)
+def test_a_value_that_neighbours_share_is_stored_as_if_each_had_its_own(kind, runs):
+    values = [SHARED[kind[place % len(kind)]] for place, n in runs for _ in range(n)]
+    assert _array_of(values).equals(pa.array(values))
+
+
+def test_a_value_that_all_windows_of_a_text_share_is_read_once(tmp_path, monkeypatch):
+    sizes = []
+    real = pa.array
+    monkeypatch.setattr(
+        pa, "array", lambda values, *a: sizes.append(len(values)) or real(values, *a)
+    )
+    shared = [{"start": n, "labels": ["x"]} for n in range(3)]
+    table = _to_table({"e": [shared] * 500 + [[]] * 500, "text": ["long"] * 1000}, {})
+    assert [size for size in sizes if size != 1000] == [2, 1]
+    assert table.column("e").to_pylist() == [shared] * 500 + [[]] * 500
 
 
 def test_a_new_file_begins_after_so_many_rows(tmp_path):

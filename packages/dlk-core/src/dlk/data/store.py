@@ -20,6 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import ipc
@@ -201,7 +202,7 @@ def _to_array(
     if isinstance(values, Ragged):
         return _narrow(values.to_arrow())
     try:
-        made = pa.array(values)
+        made = _array_of(values)
     except _UNFIT as error:
         reason = f"mixes types or holds something that is no plain data: {error}"
         if rows is None or len(rows) != len(values):
@@ -209,6 +210,23 @@ def _to_array(
         place, reason = _misfits(values, before)[0]
         raise RowError(rows[place], name, values[place], reason) from error
     return _narrow(made)
+
+
+def _array_of(values: Sequence[Any]) -> pa.Array:
+    """Return the array of values; one that neighbours share, as windows of a text do, is read once.
+
+    Raises:
+        ArrowException: the values are of several types, or no plain data.
+    """
+    starts = [n for n, value in enumerate(values) if not n or value is not values[n - 1]]
+    if 2 * len(starts) > len(values):
+        return pa.array(values)
+    made = pa.array([values[start] for start in starts])
+    lengths = np.diff([*starts, len(values)])
+    try:
+        return made.take(pa.array(np.repeat(np.arange(len(starts)), lengths)))
+    except pa.ArrowInvalid:  # more text than one array holds
+        return pa.array(values)
 
 
 def _misfits(values: Sequence[Any], before: pa.DataType | None) -> list[tuple[int, str]]:
