@@ -102,6 +102,13 @@ def dlk_components():
             "pip install -U bad",
         ),
         (
+            TABLE + "@hookimpl\nasync def dlk_before_fit(facts): ...",
+            "failed",
+            'TypeError: "dlk_before_fit" is a coroutine: write a plain function',
+            "",
+            "pip install -U bad",
+        ),
+        (
             TABLE + "@hookimpl(wrapper=True)\ndef dlk_before_fit(facts):\n    return (yield)",
             "failed",
             'TypeError: "dlk_before_fit" is a wrapper: plugins are called one by one',

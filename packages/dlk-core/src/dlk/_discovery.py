@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib.metadata
+import inspect
 import json
 import logging
 import os
@@ -38,6 +39,11 @@ MANY = 20
 SLOW_S = 2.0
 """Seconds after which a plugin module that is still being imported is named."""
 _FORMAT = 1
+_OWN_FILES = (
+    __file__,
+    os.path.join(os.path.dirname(__file__), "_hooks.py"),
+    importlib.metadata.__file__,
+)
 _log = logging.getLogger("dlk")
 
 
@@ -108,7 +114,7 @@ class Plugin:
             self._failed(error)
 
     def implementations(self, hook: str) -> list[Any]:
-        """Return pluggy's `HookImpl` of a hook, as a list of one or none."""
+        """Return pluggy's `HookImpl`s of a hook, in the order in which they are called."""
         if hook not in self.state.hooks:
             return []
         if self._manager is None:
@@ -116,7 +122,7 @@ class Plugin:
         if self._manager is None:
             return []
         found: list[Any] = getattr(self._manager.hook, hook).get_hookimpls()
-        return found
+        return found[::-1]
 
     def _load(self) -> None:
         import pluggy
@@ -138,15 +144,7 @@ class Plugin:
         if not callers:
             raise TypeError("implements no hook: expected dlk_components(), marked with @hookimpl")
         for caller in callers:
-            (implementation,) = caller.get_hookimpls()
-            if not caller.has_spec() and not implementation.optionalhook:
-                hint = did_you_mean(caller.name, hook_names())
-                raise TypeError(f'implements no hook of dlk: "{caller.name}". {hint}')
-            if implementation.wrapper or implementation.hookwrapper:
-                raise TypeError(
-                    f'"{caller.name}" is a wrapper: plugins are called one by one, write '
-                    "dlk_before_… and dlk_after_… instead"
-                )
+            _check_hook(caller)
         self._module, self._manager = module, manager
         self.state.hooks = tuple(
             sorted(c.name for c in callers if c.has_spec() and c.name != "dlk_components")
@@ -188,6 +186,21 @@ class Plugin:
         if missing and file_of(missing.partition(".")[0]) == "":
             return f"pip install {missing.partition('.')[0]}"
         return f"pip install -U {distribution}, or DLK_DISABLE_PLUGINS={distribution} to do without"
+
+
+def _check_hook(caller: Any) -> None:  # Any: pluggy.HookCaller
+    """Refuse a hook that this dlk has not, or that cannot be called one by one."""
+    for implementation in caller.get_hookimpls():
+        if not caller.has_spec() and not implementation.optionalhook:
+            hint = did_you_mean(caller.name, hook_names())
+            raise TypeError(f'implements no hook of dlk: "{caller.name}". {hint}')
+        if inspect.iscoroutinefunction(implementation.function):
+            raise TypeError(f'"{caller.name}" is a coroutine: write a plain function')
+        if implementation.wrapper or implementation.hookwrapper:
+            raise TypeError(
+                f'"{caller.name}" is a wrapper: plugins are called one by one, write '
+                "dlk_before_… and dlk_after_… instead"
+            )
 
 
 class _IncompatibleError(Exception):
@@ -433,7 +446,7 @@ def raised_at(error: BaseException) -> str:
         frame
         for frame in traceback.extract_tb(error.__traceback__)
         if not frame.filename.startswith("<frozen")
-        and frame.filename not in (__file__, importlib.metadata.__file__)
+        and frame.filename not in _OWN_FILES
         and f"{os.sep}importlib{os.sep}" not in frame.filename
         and f"{os.sep}pluggy{os.sep}" not in frame.filename
     ]

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dlk.errors import DataError
+from dlk._hooks import Hook, around, change_predictions, change_rows
+from dlk.errors import DataError, RowError
 from dlk.io import atomic_write, is_remote
+from dlk.plugin import PredictFacts, PredictOutcome
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -78,26 +81,40 @@ class Predict:
 
         Raises:
             DataError: the data cannot be read, or the output's ending is another.
+            DlkError: a plugin refused, or failed where it changes rows or predictions.
         """
         if output is None:
             return list(self.stream(data))
         path = os.fspath(output)
-        if path.endswith((".jsonl", ".ndjson")):
-            _write_lines(path, self.stream(data))
-        elif path.endswith(".parquet"):
-            _write_parquet(path, self.stream(data))
-        else:
+        if not path.endswith((".jsonl", ".ndjson", ".parquet")):
             raise DataError(f"predictions are written as .jsonl or .parquet, got {path}")
+        facts, counts = PredictFacts("predict", os.fspath(self.bundle.path), path), Counter[str]()
+        with around("predict", facts, _outcome_of(counts)):
+            write = _write_parquet if path.endswith(".parquet") else _write_lines
+            write(path, self._answers(data, facts, counts))
         return path
 
     def stream(self, data: Any) -> Iterator[dict[str, Any]]:
         """Yield the predictions, one per row in order; memory stays flat however many there are."""
+        facts, counts = PredictFacts("predict", os.fspath(self.bundle.path)), Counter[str]()
+        with around("predict", facts, _outcome_of(counts)):
+            yield from self._answers(data, facts, counts)
+
+    def _answers(
+        self, data: Any, facts: PredictFacts, counts: Counter[str]
+    ) -> Iterator[dict[str, Any]]:
+        """Yield the predictions, changed as plugins want them; count rows and those refused."""
         from dlk.data.inputs import open_input
         from dlk.inference import answer_of
 
+        rows, predictions = Hook("dlk_change_rows"), Hook("dlk_change_predictions")
         for columns in open_input(data).chunks(self.engine.batch_size * 64):
-            for answer in self.engine.predict(columns):
-                yield answer_of(answer)
+            asked = change_rows(rows, columns, facts) if rows else columns
+            found = self.engine.predict(asked)
+            counts["rows"] += len(found)
+            counts["refused"] += sum(isinstance(each, RowError) for each in found)
+            answers = [answer_of(each) for each in found]
+            yield from change_predictions(predictions, answers, facts) if predictions else answers
 
     def evaluate(self, data: Any) -> Evaluation:
         """Return the metrics on labelled data; the labels go through the steps of a test split.
@@ -108,7 +125,17 @@ class Predict:
         Raises:
             DataError: the data cannot be read, or a row is bad.
             ConfigError: a column is missing, such as that of the labels.
+            DlkError: a plugin refused.
         """
+        facts = PredictFacts("evaluate", os.fspath(self.bundle.path))
+        done: dict[str, Any] = {}
+        with around("predict", facts, lambda s, error: PredictOutcome(s, error, **done)):
+            found, refused = self._evaluated(data)
+            done |= {"rows": found.rows, "refused": refused, "metrics": found.metrics}
+        return found
+
+    def _evaluated(self, data: Any) -> tuple[Evaluation, int]:
+        """Return the scores, and how many rows were left out."""
         import torch
 
         from dlk.context import Setup
@@ -133,8 +160,16 @@ class Predict:
                     wanted = outputs_for(engine.postprocessor, out)
                     rows = rows_of(datamodule, "test", batch["_index"], engine.postprocessor)
                     metrics.update(wanted, rows, engine.postprocessor.measured(wanted, rows))
-        counted = report.rows.get("test", 0) - report.rejects.get("test", 0)
-        return Evaluation(metrics.compute(), metrics.table(), counted)
+        refused = report.rejects.get("test", 0)
+        counted = report.rows.get("test", 0) - refused
+        return Evaluation(metrics.compute(), metrics.table(), counted), refused
+
+
+def _outcome_of(counts: Counter[str]) -> Callable[[float, str], PredictOutcome]:
+    def outcome(seconds: float, error: str) -> PredictOutcome:
+        return PredictOutcome(seconds, error, rows=counts["rows"], refused=counts["refused"])
+
+    return outcome
 
 
 def _write_lines(path: str, predictions: Iterator[dict[str, Any]]) -> None:

@@ -14,11 +14,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dlk._hooks import around
 from dlk.config import Base, load
 from dlk.context import Setup
 from dlk.data.meta import Meta
 from dlk.data.processor.base import Online, Processor
 from dlk.errors import DataError
+from dlk.plugin import ProcessFacts, ProcessOutcome
 from dlk.registry import register
 
 __all__ = ["Process", "Processed"]
@@ -108,10 +110,19 @@ class Process:
         Raises:
             ConfigError: a step reads a column that is not there.
             DataError: the data cannot be read, or holds a bad row that is not to be rejected.
+            DlkError: a plugin refused.
         """
         if self.stage == "online":
             return self._online(data)
         splits = self._splits(data)
+        facts = ProcessFacts(self.stage, self.dir, tuple(splits))
+        done: dict[str, Any] = {}
+        with around("process", facts, lambda s, error: ProcessOutcome(s, error, **done)):
+            made = self._processed(splits)
+            done |= {"rows": made.rows, "records": made.records, "rejects": made.rejects}
+        return made
+
+    def _processed(self, splits: Mapping[str, Any]) -> Processed:
         meta = Meta.empty() if "train" in splits else self._learnt()
         processor: Processor = register.build(self.config, Setup(meta, seed=self.seed))
         if self.stage == "train" and not meta.dir:

@@ -69,6 +69,7 @@ class Registry:
         self._sources: set[str] = set()
         self._broken: dict[str, str] = {}
         self._plugins: list[Plugin] | None = None
+        self._hooks: dict[str, list[tuple[PluginState, Any]]] = {}
         self._reading = False
         self._lock = threading.RLock()
 
@@ -266,13 +267,15 @@ class Registry:
             state says why.
         """
         self.discover()
-        with self._lock:
-            found = [
-                (plugin.state, made)
-                for plugin in self._plugins or []
-                for made in plugin.implementations(hook)
-            ]
-        return sorted(found, key=lambda pair: pair[1].trylast - pair[1].tryfirst)
+        if hook not in self._hooks:  # asked for by each request of a server
+            with self._lock:
+                found = [
+                    (plugin.state, made)
+                    for plugin in self._plugins or []
+                    for made in plugin.implementations(hook)
+                ]
+            self._hooks[hook] = sorted(found, key=lambda pair: pair[1].trylast - pair[1].tryfirst)
+        return self._hooks[hook]
 
     # Building -----------------------------------------------------------------------------------
 

@@ -6,7 +6,9 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
+from dlk._hooks import Hook, around, change_predictions, change_rows
 from dlk.errors import DataError, RowError
+from dlk.plugin import RequestFacts, RequestOutcome
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,6 +69,11 @@ class Server:
                 "expected Server(bundle) or Server(process_config, fit_config, checkpoint)"
             )
         self.inputs = list(self.engine.inputs)
+        self._name = "" if isinstance(bundle, Mapping) or fit_config else os.fspath(bundle)
+        # Looked up once: a request costs nothing where no plugin takes part.
+        self._rows, self._predictions = Hook("dlk_change_rows"), Hook("dlk_change_predictions")
+        watched = (Hook(f"dlk_{when}_request") for when in ("before", "after"))
+        self._is_watched = any((self._rows, self._predictions, *watched))
 
     @overload
     def fit(self, rows: Mapping[str, Any]) -> dict[str, Any]: ...
@@ -86,15 +93,34 @@ class Server:
         Raises:
             RowError: the one row given is bad.
             DataError: the rows are of no such kind, or a column is missing.
+            DlkError: a plugin refused, or failed where it changes rows or predictions.
         """
         from dlk.inference import answer_of
 
+        if self._is_watched:
+            return self._watched(rows)
         if isinstance(rows, Mapping):
             (answer,) = self.engine.predict(_columns([rows]))
             if isinstance(answer, RowError):
                 raise answer
             return answer
         return [answer_of(answer) for answer in self.engine.predict(_columns(_checked(rows)))]
+
+    def _watched(self, rows: Any) -> Any:
+        """Answer as `fit` does, with plugins before, after and in between."""
+        from dlk.inference import answer_of
+
+        is_one = isinstance(rows, Mapping)
+        given = [rows] if is_one else _checked(rows)
+        facts, refused = RequestFacts(len(given), self._name), 0
+        with around("request", facts, lambda s, error: RequestOutcome(s, error, refused)):
+            columns = change_rows(self._rows, _columns(given), facts)
+            found = self.engine.predict(columns)
+            refused = sum(isinstance(each, RowError) for each in found)
+            if is_one and isinstance(found[0], RowError):
+                raise found[0]
+            answers = change_predictions(self._predictions, [answer_of(a) for a in found], facts)
+        return answers[0] if is_one else answers
 
 
 def _checked(rows: Any) -> Any:

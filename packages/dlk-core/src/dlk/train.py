@@ -28,6 +28,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from dlk._hooks import Hook
 from dlk._override import shown_overrides
 from dlk._run_folder import OWNER, claim_number, left_weights, refuse_busy, release, take
 from dlk.config import Point, changed, child, node_of, thaw
@@ -36,6 +37,7 @@ from dlk.config.reading import Source
 from dlk.errors import ConfigError, DlkError, Problem, RunError, did_you_mean
 from dlk.fit import load_fit, load_meta
 from dlk.io import atomic_write, open_file, sha256_of
+from dlk.plugin import FitFacts, FitOutcome
 from dlk.postprocessor import plain
 from dlk.registry import register
 
@@ -226,9 +228,11 @@ class Train:
             return done
         run = _begun(run)
         result = RunResult(name=run.name, dir=run.dir, parameters=run.parameters)
+        facts = FitFacts(run.name, run.dir, run.parameters, run.point.resolved)
         started = time.monotonic()
         try:
             self._write_head(run.point, run.dir)
+            Hook("dlk_before_fit").tell(may_veto=True, facts=facts)
             self._work(run.point, result)
             result.state = "done"
         except KeyboardInterrupt:
@@ -252,6 +256,9 @@ class Train:
                     json.dump(plain(asdict(result)), handle, indent=2, ensure_ascii=False)
             finally:
                 release(run.dir)
+            after = Hook("dlk_after_fit")
+            if after:
+                after.tell(facts=facts, outcome=_outcome(result))
             gc.collect()
         return result
 
@@ -376,6 +383,17 @@ class Train:
         result.found = {f"{node_of(config).path}.{name}": value for name, value in found.items()}
         result.metrics = trainer.validate(imodel, datamodule, logged=False)
         return fit
+
+
+def _outcome(result: RunResult) -> FitOutcome:
+    return FitOutcome(
+        result.seconds,
+        result.error,
+        state=result.state,
+        metrics=dict(result.metrics),
+        weights=result.weights,
+        bundle=result.bundle,
+    )
 
 
 def _check_searched(postprocessor: Any, *, validates: bool) -> None:
