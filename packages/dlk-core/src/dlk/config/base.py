@@ -92,7 +92,8 @@ class Signature:
         ids: for columns or batch names of ids, the number below which these lie, or the file of the
             meta folder that they are ids of. For a name that a collate makes of a column: that
             column.
-        scores: for an output that scores classes, the batch name of the true ones.
+        scores: for an output that scores classes, the batch name of the true ones' ids.
+        alike: for an output, the batch name of what must have its shape.
     """
 
     reads: tuple[str, ...] = ()
@@ -110,6 +111,7 @@ class Signature:
     gives: Mapping[str, int] = field(default_factory=dict, hash=False)
     ids: Mapping[str, int | str] = field(default_factory=dict, hash=False)
     scores: Mapping[str, str] = field(default_factory=dict, hash=False)
+    alike: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @classmethod
     def chain(cls, parts: Iterable[Signature]) -> Signature:

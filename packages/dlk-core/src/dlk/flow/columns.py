@@ -277,9 +277,9 @@ def _later(steps: Sequence[_Step], stored: Stored) -> Iterator[Finding]:
                 )
                 yield Finding(step.config, message, "not-in-stage", name, _READS)
             made.update(step.writes(stage))
-        for name, who in stored.columns.items():
+        for name, who in stored.columns.items() if stage == "online" else ():
             if name not in made and name not in brought and not stored.is_open:
-                stored.late.setdefault(name, (who, stage))
+                stored.late[name] = (who, stage)  # a bundle predicts online as soon as it is made
 
 
 def _meta(steps: Sequence[_Step], stored: Stored) -> Iterator[Finding]:

@@ -245,18 +245,23 @@ def _reads_of_loss(config: Any, signature: Signature, out: Names) -> Iterator[Fi
 def scored(config: Any, signature: Signature, out: Names, sizes: Sizes) -> Iterator[Finding]:
     """Yield outputs that score fewer classes than their targets tell apart."""
     for name, truth in signature.scores.items():
-        given, ids, width = out.width(name), out.ids(truth), out.width(truth)
-        if width is not None:  # rows of 0 and 1, one place for each class
-            wrong, there = sizes.differ(given, width), width
-        else:
-            wrong, there = sizes.is_less(given, ids), ids or Size()
-        if wrong:
-            source = out.tensors[name].source
-            message = (
-                f'"{name}" scores {_count(given, "classes")} ({source}), '
-                f'and "{truth}" tells {_count(there, "classes")} apart.'
-            )
-            yield Finding(config, message, "sizes-disagree", name, _READS, _number(there))
+        given, ids = out.width(name), out.ids(truth)
+        if sizes.is_less(given, ids):
+            yield _misfit(config, name, out, f'"{truth}" tells {_count(ids, "classes")} apart', ids)
+    for name, truth in signature.alike.items():
+        given, width, ids = out.width(name), out.width(truth), out.ids(truth)
+        if sizes.differ(given, width):
+            shown = f'"{truth}" has {_count(width, "classes")}'
+            yield _misfit(config, name, out, shown, width)
+        elif width is None and ids is not None and given is not None and given != Size(1):
+            message = f'"{truth}" holds ids: the collate\'s key_multi_hot makes rows of 0 and 1'
+            yield _misfit(config, name, out, message, None)
+
+
+def _misfit(config: Any, name: str, out: Names, reason: str, size: Size | None) -> Finding:
+    shown = _count(out.width(name), "classes")
+    message = f'"{name}" scores {shown} ({out.tensors[name].source}), and {reason}.'
+    return Finding(config, message, "sizes-disagree", name, _READS, _number(size))
 
 
 def follow_postprocessor(

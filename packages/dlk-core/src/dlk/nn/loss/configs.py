@@ -66,11 +66,10 @@ class PairLossConfig(LossConfig):
         ((pred, truth),) = self.pred_truth_pair.items()
         return Signature(reads=(pred,), targets=(truth,))
 
-    def scored(self, weights: list[float] | None) -> Signature:
+    def weighed(self, weights: list[float] | None) -> Signature:
         """Return the signature of a loss whose output scores classes, each of some weight."""
         plain = PairLossConfig.signature(self)
-        takes = {plain.reads[0]: len(weights)} if weights else {}
-        return replace(plain, scores=dict(self.pred_truth_pair), takes=takes)
+        return replace(plain, takes={plain.reads[0]: len(weights)} if weights else {})
 
 
 @cregister("loss", "cross_entropy")
@@ -92,7 +91,7 @@ class CrossEntropyLossConfig(PairLossConfig):
         yield from _weight_rules("weight", self.weight)
 
     def signature(self) -> Signature:
-        return self.scored(self.weight)
+        return replace(self.weighed(self.weight), scores=dict(self.pred_truth_pair))
 
 
 @cregister("loss", "focal")
@@ -112,7 +111,7 @@ class FocalLossConfig(PairLossConfig):
         yield from _weight_rules("weight", self.weight)
 
     def signature(self) -> Signature:
-        return self.scored(self.weight)
+        return replace(self.weighed(self.weight), scores=dict(self.pred_truth_pair))
 
 
 @cregister("loss", "bce")
@@ -133,7 +132,7 @@ class BCELossConfig(PairLossConfig):
         yield from _weight_rules("pos_weight", self.pos_weight)
 
     def signature(self) -> Signature:
-        return self.scored(self.pos_weight)
+        return replace(self.weighed(self.pos_weight), alike=dict(self.pred_truth_pair))
 
 
 @cregister("loss", "mse")
