@@ -69,6 +69,12 @@ def test_a_label_that_is_null_is_named_by_its_place_with_what_to_do(tmp_path):
     assert set(bad) == {0, 1}
 
 
+def test_a_word_that_is_no_unicode_is_no_unknown_word(tmp_path):
+    _, bad = run(tmp_path, {}, {"tokens": [["pos", "\ud800"], "\ud800", "é"]}, unk="[UNK]")
+    assert set(bad) == {0, 1}
+    assert all("half of a surrogate pair" in each.reason for each in bad.values())
+
+
 def test_an_unknown_word_is_the_unknown_word_where_there_is_one(tmp_path):
     made, bad = run(tmp_path, {}, {"tokens": [["pos", "negg"]]}, unk="[UNK]")
     assert (made, bad) == ({"token_ids": [[3, 0]]}, {})

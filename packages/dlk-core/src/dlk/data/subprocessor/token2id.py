@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from dlk.data.subprocessor.base import Columns, Subprocessor, TransformContext
 from dlk.data.subprocessor.configs import Token2IdConfig
+from dlk.data.texts import flaw_of
 from dlk.data.vocabulary import UnknownWordError, Vocabulary
 from dlk.registry import register
 
@@ -50,6 +51,7 @@ class IdsOfTexts(dict[str, int]):
 
     Raises:
         UnknownWordError: see `Vocabulary.id`.
+        TypeError: the text is no Unicode.
     """
 
     def __init__(self, vocabulary: Vocabulary) -> None:
@@ -57,6 +59,8 @@ class IdsOfTexts(dict[str, int]):
         self.vocabulary = vocabulary
 
     def __missing__(self, text: str) -> int:
+        if flaw := flaw_of(text):
+            raise TypeError(flaw)
         self[text] = found = self.vocabulary.id(text)
         return found
 
@@ -70,4 +74,4 @@ def _ids(value: Any, known: IdsOfTexts) -> Any:
         return [_ids(item, known) for item in value]
     if value is None or value != value:  # NaN is how pandas says "missing" among numbers
         raise TypeError("expected a word, found nothing: leave the row out, or say what it is")
-    return known.vocabulary.id(value)
+    return known[value] if type(value) is str else known.vocabulary.id(value)
