@@ -34,8 +34,9 @@ from dlk._run_folder import OWNER, claim_number, left_weights, refuse_busy, rele
 from dlk.config import Point, changed, child, node_of, thaw
 from dlk.config.keys import locate
 from dlk.config.reading import Source
-from dlk.errors import ConfigError, DlkError, Problem, RunError, did_you_mean
+from dlk.errors import ConfigError, DlkError, Problem, RunError
 from dlk.fit import load_fit, load_meta
+from dlk.flow.metrics import missing_metric, reported
 from dlk.io import atomic_write, open_file, sha256_of
 from dlk.plugin import FitFacts, FitOutcome
 from dlk.postprocessor import plain
@@ -399,17 +400,21 @@ def _outcome(result: RunResult) -> FitOutcome:
 def _check_searched(postprocessor: Any, *, validates: bool) -> None:
     path = node_of(postprocessor.config).path
     message = "to be searched for on validation data, and none is evaluated here: give a value"
-    problems = [Problem(f"{path}.{name}", message) for name in postprocessor.searched]
+    problems = [
+        Problem(f"{path}.{name}", message, code="no-validation") for name in postprocessor.searched
+    ]
     if problems and not validates:
         raise ConfigError(problems)
 
 
 def _check_hp_metrics(name: str | None, metrics: Iterable[str], has: Sequence[str]) -> None:
-    known = [f"{prefix}_{m}" for prefix in ("val", "test") for m in metrics]
-    there = [m for m in known if {"val": "valid", "test": "test"}[m.partition("_")[0]] in has]
-    if name is not None and name not in there:
-        message = f'nothing computes "{name}". {did_you_mean(name, there)}'.rstrip()
-        raise ConfigError([Problem("fit.hp_metrics", message)])
+    found = missing_metric(name, reported(metrics, has)) if name is not None else ()
+    problems = [
+        Problem("fit.hp_metrics", message, code="unknown-metric", suggestions=close)
+        for message, close in found
+    ]
+    if problems:
+        raise ConfigError(problems)
 
 
 def environment(seed: int) -> dict[str, Any]:

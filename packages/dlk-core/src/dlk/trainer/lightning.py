@@ -23,6 +23,7 @@ from torch import Tensor
 from dlk.config import children, node_of, thaw
 from dlk.config._intc import fields_of
 from dlk.errors import ConfigError, Problem, RunError, did_you_mean
+from dlk.flow.metrics import missing_metric, monitored
 from dlk.inference import to_device
 from dlk.registry import register
 from dlk.trainer.jsonl import JsonlLogger
@@ -147,18 +148,17 @@ class LightningTrainer:
             ConfigError: the message names the metrics that there are.
         """
         validates = has_validation_data and self.validates
-        known = {"train_loss_epoch", *(f"val_{name}" for name in metrics if validates)}
+        known = monitored(metrics, validates=validates)
         problems = []
         for name, callback in self.callbacks.items():
             monitor = getattr(callback, "monitor", None)
             if not isinstance(callback, (ModelCheckpoint, EarlyStopping)) or not monitor:
                 continue
-            if monitor not in known:
-                is_skipped = monitor.startswith("val_") and not validates
-                why = "nothing is validated here, so " if is_skipped else ""
-                hint = did_you_mean(monitor, known)
-                path = f"{node_of(children(self.config, 'callback')[name]).path}.monitor"
-                problems.append(Problem(path, f'{why}nothing computes "{monitor}". {hint}'))
+            path = f"{node_of(children(self.config, 'callback')[name]).path}.monitor"
+            problems += [
+                Problem(path, message, code="unknown-metric", suggestions=close)
+                for message, close in missing_metric(monitor, known, validates=validates)
+            ]
         if problems:
             raise ConfigError(problems)
 
