@@ -1,0 +1,1 @@
+"""A plugin of dlk that refuses what would end badly."""

@@ -1,0 +1,1 @@
+"""A plugin of dlk that hides personal details from models."""

@@ -1,0 +1,1 @@
+"""A plugin of dlk that writes what happens to a file."""
