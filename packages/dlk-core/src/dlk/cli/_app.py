@@ -32,6 +32,7 @@ COMMANDS = {
     "resolve": "print a config with all defaults, references and expressions filled in",
     "diff": "compare two configs, once they are resolved",
     "schema": "print the JSON Schema of configs, for editors",
+    "migrate": "rewrite configs of dlk 0.1",
     "list": "list component types, components, or the options of one",
     "plugins": "list plugins: distribution, version, state and error",
     "why": "say which distribution, file and line supply a name",
