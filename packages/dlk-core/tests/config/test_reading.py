@@ -300,7 +300,7 @@ def test_all_mistakes_are_named_at_once_in_the_order_of_the_text(refuse: Refuse)
         "c.jsonc:7:37 room.height: expected a number from 1.0 to 5.0, got true (metres up)",
         'c.jsonc:8:23 room.colour: expected one of "white", "green", "blue", got "gren"'
         ' (of the wall) Did you mean "green"?',
-        "c.jsonc:9:22 room.sizes: expected a list, got {'a': 1} (of its pans)",
+        'c.jsonc:9:22 room.sizes: expected a list, got {"a": 1} (of its pans)',
         'c.jsonc:10:27 room.input_map.inn: there is no "inn" to rename.'
         ' Did you mean "in"? Known: in, out.',
         "c.jsonc:10:46 room.input_map.out: expected a name, got 3",

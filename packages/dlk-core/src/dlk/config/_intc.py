@@ -287,7 +287,7 @@ def solve_references(
     root = _Root()
     root.quiet = frozenset(quiet)
     root.unplaced = {(_ROOT, *path) for path in unplaced}
-    root["_G"] = copy.deepcopy(dict(global_values))
+    root["_G"] = _without_anchors(dict(global_values))
     root[_ROOT] = _with_anchors(tree)
     anchors = {"~": "_G", "_G": "_G"}
     parser = intc.parser.Parser
@@ -372,8 +372,17 @@ def _with_anchors(values: Mapping[str, Any]) -> dict[str, Any]:
     copied: dict[str, Any] = {"_anchor": "$"}
     for key, value in values.items():
         inner = is_module(key) and isinstance(value, dict)
-        copied[key] = _with_anchors(value) if inner else copy.deepcopy(value)
+        copied[key] = _with_anchors(value) if inner else _without_anchors(value)
     return copied
+
+
+def _without_anchors(value: Any) -> Any:
+    """Return a copy of a value that is no component, and so has no anchor: checks refuse one."""
+    if isinstance(value, dict):
+        return {str(k): _without_anchors(v) for k, v in value.items() if k != "_anchor"}
+    if isinstance(value, list):
+        return [_without_anchors(part) for part in value]
+    return value
 
 
 def _reference(
@@ -389,6 +398,9 @@ def _reference(
     where, found = _follow(root, key)
     try:
         if found is not text:
+            rest = key.removeprefix(".".join(map(str, where))).removeprefix(".")
+            if _is_dict(found) and rest in found:
+                where = (*where, rest)
             message = "an expression cannot stand under a key with a dot"
             raise ConfigError(message, code="reference")
         given, _, body = (part.strip() for part in text.partition("@lambda"))
@@ -429,20 +441,14 @@ def _target(reference: str, anchors: Mapping[str, str], root: Mapping[str, Any])
         raise ConfigError(message, code="reference")
     unplaced, quiet = getattr(root, "unplaced", ()), getattr(root, "quiet", ())
     if anchor not in anchors:
-        known = sorted(f"@{name}" for name in anchors)
-        if anchor.strip("$") == "":
-            message = f'"{reference}" leads above the top. Known: {", ".join(known)}.'
-            raise ConfigError(message, code="unknown-path")
-        if "*" in quiet:
-            raise _RefusedBeforeError("it may be the anchor of what was refused")
-        hint = did_you_mean(f"@{anchor}", known)
-        raise ConfigError(
-            f'there is no anchor "{anchor}". {hint}',
-            code="anchor",
-            suggestions=close_to(f"@{anchor}", known),
-        )
+        raise _unknown_anchor(reference, anchor, anchors, is_quiet="*" in quiet)
     start, holder = _follow(root, anchors[anchor])
-    found, rest = locate(holder, path)
+    try:
+        found, rest = locate(holder, path)
+    except ConfigError:
+        if any(above[: len(start)] == start for above in unplaced):
+            raise _RefusedBeforeError("there are too many of them") from None
+        raise
     for part in found:
         holder = holder[part]
     if rest and is_expression(holder):
@@ -464,6 +470,22 @@ def _target(reference: str, anchors: Mapping[str, str], root: Mapping[str, Any])
     return ".".join(map(str, (*start, *found)))
 
 
+def _unknown_anchor(
+    reference: str, anchor: str, anchors: Mapping[str, str], *, is_quiet: bool
+) -> ConfigError:
+    known = sorted(f"@{name}" for name in anchors)
+    if anchor.strip("$") == "":
+        message = f'"{reference}" leads above the top. Known: {", ".join(known)}.'
+        return ConfigError(message, code="unknown-path")
+    if is_quiet:
+        return _RefusedBeforeError("it may be the anchor of what was refused")
+    return ConfigError(
+        f'there is no anchor "{anchor}". {did_you_mean(f"@{anchor}", known)}',
+        code="anchor",
+        suggestions=close_to(f"@{anchor}", known),
+    )
+
+
 def _follow(root: Mapping[str, Any], trace: str) -> tuple[Path, Any]:
     """Return the keys of intc's dotted path, as far as it leads, and what stands there."""
     here: Any = root
@@ -474,7 +496,7 @@ def _follow(root: Mapping[str, Any], trace: str) -> tuple[Path, Any]:
         elif isinstance(here, list) and part.isdigit() and int(part) < len(here):
             found.append(int(part))
         else:
-            return tuple(found), None
+            return tuple(found), here
         here = here[found[-1]]
     return tuple(found), here
 
@@ -519,8 +541,8 @@ def _compiled(source: str) -> Callable[..., Any]:
         return call
 
     def report(*values: Any) -> Any:
-        if any(value is FAILED for value in values):
-            return FAILED
+        if any(value is FAILED or value == MISSING for value in values):
+            return FAILED  # the mistake is what they were computed from
         try:
             return call(*values)
         except ConfigError as error:

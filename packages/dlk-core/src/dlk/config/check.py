@@ -22,6 +22,7 @@ __all__ = [
     "expected",
     "mistakes_in",
     "mistakes_in_anchors",
+    "mistakes_in_children",
     "mistakes_in_value",
 ]
 
@@ -115,6 +116,12 @@ def _module(tree: Tree, path: Path, values: Mapping[str, Any], stage: _Stage) ->
             yield from _field(where, fields[field_name], value, stage)
         elif field_name not in ("_name", "_anchor"):
             yield _unknown_field(where, field_name, fields)
+    yield from _children(tree, path, values)
+
+
+def _children(tree: Tree, path: Path, values: Mapping[str, Any]) -> Iterator[Mistake]:
+    """Yield the children of a component that are missing or too many."""
+    spec = spec_of(parse_key(str(path[-1])).type, str(values.get("_name") or ""))
     for child_type, rule in (spec or {}).items():
         found = [k for k in values if k.startswith("@") and parse_key(k).type == child_type]
         if len(found) < rule.minimum and (path, child_type) not in tree.unplaced:
@@ -126,6 +133,12 @@ def _module(tree: Tree, path: Path, values: Mapping[str, Any], stage: _Stage) ->
         if rule.maximum is not None and len(found) > rule.maximum:
             message = f"takes one {child_type}, got {', '.join(found)}"
             yield Mistake((*path, found[-1]), message, "too-many-children", key=True)
+
+
+def mistakes_in_children(tree: Tree) -> list[Mistake]:
+    """Return the components of which there are too many."""
+    found = (m for path, values in tree.modules() for m in _children(tree, path, values))
+    return [mistake for mistake in found if mistake.code == "too-many-children"]
 
 
 def _unknown_field(where: Path, name: str, fields: Mapping[str, Any]) -> Mistake:
@@ -219,6 +232,10 @@ def _mistakes(field: Mapping[str, Any], value: Any, stage: _Stage) -> Iterator[M
 
 def _converted(kind: str, value: Any) -> tuple[str, ...]:
     """Return what a value of the wrong type was meant to be, where that is plain to see."""
+    if kind == "IntField" and isinstance(value, float) and value.is_integer():
+        return (str(int(value)),)
+    if kind == "BoolField" and type(value) is int and value in (0, 1):
+        return ("true" if value else "false",)
     if not isinstance(value, str) or kind not in ("IntField", "FloatField", "BoolField"):
         return ()
     try:
@@ -312,7 +329,10 @@ def _shown(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, str):
         return f'"{value}"'
-    text = repr(value)
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError):  # no JSON, from code
+        text = repr(value)
     return text if len(text) <= 80 else text[:77] + "..."
 
 

@@ -27,6 +27,7 @@ _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?(?![0
 _WORD = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _LITERALS = {"true": True, "false": False, "null": None}
+_PYTHON = {"True": "true", "False": "false", "None": "null"}
 _MAX_DEPTH = 200
 
 
@@ -175,6 +176,8 @@ class _Reader:
             if word in _LITERALS:
                 self.at = match.end()
                 return _LITERALS[word]
+            if word in _PYTHON:
+                self.fail(f"expected a value, got {word}; JSON writes {_PYTHON[word]}")
             self.fail(f'expected a value, got {word}; text stands in double quotes: "{word}"')
         return self.no_value(head)
 
@@ -223,6 +226,9 @@ class _Reader:
                 return found
             if not head:
                 self.fail("this { is never closed", opened)
+            if match := _WORD.match(self.text, self.at):
+                word = match.group()
+                self.fail(f'expected a key in double quotes, got {word}: write "{word}"')
             if head != '"':
                 self.fail(f"expected a key in double quotes or }}, got {head!r}")
             key_at = self.at

@@ -13,7 +13,13 @@ from typing import Any
 from dlk import registry
 from dlk.config import jsonc
 from dlk.config._intc import FAILED, Computed, IntcBase, set_resolver, solve_references
-from dlk.config.check import Mistake, check_tree, mistakes_in, mistakes_in_anchors
+from dlk.config.check import (
+    Mistake,
+    check_tree,
+    mistakes_in,
+    mistakes_in_anchors,
+    mistakes_in_children,
+)
 from dlk.config.expression import is_expression, short
 from dlk.config.keys import is_module, parse_key
 from dlk.config.node import Unsound, freeze, node_of, thaw, to_dict, trail
@@ -188,8 +194,8 @@ def _further(
     """Return what else is wrong with a config that has mistakes already: at its first point."""
     try:
         tree, choice = next(iter(grid))
-    except ConfigError as error:
-        return error.problems
+    except ConfigError:
+        return ()  # a mistake in a search, which is known by now
     try:
         _resolve(tree, global_values, choice, quiet=quiet)
     except ConfigError as error:
@@ -327,21 +333,23 @@ def _resolve(
     for mistake in anchors:
         tree.values(mistake.path[:-1]).pop("_anchor", None)
     unplaced = {path for path, _ in tree.unplaced}
+    unplaced |= {m.path[:-1] for m in mistakes_in_children(tree)}
     solved = solve_references(
         tree.root,
         global_values,
         unplaced=unplaced,
-        quiet={*quiet, *(["*"] if anchors or unplaced else [])},
+        quiet={*quiet, *(["*"] if anchors or tree.unplaced else [])},
     )
     given = {path: _given(tree, computed) for path, computed in solved.computed.items()}
     unsound = Unsound()
     for path, found in solved.problems:
         problem = tree.problem(path, found.message, code=found.code, suggestions=found.suggestions)
-        words = ", ".join(part for part in (given.get(path, ""), problem.origin) if part)
+        source = f"computed{given[path]}" if given.get(path) else ""
+        words = ", ".join(part for part in (source, problem.origin) if part)
         problems.append(replace(problem, origin=words))
         _mark(unsound, path)
     tree.computed = {
-        path: f'computed by "{short(computed.text)}"{" " * bool(given[path])}{given[path]}'
+        path: f'computed by "{short(computed.text)}"{given[path]}'
         for path, computed in solved.computed.items()
     }
     tree.root = solved.tree
@@ -367,7 +375,7 @@ def _given(tree: Tree, computed: Computed) -> str:
             place = tree.note(path) or str(origin or "")
         shown = short(json.dumps(value, ensure_ascii=False, default=str), 60)
         parts.append(f"{tree.name(path)} = {shown}{f' ({place})' if place else ''}")
-    return f"from {', '.join(parts)}" if parts else ""
+    return f" from {', '.join(parts)}" if parts else ""
 
 
 def _frozen(

@@ -291,25 +291,13 @@ def _choose(
     value, origin = axis.values[number], _origin(axis, number)
     before = _target(tree, axis)
     try:
+        if not _is_there(tree, axis.below):
+            message = "this search is inside of what another one replaces"
+            raise ConfigError(message, code="search-conflict")
         where = tree.assign(axis.path, value, origin, below=axis.below)
         _refuse_undoing({path for path in (before, where) if path}, axis, done)
     except ConfigError as error:
-        name = f"{tree.name(axis.below)}._search"
-        position = origin.document.position(origin.path)
-        line, column = (position.line, position.column) if position else (0, 0)
-        raise ConfigError(
-            [
-                replace(
-                    p,
-                    path=name,
-                    file=origin.document.file,
-                    line=line,
-                    column=column,
-                    origin=origin.note,
-                )
-                for p in error.problems
-            ]
-        ) from None
+        raise ConfigError([_placed(tree, axis, problem) for problem in error.problems]) from None
     done.append((where, axis))
     inner = _take(tree, where) if axis.nests and isinstance(value, dict) else ()
     tree.problems += _inside_of_replaced(tree, inner)
@@ -317,6 +305,27 @@ def _choose(
     if inner and _size(inner) != _points(value):  # a mistake, which the tree knows by now
         inside = 0
     _choose(tree, (*inner, *others), inside * rest + point % rest, chosen, done)
+
+
+def _is_there(tree: Tree, path: Path) -> bool:
+    try:
+        tree.values(path)
+    except KeyError:
+        return False
+    return True
+
+
+def _placed(tree: Tree, axis: Axis, problem: Problem) -> Problem:
+    """Return a mistake in the path of an axis at the path, which is a key of ``_search``."""
+    return axis.origin.document.problem(
+        axis.origin.path,
+        tree.name((*axis.below, "_search", axis.path)),
+        problem.message,
+        key=True,
+        code=problem.code,
+        suggestions=problem.suggestions,
+        origin=axis.origin.note,
+    )
 
 
 def _refuse_undoing(targets: set[Path], axis: Axis, done: Sequence[tuple[Path, Axis]]) -> None:
@@ -367,7 +376,7 @@ def _target(tree: Tree, axis: Axis) -> Path | None:
     """Return the path of what an axis replaces, None where there is nothing yet."""
     try:
         found, rest = locate(tree.values(axis.below), axis.path)
-    except ConfigError:
+    except (ConfigError, KeyError):
         return None
     return None if rest else (*axis.below, *found)
 

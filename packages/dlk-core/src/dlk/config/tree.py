@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -329,6 +330,10 @@ def build_tree(document: jsonc.Document, project: Project) -> tuple[Tree, dict[s
     for key, part in value.items():
         if key == "_G" and isinstance(part, dict):
             global_values = copy.deepcopy(part)
+            tree.problems += [
+                document.problem(path, ".".join(map(str, path)), message, key=True, code="globals")
+                for path, message in _wrong_globals(part, ("_G",))
+            ]
         elif key == "_G":
             message = f"expected an object, got {_kind(part)}"
             tree.problems.append(document.problem((key,), "_G", message, code="globals"))
@@ -346,6 +351,18 @@ def build_tree(document: jsonc.Document, project: Project) -> tuple[Tree, dict[s
         message = 'expected a component such as "@fit" or "@processor@default", got none'
         raise ConfigError([document.problem((), "", message, code="top-level")])
     return tree, global_values
+
+
+def _wrong_globals(value: Any, path: Path) -> Iterator[tuple[Path, str]]:
+    """Yield path and message of each key under ``_G`` that cannot be referred to."""
+    for key, part in value.items() if isinstance(value, dict) else enumerate(value):
+        here = (*path, key)
+        if key == "_anchor":
+            yield here, "only a component has an anchor"
+        elif isinstance(value, dict) and not isinstance(key, str):
+            yield here, f"the keys of an object are texts, got {key!r}"
+        elif isinstance(part, (dict, list)):
+            yield from _wrong_globals(part, here)
 
 
 class _Builder:
@@ -369,6 +386,7 @@ class _Builder:
         if not is_module(key):
             message = f'"{key}" is no component key: expected "@type@name" or "@type@name#alias"'
             self.report(origin, (*parent, key), message, key=True, code="component-key")
+            self.tree.unplaced.add((parent, re.split(r"\W", key[1:], maxsplit=1)[0]))
             return None
         parsed = parse_key(key)
         if len(parent) > _MAX_DEPTH:
@@ -539,6 +557,7 @@ class _Builder:
                 close = [*close_to(name, registry.names(type_name)), *close]
             else:
                 close = [*close_to(type_name, registry.types())]
+                self.tree.unplaced.update((where[:-1], meant) for meant in close)
             self.report(
                 given.below(at) if at else given,
                 where,
