@@ -196,6 +196,11 @@ class SubprocessorConformance(_WithFolder):
                 name: made[name] for name in found
             }
             assert set(found) < set(made), "nothing is made of the targets"
+            supervised = step.config.signature().supervised
+            assert set(made) - set(found) == set(supervised), (
+                f"of the targets are made {sorted(set(made) - set(found))}, its signature() "
+                f"says {sorted(supervised)} (supervised)"
+            )
 
     def test_what_it_counts_does_not_depend_on_neighbours(self, step: Subprocessor) -> None:
         """The counts of rows one by one add up to those of all rows together."""

@@ -176,11 +176,32 @@ class ModuleConformance(Conformance):
             "make them agree (output_map, signature())"
         )
 
+    def test_the_widths_are_true(self) -> None:
+        """What it reads and writes has the last sizes that its config's signature() says."""
+        signature = self.make().signature()
+        batch = self.batch()
+        out = {**batch, **self._evaluate(self.build(), batch)}
+        for said, tensors in ((signature.takes, batch), (signature.gives, out)):
+            for name, width in said.items():
+                if name in tensors and isinstance(width, int):
+                    found = tensors[name].shape[-1]
+                    assert found == width, (
+                        f'{self._name}: "{name}" is {found} wide, its signature() says {width} '
+                        "(takes, gives)"
+                    )
+
     def test_forward_runs_without_targets(self) -> None:
         """Prediction has no truth to offer."""
-        reads, _, targets = self._signature
+        signature = self.make().signature()
+        reads, targets = signature.reads, signature.targets
         batch = {n: t for n, t in self.batch().items() if n in reads or n not in targets}
-        run(self.build().eval(), batch)
+        written = set(run(self.build().eval(), batch))
+        if set(targets) & set(self.batch()):
+            expected = set(signature.writes) - set(signature.supervised)
+            assert written == expected, (
+                f"{self._name}: without targets it writes {_list(written)}, its signature() says "
+                f"{_list(expected)} (writes without supervised)"
+            )
 
     def test_the_batch_is_not_changed(self) -> None:
         """A part returns what it writes, and leaves what it was given as it is."""

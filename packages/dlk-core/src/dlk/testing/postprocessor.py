@@ -297,6 +297,11 @@ class PostProcessorConformance(Conformance, ABC):
         metrics = component.new_metrics()
         metrics.update(out, rows, component.decode(out, rows))
         found = component.found(metrics)
+        said = component.config.signature().searched
+        assert set(said) == set(component.searched), (
+            f"{self._name}: signature() says that {sorted(said)} are searched, the component "
+            f"{sorted(component.searched)}"
+        )
         assert set(found) == set(component.searched), (
             f"{self._name}: searched says {sorted(component.searched)}, found() {sorted(found)}"
         )
