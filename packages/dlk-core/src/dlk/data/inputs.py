@@ -60,6 +60,9 @@ class Source(ABC):
 def open_input(data: Any, *, name: str = "data") -> Source:
     """Return the source behind any kind of input.
 
+    A column of csv files is one of numbers (or booleans, or dates) where all its values are, in all
+    the files, and else one of texts; also where a whole number would lose digits beside a fraction.
+
     Args:
         data: a DataFrame, a dict of lists, a list of dicts, a `datasets.Dataset`, an Arrow table,
             or a path or glob (or a list of them) of files that `endings` names.
