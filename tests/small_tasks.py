@@ -1,4 +1,4 @@
-"""Every task in its smallest form: a few rows, words as tokens, no pretrained parts."""
+"""Every task in its smallest form: a few rows, no pretrained parts."""
 
 from __future__ import annotations
 
@@ -364,14 +364,120 @@ SPAN_RELATION = SmallTask(
         "@postprocessor@span_relation": {"label_vocab": "label_vocab.json"},
     },
 )
+_WORDS: Config = {
+    "@subprocessor@pre_tokenize": {},
+    "@subprocessor@token_gather#words": {"gather_columns": ["tokens"]},
+    "@subprocessor@token2id": {"output_map": {"token_ids": "input_ids"}},
+    "@subprocessor@char_gather": {"gather_columns": ["tokens"]},
+    "@subprocessor@token2charid": {},
+}
+_BY_WORD: Config = {
+    "@embedding@combine_word_char_cnn": {
+        "@embedding@random#word": {
+            "vocab_size": "@lambda @_G.meta.token_vocab.size",
+            "embedding_dim": 5,
+        },
+        "@embedding@static_char_cnn#char": {
+            "vocab_size": "@lambda @_G.meta.char_vocab.size",
+            "embedding_dim": 3,
+        },
+    },
+    "@encoder@lstm": {"input_size": 8, "output_size": 8},
+}
+TXT_CLS_WORDS = SmallTask(
+    "txt_cls_words",
+    texts=("sentence",),
+    truths=("labels",),
+    answers=("label", "score", "predicts"),
+    rows=_SINGLE,
+    steps={**_WORDS, **_labels(), **LABEL_IDS},
+    columns={"input_ids": "long", "char_ids": "long", "label_ids": "long"},
+    collate={"key_padding_pairs_2d": {"char_ids": 0}},
+    imodel={
+        "@model@basic": {
+            **_BY_WORD,
+            "@decoder@linear": {"input_size": 8, "output_size": SIZE, "pool": "first"},
+        },
+        **CROSS_ENTROPY,
+        "@postprocessor@txt_cls": {"label_vocab": "label_vocab.json"},
+    },
+)
+SEQ_LAB_WORDS = SmallTask(
+    "seq_lab_words",
+    texts=("sentence",),
+    truths=("entities_info",),
+    answers=("entities_info",),
+    rows=_TAGGED,
+    steps={
+        **_WORDS,
+        "@subprocessor@seq_lab_relabel": {"vocab": "label_vocab.json", "scheme": "BIOES"},
+    },
+    columns={"input_ids": "long", "char_ids": "long", "label_ids": "long"},
+    collate={"key_padding_pairs_2d": {"char_ids": 0}},
+    imodel={
+        "@model@basic": {
+            **_BY_WORD,
+            "@decoder@linear_crf": {
+                "input_size": 8,
+                "output_size": SIZE,
+                "scheme": "BIOES",
+                "label_vocab": "label_vocab.json",
+            },
+        },
+        "@loss@identity": {"loss": "loss"},
+        "@postprocessor@seq_lab": {
+            "label_vocab": "label_vocab.json",
+            "scheme": "BIOES",
+            "use_crf": True,
+        },
+    },
+)
+
+
+def _side(side: str) -> Config:
+    names = {"input_map": {"sentence": f"sentence_{side}"}, "output_map": {"ids": f"ids_{side}"}}
+    return {f"@subprocessor@fast_tokenizer#{side}": {"tokenizer_path": "TOKENIZER", **CUT, **names}}
+
+
+TXT_MATCH_BI = SmallTask(
+    "txt_match_bi",
+    texts=("sentence_a", "sentence_b"),
+    truths=("match",),
+    answers=("label", "score"),
+    rows=_PAIRS,
+    steps={**_side("a"), **_side("b")},
+    columns={"ids_a": "long", "ids_b": "long", "match": "float"},
+    collate={
+        "key_padding_pairs": {"ids_a": 0, "ids_b": 0},
+        "gen_mask": {"ids_a": "mask_a", "ids_b": "mask_b"},
+    },
+    imodel={
+        "@model@bi_encoder": {
+            "@embedding@random": {
+                **TABLE["@embedding@random"],
+                "input_map": {"input_ids": "ids", "attention_mask": "mask"},
+            },
+            "scale": 20.0,
+            "bias": -15.0,
+        },
+        "@loss@multi_loss": {
+            "@loss@info_nce#rank": {"input_map": {"match": "match"}},
+            "@loss@bce#pair": {"pred_truth_pair": {"logits": "match"}},
+        },
+        "@postprocessor@txt_match": {},
+    },
+)
 TASKS = (
     TXT_CLS,
     TXT_CLS_PAIR,
     TXT_CLS_SETS,
+    TXT_CLS_WORDS,
     TXT_REG,
     TXT_MATCH,
+    TXT_MATCH_BI,
     SEQ_LAB,
     SEQ_LAB_CRF,
+    SEQ_LAB_WORDS,
     SPAN_CLS,
     SPAN_RELATION,
 )
