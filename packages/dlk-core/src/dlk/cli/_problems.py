@@ -103,6 +103,8 @@ def _window(line: str, column: int, room: int) -> tuple[str, int]:
     """Return the part of a line around a column that fits, and how many cells stand before it."""
     line = _visible(line.rstrip("\r").replace("\t", " "))
     start = min(column - 1, len(line))
+    if len(line) <= room and _cells(line) <= room:
+        return line, _cells(line[:start])
     line = line[: start + room]
     first = max(0, start - room)
     while _cells(line[first:start]) > room * 2 // 3:

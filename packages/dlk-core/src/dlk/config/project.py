@@ -50,8 +50,14 @@ def find_project(folder: str) -> FoundProject:
         here = above
 
 
+def _near(path: str) -> str:
+    """Return a path as a person in the working directory would write it."""
+    here = os.getcwd() + os.sep
+    return path.removeprefix(here) if path.startswith(here) else path
+
+
 def _read(file: str) -> FoundProject:
-    document = jsonc.read(file)
+    document = jsonc.read(_near(file))
     value = document.value
     if not isinstance(value, dict):
         raise ConfigError([document.problem((), "", "expected an object", code="project-file")])
@@ -108,7 +114,7 @@ def _read_modules(folder: str, modules: dict[tuple[str, str], jsonc.Document]) -
             stem, ending = os.path.splitext(file)
             if file.startswith(("_", ".")) or ending.lower() not in _MODULE_ENDINGS:
                 continue
-            path = os.path.join(root, file)
+            path = _near(os.path.join(root, file))
             type_name, at, name = stem.partition("@")
             if not at or not name:
                 message = 'a module file is named "type@name.jsonc"'

@@ -11,6 +11,7 @@ from __future__ import annotations
 import bisect
 import itertools
 import math
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -101,9 +102,17 @@ class Grid(Sequence[tuple[Tree, dict[str, Any]]]):
         if isinstance(index, slice):
             return [self[number] for number in range(*index.indices(len(self)))]
         number = range(_size(self.axes))[index]  # an IndexError beyond the end
+        problems: list[Problem] = []
+        tree, chosen = self.at(number, problems)
+        if problems:
+            raise ConfigError(problems)
+        return tree, chosen
+
+    def at(self, number: int, problems: list[Problem]) -> tuple[Tree, dict[str, Any]]:
+        """Return a point; what it searches in vain is left out, and told to `problems`."""
         tree = self.tree.copy()
         chosen: dict[str, Any] = {}
-        _choose(tree, self.axes, number, chosen, [])
+        _choose(tree, self.axes, number, chosen, [], problems)
         return tree, chosen
 
     def __iter__(self) -> Iterator[tuple[Tree, dict[str, Any]]]:
@@ -121,13 +130,14 @@ def take_search(tree: Tree, *, pinned: Sequence[Path] = ()) -> Grid:
         tree: the tree, overrides applied.
         pinned: what an override set: it is not searched any more.
     """
+    before = len(tree.problems)
     axes = _unpinned(tree, _take(tree, ()), pinned)
     tree.problems += _inside_of_replaced(tree, axes)
     grid = Grid(tree, axes)
     if _size(axes) > sys.maxsize:
         message = "_search spans more points than can be counted"
         tree.problems.append(tree.problem(axes[0].below, message, code="search"))
-    elif axes and not tree.problems:
+    elif axes and len(tree.problems) == before:
         tree.problems += _tried(grid)
     return grid
 
@@ -167,14 +177,10 @@ def _tried(grid: Grid) -> list[Problem]:
                 for m in mistakes_in_value(field, value)
             ]
     for point in points:
-        try:
-            tree, _ = grid[point]
-        except ConfigError as error:
-            problems += error.problems
-        else:
-            problems += tree.problems
-            if point:  # the first one is checked with all the rest
-                problems += [m.problem(tree) for m in mistakes_in(tree, resolved=False)]
+        tree, _ = grid.at(point, problems)
+        problems += tree.problems
+        if point:  # the first one is checked with all the rest
+            problems += [m.problem(tree) for m in mistakes_in(tree, resolved=False)]
     return problems
 
 
@@ -273,6 +279,7 @@ def _choose(
     point: int,
     chosen: dict[str, Any],
     done: list[tuple[Path, Axis]],
+    problems: list[Problem],
 ) -> None:
     """Set the values of one point in a tree.
 
@@ -282,6 +289,7 @@ def _choose(
         point: which of the points that `axes` span.
         chosen: gets the values chosen, by path.
         done: what was set by which axis.
+        problems: gets what is wrong with an axis, which is left out then.
     """
     if not axes:
         return
@@ -297,14 +305,18 @@ def _choose(
         where = tree.assign(axis.path, value, origin, below=axis.below)
         _refuse_undoing({path for path in (before, where) if path}, axis, done)
     except ConfigError as error:
-        raise ConfigError([_placed(tree, axis, problem) for problem in error.problems]) from None
+        if not _leads_to_refused(tree, axis):
+            problems += [_placed(tree, axis, problem) for problem in error.problems]
+        _choose(tree, others, point % rest, chosen, done, problems)
+        return
     done.append((where, axis))
     inner = _take(tree, where) if axis.nests and isinstance(value, dict) else ()
     tree.problems += _inside_of_replaced(tree, inner)
     chosen[tree.name(where)] = _plain(value) if axis.nests else value
     if inner and _size(inner) != _points(value):  # a mistake, which the tree knows by now
         inside = 0
-    _choose(tree, (*inner, *others), inside * rest + point % rest, chosen, done)
+    below = (*inner, *others)
+    _choose(tree, below, inside * rest + point % rest, chosen, done, problems)
 
 
 def _is_there(tree: Tree, path: Path) -> bool:
@@ -313,6 +325,20 @@ def _is_there(tree: Tree, path: Path) -> bool:
     except KeyError:
         return False
     return True
+
+
+def _leads_to_refused(tree: Tree, axis: Axis) -> bool:
+    """Return whether a path ends where a component was refused: it may be right."""
+    try:
+        found, rest = locate(tree.values(axis.below), axis.path)
+    except (ConfigError, KeyError):
+        return False
+    if not rest:
+        return False
+    part, holder = rest[0], (*axis.below, *found)
+    types = {type_name for path, type_name in tree.unplaced if path == holder}
+    by_name = bool(types) and part.startswith(("@@", "#"))
+    return by_name or re.split("[@#]", part.removeprefix("@"))[0] in types
 
 
 def _placed(tree: Tree, axis: Axis, problem: Problem) -> Problem:
