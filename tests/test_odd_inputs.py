@@ -385,6 +385,15 @@ def test_equal_rows_are_all_kept(task: SmallTask, tmp_path: Path) -> None:
     assert (report.rows["train"], report.records["train"]) == (9, 9)
 
 
+@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
+def test_a_null_in_a_column_that_no_step_reads_costs_no_row(
+    task: SmallTask, tmp_path: Path
+) -> None:
+    rows = [{**row, "note": None if n % 2 else "x"} for n, row in enumerate(task.rows)]
+    report = task.process(tmp_path, {"train": rows}, keep=["note"])
+    assert (report.rows["train"], report.rejects["train"]) == (len(rows), 0)
+
+
 CLASSIFIERS = [task for task in TASKS if SIZE in json.dumps(task.imodel)]
 
 
