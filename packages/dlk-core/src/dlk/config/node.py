@@ -296,6 +296,8 @@ def _broken_rules(tree: Tree, path: Path, instance: Any) -> Iterator[Problem]:
             yield tree.problem(where, message, code="rule", help=str(note))
     except _UnsoundError:
         return
+    except ConfigError as error:  # a rule asked for the one child of a name, and there are two
+        yield from (tree.problem(path, p.message, code="rule") for p in error.problems)
 
 
 def _refused(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dlk.config import Signature, children
-from dlk.errors import nearest
+from dlk.errors import ConfigError, nearest
 from dlk.flow.finding import Finding, known_signature, listed, title, unknown
 
 __all__ = ["Raw", "Stored", "column_finding", "follow_processor", "is_slip"]
@@ -69,7 +69,7 @@ class Stored:
 
     def names(self) -> list[str]:
         """Return the columns that are known to be stored."""
-        return list(dict.fromkeys([*self.columns, *(self.raw or ())]))
+        return list(dict.fromkeys([*self.columns, *sorted(self.raw or ())]))
 
     def lacks(self, column: str) -> bool:
         """Return whether a column is surely not stored."""
@@ -140,7 +140,11 @@ def follow_processor(config: Any, raw: Raw) -> tuple[Stored, list[Finding]]:
     order = getattr(config, "order", None)
     if order is None:
         return _opaque(config, raw), []
-    configs = children(config, "subprocessor")
+    try:
+        configs = children(config, "subprocessor")
+    except ConfigError as error:  # two of one name
+        message = error.problems[0].message
+        return Stored(is_open=True, has_all_files=False), [Finding(config, message, "rule")]
     steps = [_Step(name, configs[name], known_signature(configs[name])) for name in order()]
     keep = tuple(getattr(config, "keep", ()))
     stored = _stored(steps, keep, raw)
@@ -206,7 +210,7 @@ def _training(
     for split in raw.splits or SPLITS:
         on = [step for step in steps if step.is_on("train", split)]
         columns = raw.of(split)
-        available = dict.fromkeys(columns or ())
+        available = dict.fromkeys(sorted(columns or ()))
         written: dict[str, None] = {}
         is_open = False
         for step in on:

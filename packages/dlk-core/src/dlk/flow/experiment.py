@@ -81,10 +81,13 @@ def follow_fit(
     if stored is None:
         stored = _of_folder(processed)
         splits = tuple(processed.columns) if processed is not None and processed.columns else None
-    elif processed is not None and stored.raw is None and processed.columns.get("train"):
-        # what is stored beside what the steps make came from the data
-        brought = set(processed.columns["train"]).difference(stored.columns, stored.passed)
-        stored.raw = frozenset(brought)
+    elif processed is not None and processed.columns:
+        if splits is not None:
+            splits = tuple(dict.fromkeys((*splits, *processed.columns)))
+        if stored.raw is None and "train" in processed.columns:
+            # what is stored beside what the steps make came from the data
+            there = frozenset(processed.columns["train"])
+            stored.raw = there.difference(stored.columns, stored.passed)
     places = Places(point)
     walk = _Fit(fit, places, stored, _sizes(stored, processed, made_up), splits)
     problems = [places.problem(each) for each in walk.findings()]

@@ -234,6 +234,7 @@ class TxtMatchConfig(TextConfig):
             targets=(self.input_map["match"],),
             metrics=MATCH_METRICS,
             columns=tuple(dict.fromkeys(self.copied_columns().values())),
+            takes={self.input_map["logits"]: 1},
             searched=("threshold",) if self.threshold == "search" else (),
         )
 
@@ -265,6 +266,7 @@ class TxtRegConfig(TextConfig):
             targets=(self.input_map["value"],),
             metrics=REGRESSION_METRICS,
             columns=tuple(dict.fromkeys(self.copied_columns().values())),
+            takes={self.input_map["logits"]: 1},
         )
 
 
