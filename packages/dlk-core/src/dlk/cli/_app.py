@@ -33,6 +33,7 @@ COMMANDS = {
     "diff": "compare two configs, once they are resolved",
     "schema": "print the JSON Schema of configs, for editors",
     "migrate": "rewrite configs of dlk 0.1",
+    "new": "start a project, a component or a plugin",
     "list": "list component types, components, or the options of one",
     "plugins": "list plugins: distribution, version, state and error",
     "why": "say which distribution, file and line supply a name",
