@@ -539,3 +539,163 @@ def test_a_config_of_2000_lines_is_read_and_resolved_in_under_a_second(read: Rea
     loaded = read(text).one()
     assert time.process_time() - started < 2.0  # about 0.5 s alone on a slow core
     assert loaded.root("house") is not None
+
+
+# Everything at once -------------------------------------------------------------------------------
+
+
+def codes_of(read: Read, config: Any, **options: Any) -> list[tuple[str, str, str]]:
+    with pytest.raises(ConfigError) as caught:
+        list(read(config, **options))
+    return [(p.code, p.path, p.origin) for p in caught.value.problems]
+
+
+def test_rules_expressions_and_plain_mistakes_are_reported_together(read: Read) -> None:
+    content = {
+        "floors": "@lambda _: 1 / 0",
+        "street": 3,
+        "@room@kitchen": {"width": 20, "colour": "gren", "height": 3},
+        "@roof@flat": {"slope": "@$$.floors @lambda f: f + 1"},
+        "@door@wood": {"width": "@lambda _: 0.1"},
+    }
+    assert codes_of(read, {"@house": content}) == [
+        ("expression-failed", "floors", ""),
+        ("wrong-type", "street", ""),
+        ("rule", "room.width", ""),
+        ("unknown-option", "room.colour", ""),
+        ("out-of-range", "door.width", 'computed by "@lambda _: 0.1"'),
+    ]
+
+
+def test_a_rule_that_needs_what_is_wrong_is_not_asked(read: Read) -> None:
+    for height in ("3", "@lambda _: 1 / 0", "???"):
+        content = {"@room@kitchen": {"width": 20, "height": height}}
+        assert [path for _, path, _ in codes_of(read, {"@house": content})] == ["room.height"]
+    # what is misspelt may be meant for the field that the rule reads
+    content = {"@room@kitchen": {"width": 20, "hieght": 1}}
+    assert [code for code, _, _ in codes_of(read, {"@house": content})] == ["unknown-field"]
+
+
+@pytest.fixture
+def family() -> None:
+    """A component whose rule looks into its child."""
+    from dlk.config import Base, IntField, child, cregister, one
+    from dlk.config._intc import registered
+
+    if registered("parent", "strict") is None:
+
+        @cregister("parent", "strict")
+        class ParentConfig(Base):
+            """Wants a child that is younger."""
+
+            age = IntField(value=30, help="years")
+            children: ClassVar = {"offspring": one(default="young")}
+
+            def rules(self) -> Any:
+                if self.age <= child(self, "offspring").age:
+                    yield "age", "the child is older"
+
+        @cregister("offspring", "young")
+        class OffspringConfig(Base):
+            """Has an age."""
+
+            age = IntField(value=3, minimum=0, help="years")
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ({"age": 2}, [("rule", "age", "")]),
+        ({"@offspring@young": {"age": 50}}, [("rule", "age", "a default of parent strict")]),
+        ({"age": 2, "@offspring@young": {"age": -1}}, [("out-of-range", "offspring.age", "")]),
+        ({"age": 2, "@offspring@yung": {}}, [("unknown-component", "offspring", "")]),
+        (
+            {"age": 2, "@offspring@young#a": {}, "@offspring@young#b": {}},
+            [("too-many-children", "offspring#b", "")],
+        ),
+    ],
+)
+@pytest.mark.usefixtures("family")
+def test_a_rule_about_a_child_is_asked_where_the_child_is_sound(
+    read: Read, content: Values, expected: list[tuple[str, str, str]]
+) -> None:
+    assert codes_of(read, {"@parent@strict": content}) == expected
+
+
+def test_a_value_names_where_it_came_from(read: Read, folder: Path) -> None:
+    (folder / ".intc.json").write_text('{"module": ["modules"]}')
+    (folder / "modules").mkdir()
+    (folder / "modules" / "lamp@dim.jsonc").write_text('{"_base": "bulb", "watts": 0}')
+    content = {
+        "@room@kitchen": {"height": 1, "@lamp": "dim"},
+        "@door@wood": {"width": "@_G.w @lambda w: w - 1"},
+        "_search": {"street": ["a", 3]},
+    }
+    config = {"_G": {"w": 1.25}, "@house": content}
+    at = json.dumps(config).index('"dim"') + 1
+    w = json.dumps(config).index("1.25") + 1
+    place = f"{folder / 'c.jsonc'}:1"
+    overrides = ["floors=99", "tags.new=???"]
+    found = codes_of(read, config, overrides=overrides)
+    assert sorted(found, key=lambda p: p[1] + p[2]) == [
+        (
+            "out-of-range",
+            "door.width",
+            f'computed by "@_G.w @lambda w: w - 1" from _G.w = 1.25 ({place}:{w})',
+        ),
+        ("out-of-range", "floors", "--set floors=99"),
+        ("out-of-range", "room.lamp.watts", f"a base of room.lamp, {place}:{at}"),
+        ("wrong-type", "street", "value 2 of _search street"),
+        ("missing-value", "tags.new", "--set tags.new=???"),
+    ]
+
+
+def test_a_missing_value_of_a_default_child_stands_where_its_parent_does(read: Read) -> None:
+    from dlk.config import Base, IntField, cregister, one
+    from dlk.config._intc import registered
+
+    if registered("needy", "child") is None:
+
+        @cregister("needy", "child")
+        class NeedyConfig(Base):
+            """Has a required field, named as one of its parent's."""
+
+            width = IntField(value="???", help="metres")
+
+        @cregister("needy_parent", "one")
+        class NeedyParentConfig(Base):
+            """Brings the child by default."""
+
+            width = IntField(value=1, help="metres")
+            children: ClassVar = {"needy": one(default="child")}
+
+    text = '{"@needy_parent@one":\n  {"width": 3}}'
+    with pytest.raises(ConfigError) as caught:
+        read(text)
+    (problem,) = caught.value.problems
+    assert (problem.line, problem.column, problem.path) == (2, 3, "needy.width")
+    assert problem.origin == "the default needy of needy_parent"
+    assert problem.help == "metres"
+
+
+def test_numbers_of_the_data_that_cannot_be_read_hide_no_other_mistake(read: Read) -> None:
+    def numbers(tree: Any) -> Any:
+        raise ConfigError("there is no processed data")
+
+    content = {"floors": "x", "@door@wood": {"width": "@lambda @_G.meta.size"}}
+    assert codes_of(read, {"@house": content}, global_values=numbers) == [
+        ("wrong-type", "floors", "")
+    ]
+    content["floors"] = 1
+    with pytest.raises(ConfigError, match="there is no processed data"):
+        read({"@house": content}, global_values=numbers)
+
+
+def test_an_anchor_inside_of_a_value_is_a_mistake_and_no_crash(read: Read) -> None:
+    config = {"_G": {"a": {"_anchor": "x"}}, "@house": {"tags": {"b": [{"_anchor": "y"}]}}}
+    assert codes_of(read, config) == [
+        ("globals", "_G.a._anchor", ""),
+        ("anchor", "tags.b.0._anchor", ""),
+    ]
+    with pytest.raises(ConfigError, match="the keys of an object are texts"):
+        load({"@house": {"tags": {"a": {1: 2}}}})
