@@ -32,6 +32,24 @@ def test_an_encoder_is_read_in_training_mode_with_all_its_weights(pretrained, na
         assert torch.equal(tensor, stored[key])
 
 
+@pytest.mark.parametrize(("with_weights", "times"), [(True, 0), (False, 1)])
+def test_no_weights_are_drawn_to_be_thrown_away(pretrained, monkeypatch, with_weights, times):
+    """Outlines, which hold no numbers, may be built more often."""
+    path, built, drawn = pretrained("roberta"), set(), 0
+    for model in (transformers.BertModel, transformers.RobertaModel):
+
+        def made(self, *args, inner=model.__init__, **options):
+            nonlocal drawn
+            inner(self, *args, **options)
+            built.add(type(self))
+            drawn += next(self.parameters()).device.type != "meta"
+
+        monkeypatch.setattr(model, "__init__", made)
+    hf.load_encoder(str(path), pretrained=with_weights)
+    assert built == {transformers.RobertaModel}
+    assert drawn == times
+
+
 @pytest.mark.parametrize("name", ["albert", "bert", "mpnet", "roberta"])
 def test_no_pooler_is_built_that_nobody_would_read(pretrained, name):
     model = hf.load_encoder(str(pretrained(name)))
