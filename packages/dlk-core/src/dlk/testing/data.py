@@ -133,20 +133,35 @@ class SubprocessorConformance(_WithFolder):
         """Transform good rows; give plain lists."""
         ctx = self.context(step, columns)
         made = step.transform(columns, ctx)
-        assert not ctx.bad, f"good rows were refused: {ctx.bad}"
+        self._none_bad(ctx)
         return {name: list(values) for name, values in made.items()}
+
+    def _none_bad(self, ctx: TransformContext) -> None:
+        assert not ctx.bad, (
+            f"{self._name} refuses good rows of `columns`: {ctx.bad}: mend the step, or move them "
+            "to `bad` of the test class"
+        )
 
     def test_reads_and_writes_what_its_signature_says(self, step: Subprocessor) -> None:
         """The columns of the signature are enough, and are what comes back, of one length."""
-        assert {*step.reads, *step.targets} <= set(self.columns), (
-            "give the example every column that the step reads"
+        lacking = {*step.reads, *step.targets} - set(self.columns)
+        assert not lacking, (
+            f"{self._name} reads {sorted(lacking)}: give `columns` of the test class every column "
+            "that the step reads"
         )
         columns = self.given(step, self.columns)
         made = self.run(step, columns)
         extra = {"_row"} if "_part" in made else set()
-        assert set(made) == set(step.writes) | extra
+        assert set(made) == set(step.writes) | extra, (
+            f"{self._name} makes the columns {sorted(made)}, its signature() says "
+            f"{sorted(set(step.writes) | extra)}: make them agree"
+        )
         size = len(made["_row"]) if "_part" in made else len(columns["_row"])
-        assert {len(values) for values in made.values()} <= {size}
+        lengths = {name: len(values) for name, values in made.items()}
+        assert set(lengths.values()) <= {size}, (
+            f"{self._name} makes columns of other lengths than {size}: {lengths}: give one value "
+            "for each row, or `_row` and `_part` where a row becomes several records"
+        )
 
     def test_what_it_makes_for_other_steps_it_makes_where_it_is_wanted(
         self, step: Subprocessor
@@ -154,14 +169,20 @@ class SubprocessorConformance(_WithFolder):
         """Columns that its signature calls `passing` are left out where nobody reads them."""
         columns = self.given(step, self.columns)
         ctx = TransformContext("train", "train", columns["_row"])
-        assert not set(step.passing).intersection(step.transform(columns, ctx))
+        made = set(step.passing).intersection(step.transform(columns, ctx))
+        assert not made, (
+            f"{self._name} makes {sorted(made)} though nobody reads them: ask ctx.wants before "
+            "making a column that its signature calls passing"
+        )
 
     def test_changes_nothing_it_is_given(self, step: Subprocessor) -> None:
         """The columns stay as they were, lists inside them included."""
         columns = self.given(step, self.columns)
         before = copy.deepcopy(columns)
         self.run(step, columns)
-        assert columns == before
+        assert columns == before, (
+            f"{self._name} changes the columns it is given: make new lists, also inside of rows"
+        )
 
     def test_a_row_does_not_depend_on_its_neighbours(self, step: Subprocessor) -> None:
         """Rows one by one give what they give together."""
@@ -172,14 +193,22 @@ class SubprocessorConformance(_WithFolder):
             one: Columns = {name: [values[position]] for name, values in columns.items()}
             for name, values in self.run(step, one).items():
                 alone[name] += values
-        assert alone == together
+        assert alone == together, (
+            f"{self._name}: rows one by one give {alone}, together {together}: a row may depend "
+            "on nothing but itself and what was learnt"
+        )
 
     def test_rows_in_another_order_give_the_same(self, step: Subprocessor) -> None:
         """Turning the rows around turns the records of the rows around."""
         columns = self.given(step, self.columns)
         turned = {name: values[::-1] for name, values in columns.items()}
         rows = columns["_row"]
-        assert _by_row(self.run(step, turned), rows[::-1]) == _by_row(self.run(step, columns), rows)
+        found = _by_row(self.run(step, turned), rows[::-1])
+        expected = _by_row(self.run(step, columns), rows)
+        assert found == expected, (
+            f"{self._name}: rows in another order give {found} instead of {expected}: keep no "
+            "state from one row to the next"
+        )
 
     def test_without_the_truth_it_makes_the_same_but_what_is_made_of_it(
         self, step: Subprocessor
@@ -191,15 +220,20 @@ class SubprocessorConformance(_WithFolder):
         for stage in ("predict", "online") if step.targets else ():
             ctx = self.context(step, blind, stage=stage)
             found = step.transform(blind, ctx)
-            assert not ctx.bad, f"good rows were refused: {ctx.bad}"
-            assert {name: list(found[name]) for name in found} == {
-                name: made[name] for name in found
-            }
-            assert set(found) < set(made), "nothing is made of the targets"
+            self._none_bad(ctx)
+            for name in found:
+                assert list(found[name]) == made[name], (
+                    f'{self._name}: in the stage {stage}, where no truth is given, "{name}" is '
+                    "another than in training: nothing that a model reads may be made of targets"
+                )
+            assert set(found) < set(made), (
+                f"{self._name} makes nothing of its targets {sorted(step.targets)}: take them out "
+                "of its signature()"
+            )
             supervised = step.config.signature().supervised
             assert set(made) - set(found) == set(supervised), (
-                f"of the targets are made {sorted(set(made) - set(found))}, its signature() "
-                f"says {sorted(supervised)} (supervised)"
+                f"{self._name} makes {sorted(set(made) - set(found))} of its targets, its "
+                f"signature() says {sorted(supervised)}: name them in supervised"
             )
 
     def test_what_it_counts_does_not_depend_on_neighbours(self, step: Subprocessor) -> None:
@@ -214,7 +248,10 @@ class SubprocessorConformance(_WithFolder):
             step.transform(one, ctx)
             for name, number in ctx.counts.items():
                 alone[name] = alone.get(name, 0) + number
-        assert alone == together.counts
+        assert alone == together.counts, (
+            f"{self._name} counts {alone} for rows one by one and {together.counts} for all: call "
+            "ctx.count for each row alike"
+        )
 
     def test_many_threads_get_what_one_gets(self, step: Subprocessor) -> None:
         """The step can be used from several threads at once."""
@@ -222,12 +259,16 @@ class SubprocessorConformance(_WithFolder):
         expected = self.run(step, columns)
         with ThreadPoolExecutor(4) as pool:
             found = list(pool.map(lambda _: self.run(step, copy.deepcopy(columns)), range(16)))
-        assert all(each == expected for each in found)
+        assert all(each == expected for each in found), (
+            f"{self._name} gives other results in threads: keep no state in transform"
+        )
 
     def test_no_rows_give_no_records(self, step: Subprocessor) -> None:
         """An empty request is no special case."""
         made = self.run(step, self.given(step, {name: [] for name in self.columns}))
-        assert all(values == [] for values in made.values())
+        assert all(values == [] for values in made.values()), (
+            f"{self._name} makes {made} of no rows: give empty columns"
+        )
 
     def test_bad_rows_are_reported_by_their_input_row(self, step: Subprocessor) -> None:
         """Each bad row is reported, and no good one."""
@@ -242,8 +283,16 @@ class SubprocessorConformance(_WithFolder):
                 step.transform(columns, ctx)
             except RowError as error:
                 ctx.bad[error.row] = error
-            assert list(ctx.bad) == [101]
-            assert ctx.bad[101].column in names
+            value = {name: rows[name][1] for name in names}
+            assert list(ctx.bad) == [101], (
+                f"{self._name}: of the input rows 100 (good) and 101 (bad, {value}) it reports "
+                f"{list(ctx.bad)}: call ctx.bad_row(position in the chunk, …) for bad "
+                "rows alone"
+            )
+            assert ctx.bad[101].column in names, (
+                f'{self._name} reports the bad row by the column "{ctx.bad[101].column}", expected '
+                f"one that it reads: {', '.join(names)}"
+            )
 
 
 def _by_row(
@@ -301,10 +350,21 @@ class DataCollateConformance(Conformance):
 
         order = list(range(self.size()))[::-1]
         batch = self.join(collate, order)
-        assert batch["_index"].dtype == torch.int64
-        assert batch["_index"].tolist() == order
-        assert {tensor.shape[0] for tensor in batch.values()} == {self.size()}
-        assert set(self.columns) <= set(batch)
+        kinds = {name: type(value).__name__ for name, value in batch.items()}
+        assert set(kinds.values()) == {"Tensor"}, (
+            f"{self._name}: a batch holds tensors only, got {kinds}"
+        )
+        index = batch["_index"]
+        assert index.dtype == torch.int64, f"{self._name}: `_index` is {index.dtype}, not int64"
+        assert index.tolist() == order, (
+            f"{self._name}: rows {order} come as {index.tolist()}: keep the order that is given"
+        )
+        sizes = {name: len(tensor) for name, tensor in batch.items()}
+        assert set(sizes.values()) == {self.size()}, (
+            f"{self._name}: {self.size()} rows give tensors of {sizes} rows: axis 0 is the rows"
+        )
+        lacking = set(self.columns) - set(batch)
+        assert not lacking, f"{self._name} leaves out {sorted(lacking)}: give every column"
 
     def test_the_same_rows_give_the_same_bits(self, collate: Any) -> None:
         """Nothing is drawn, and nothing is kept from one batch to the next."""
@@ -314,8 +374,12 @@ class DataCollateConformance(Conformance):
         first = self.join(collate, order)
         self.join(collate, order[:1])
         second = self.join(collate, order)
-        assert list(first) == list(second)
-        assert all(torch.equal(first[name], second[name]) for name in first)
+        same = list(first) == list(second)
+        same = same and all(torch.equal(first[name], second[name]) for name in first)
+        assert same, (
+            f"{self._name}: the same rows give another batch the second time: draw no lots and "
+            "keep nothing from one batch to the next"
+        )
 
     def test_neighbours_only_add_padding(self, collate: Any) -> None:
         """A row alone is the corner of the same row in a batch."""
@@ -327,7 +391,10 @@ class DataCollateConformance(Conformance):
                 corner = batch[name][row]
                 for axis, length in enumerate(alone.shape[1:]):
                     corner = corner.narrow(axis, 0, length)
-                assert torch.equal(corner, alone[0]), name
+                assert torch.equal(corner, alone[0]), (
+                    f'{self._name}: "{name}" of row {row} is {alone[0].tolist()} alone and '
+                    f"{corner.tolist()} in a batch: neighbours may only add padding behind"
+                )
 
     def test_masks_are_bool(self, collate: Any) -> None:
         """What the config's signature writes beyond its columns, and `made`, is a bool mask."""
@@ -335,4 +402,7 @@ class DataCollateConformance(Conformance):
 
         batch = self.join(collate, range(self.size()))
         for name in set(batch) - set(self.columns) - {"_index"} - self.made:
-            assert batch[name].dtype == torch.bool
+            assert batch[name].dtype == torch.bool, (
+                f'{self._name} makes "{name}" as {batch[name].dtype}: a mask is bool, true where '
+                "kept; name what is no mask in `made` of the test class"
+            )

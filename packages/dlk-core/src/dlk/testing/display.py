@@ -110,10 +110,19 @@ class DisplayConformance(Conformance, ABC):
         config = self.make()
         for prediction in self.predictions():
             rendered = display.render(prediction)
-            assert isinstance(rendered, Rendered)
-            assert rendered.kind == type(display).kind
+            kind = type(rendered).__name__
+            assert isinstance(rendered, Rendered), (
+                f"{self._name}: render gives a {kind}: leave it as it is and override draw"
+            )
+            assert rendered.kind == type(display).kind, (
+                f"{self._name}: a picture of the kind {rendered.kind}, declared is {display.kind}"
+            )
             assert rendered.body, f"{self._name}: draw gives no body"
-            assert (rendered.width, rendered.height) == (config.render_width, config.render_height)
+            wanted, given = (config.render_width, config.render_height), rendered
+            assert (given.width, given.height) == wanted, (
+                f"{self._name}: the picture is {given.width} by {given.height}, the config says "
+                f"{wanted[0]} by {wanted[1]}"
+            )
             if rendered.kind == "image":
                 assert rendered.body.startswith("data:image/"), (
                     f"{self._name}: the body of an image is a data: address"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
+from pickle import UnpicklingError
 from typing import Any
 
 import pytest
 import torch
 
-from dlk.config import child, node_of
+from dlk.config import child, children, node_of
+from dlk.errors import ConfigError
 from dlk.registry import register
 from dlk.testing._common import Conformance, seed_all
 
@@ -46,14 +49,26 @@ class CallbackConformance(_WithRunDir):
 
     def test_its_state_can_be_saved_without_pickle(self) -> None:
         """Checkpoints are read with `weights_only=True`: plain containers and tensors only."""
-        import io
-
-        state = self.build().state_dict()
-        buffer = io.BytesIO()
+        built = self.build()
+        state, buffer = built.state_dict(), io.BytesIO()
         torch.save(state, buffer)
         buffer.seek(0)
-        assert torch.load(buffer, weights_only=True) == state, (
+        try:
+            read = torch.load(buffer, weights_only=True)
+        except UnpicklingError as error:
+            reason = str(error).strip().splitlines()[0]
+            raise AssertionError(
+                f"{self._name}: state_dict() cannot be read with weights_only=True: keep numbers, "
+                f"texts, lists, dicts and tensors in it ({reason})"
+            ) from error
+        assert read == state, (
             f"{self._name}: state_dict() must come back equal from torch.load(…, weights_only=True)"
+        )
+        again = self.build()
+        again.load_state_dict(read)
+        assert again.state_dict() == state, (
+            f"{self._name}: after load_state_dict its state_dict() is {again.state_dict()}, saved "
+            f"was {state}: a resumed run would forget it"
         )
 
     def test_two_of_them_share_nothing(self) -> None:
@@ -73,9 +88,37 @@ class TrainerConformance(_WithRunDir):
             for name in ("fit", "test", "validate", "check_monitors", "log_hyperparameters")
             if not callable(getattr(built, name, None))
         ]
-        assert not missing, f"{self._name} lacks {', '.join(missing)}"
+        assert not missing, (
+            f"{self._name} lacks {', '.join(missing)}: `Train` calls them; dlk.trainer.lightning "
+            "shows what each does"
+        )
         assert hasattr(built, "checkpoint"), (
             f"{self._name} lacks checkpoint: the callback that keeps the best, or None"
+        )
+
+    def test_two_of_them_share_nothing(self) -> None:
+        """A search builds one per run."""
+        first, second = self.build(), self.build()
+        assert first is not second, f"{self._name}: each build must give a new object"
+        assert first.checkpoint is None or first.checkpoint is not second.checkpoint, (
+            f"{self._name}: two trainers share the callback that keeps the best: build it anew"
+        )
+
+    def test_a_monitor_that_nothing_computes_is_refused(self) -> None:
+        """A callback that waits for a metric which never comes is found before any training."""
+        built = self.build()
+        watched = [
+            str(monitor)
+            for each in children(self.make(), "callback").values()
+            if (monitor := getattr(each, "monitor", None))
+        ]
+        if not watched:
+            return
+        with pytest.raises(ConfigError) as caught:
+            built.check_monitors(("of_somebody_else",), has_validation_data=True)
+        assert any(monitor in str(caught.value) for monitor in watched), (
+            f"{self._name}: check_monitors must name the metric that nothing computes "
+            f"({', '.join(watched)}), it says: {caught.value}"
         )
 
 
@@ -97,10 +140,12 @@ class IModelConformance(_WithRunDir):
 
         built = self.build()
         assert isinstance(built, IModel), f"{self._name}: derive it from dlk.imodel.base.IModel"
-        assert isinstance(built.model, torch.nn.Module), (
+        assert isinstance(getattr(built, "model", None), torch.nn.Module), (
             f"{self._name}: set self.model in the constructor"
         )
-        assert hasattr(built.postprocessor, "decode"), f"{self._name}: set self.postprocessor"
+        assert hasattr(getattr(built, "postprocessor", None), "decode"), (
+            f"{self._name}: set self.postprocessor in the constructor"
+        )
 
     def test_its_signature_names_the_postprocessors_metrics(self) -> None:
         """Callbacks may monitor what the config's signature names, and nothing else."""
@@ -108,14 +153,16 @@ class IModelConformance(_WithRunDir):
         own = child(config, "postprocessor").signature().metrics
         missing = set(own) - set(config.signature().metrics)
         assert not missing, (
-            f"{node_of(config).path}: signature() leaves out {', '.join(sorted(missing))}"
+            f"{self._name}: signature() of {node_of(config).path} leaves out the metrics "
+            f"{', '.join(sorted(missing))} of its postprocessor: pass them on"
         )
 
     def test_training_on_one_batch_lowers_the_loss(self) -> None:
         """Twenty steps of its own optimizer on one batch."""
         losses = self._train(steps=20)
         assert losses[-1] < losses[0], (
-            f"{self._name}: the loss went from {losses[0]:.4f} to {losses[-1]:.4f} on one batch"
+            f"{self._name}: the loss went from {losses[0]:.4f} to {losses[-1]:.4f} in 20 steps on "
+            "one batch: is the optimizer built of all parameters, and the loss not detached?"
         )
 
     def _train(self, steps: int) -> list[float]:

@@ -77,7 +77,10 @@ class OptimizerConformance(Conformance):
             f"{self.steps} steps: set a larger learning rate in `config`, or more `steps`"
         )
         for name, tensor in frozen.items():
-            assert torch.equal(tensor, model.frozen.state_dict()[name])
+            assert torch.equal(tensor, model.frozen.state_dict()[name]), (
+                f"{self._name} changes the frozen parameter {name}: leave out what has "
+                "requires_grad False"
+            )
 
     def test_a_special_group_goes_its_own_way(self) -> None:
         """With a learning rate of 0 for one group, exactly that group stays where it is."""

@@ -147,20 +147,23 @@ class PostProcessorConformance(Conformance, ABC):
                 {name: tensor[mine] for name, tensor in out.items()}, [rows[m] for m in mine]
             )
             assert len(alone) == 1, f"{self._name}: {len(alone)} results for one row"
-            assert_alike(alone[0], result, "a row alone and among others")
+            assert_alike(alone[0], result, f"{self._name}: a row alone and among others")
 
     def test_no_records_give_no_results(self) -> None:
         """An empty batch is no error."""
         component: PostProcessor = self.build()
         out = {name: tensor[:0] for name, tensor in self.records(2)[0].items()}
-        assert component.decode(out, []) == []
+        results = component.decode(out, [])
+        assert results == [], f"{self._name}: no records give {results!r}: give an empty list"
 
     def test_results_are_plain_json(self) -> None:
         """Nothing of numpy or torch, no NaN: what json writes and reads back equal."""
         component: PostProcessor = self.build()
         results = component.decode(*self.records(5, numbers=[0, 0, 1, 2, 3]))
-        assert_plain(results)
-        assert json.loads(json.dumps(results, allow_nan=False)) == results
+        self._plain(results)
+        assert json.loads(json.dumps(results, allow_nan=False)) == results, (
+            f"{self._name}: predictions change when they are written as JSON and read again"
+        )
 
     def test_outputs_that_are_not_numbers_still_give_plain_json(self) -> None:
         """A diverged model gives null, not NaN, and still one result per row."""
@@ -171,8 +174,8 @@ class PostProcessorConformance(Conformance, ABC):
             for name, tensor in out.items()
         }
         results = component.decode(ruined, rows)
-        assert len(results) == 3
-        assert_plain(results)
+        assert len(results) == 3, f"{self._name}: 3 rows that are no numbers give {len(results)}"
+        self._plain(results)
 
     def test_half_precision_is_decoded_in_float32(self) -> None:
         """A model that computes in bfloat16 is scored as its outputs in float32 are."""
@@ -226,7 +229,9 @@ class PostProcessorConformance(Conformance, ABC):
         out, rows = self.records(2)
         kept = {"_row", "_part", *self.needed_columns}
         bare = [{name: value for name, value in row.items() if name in kept} for row in rows]
-        assert len(component.decode(out, bare)) == 2
+        assert len(component.decode(out, bare)) == 2, (
+            f"{self._name}: rows without their further columns are not decoded"
+        )
 
     def test_metrics_read_the_declared_targets(self) -> None:
         """What evaluation hands over is what the signature names."""
@@ -256,8 +261,11 @@ class PostProcessorConformance(Conformance, ABC):
             f"{self._name}: signature().metrics says {sorted(declared)}, "
             f"compute() gives {sorted(scores)}"
         )
-        assert all(type(score) is float for score in scores.values())
-        assert_plain(metrics.table())
+        kinds = {name: type(score).__name__ for name, score in scores.items()}
+        assert set(kinds.values()) <= {"float"}, (
+            f"{self._name}: scores are floats, compute() gives {kinds}"
+        )
+        self._plain(metrics.table())
 
     def test_without_a_truth_nothing_is_measured(self) -> None:
         """Data without labels is decoded, and has no scores."""
@@ -287,8 +295,9 @@ class PostProcessorConformance(Conformance, ABC):
                 part = component.new_metrics()
                 part.update(some, some_rows, component.decode(some, some_rows))
                 joined.merge(json.loads(json.dumps(part.state(), allow_nan=False)))
-            assert_alike(joined.compute(), whole.compute(), "merged parts and one pass")
-            assert_alike(joined.table(), whole.table(), "merged parts and one pass")
+            what = f"{self._name}: merged parts and one pass"
+            assert_alike(joined.compute(), whole.compute(), what)
+            assert_alike(joined.table(), whole.table(), what)
 
     def test_what_is_searched_for_is_found(self) -> None:
         """Each option gets a value that its config takes, and then nothing is left to search."""
@@ -305,11 +314,17 @@ class PostProcessorConformance(Conformance, ABC):
         assert set(found) == set(component.searched), (
             f"{self._name}: searched says {sorted(component.searched)}, found() {sorted(found)}"
         )
-        assert_plain(found)
+        self._plain(found)
         settled: PostProcessor = self.build(config=self.make(**found))
         assert not settled.searched, (
             f"{self._name}: with what was found, it still searches for {settled.searched}"
         )
+
+    def _plain(self, value: object) -> None:
+        try:
+            assert_plain(value)
+        except AssertionError as error:
+            raise AssertionError(f"{self._name}: {error}") from None
 
     def test_new_metrics_share_nothing(self) -> None:
         """Validation and test are counted apart."""

@@ -40,7 +40,9 @@ class ReaderConformance(Conformance):
         assert first == second, f"{self._name}: a second reading gives other rows"
         assert len(first) == self.rows, f"{self._name}: expected {self.rows} rows: {first}"
         assert json.loads(json.dumps(first)) == first, f"{self._name}: rows hold more than JSON"
-        assert all(isinstance(key, str) for row in first for key in row)
+        assert all(isinstance(key, str) for row in first for key in row), (
+            f"{self._name}: names of columns are texts"
+        )
 
     def test_inputs_are_read_by_the_ending(self, tmp_path: Path) -> None:
         """What takes files finds the reader, and gives its rows chunk by chunk."""

@@ -110,7 +110,11 @@ class ProcessorConformance(_WithFolder):
         assert list(found.errors) == [0], (
             f"{self._name}: the row 0 of {size + 1} is bad, errors are of {list(found.errors)}"
         )
-        assert set(found.columns["_row"]) == set(range(1, size + 1))
+        answered = sorted(set(found.columns["_row"]))
+        assert answered == list(range(1, size + 1)), (
+            f"{self._name}: beside the bad row 0 the rows {answered} are answered, expected all "
+            f"of 1 to {size}"
+        )
 
     def test_a_run_that_fails_leaves_the_old_output(self) -> None:
         """A processed folder is there whole or not at all."""
@@ -171,8 +175,12 @@ class DatasetConformance(_WithFolder):
         for name in sorted(names):
             rest = {other: values for other, values in self.columns.items() if other != name}
             found = self._open(dataset, rest, partial=True).__getitems__([0])
-            assert set(found) == names - {name} | {"_index"}
-            assert set(dataset.items(rest, depths={})) == names - {name} | {"_index"}
+            asked = dataset.items(rest, depths={})
+            for what, made in (("the store", found), ("a request", asked)):
+                assert set(made) == names - {name} | {"_index"}, (
+                    f'{self._name}: without the column "{name}" {what} gives {sorted(made)}: leave '
+                    "it out where the data is partial, and invent nothing"
+                )
             with pytest.raises(DataError):
                 self._open(dataset, rest)
 
@@ -223,7 +231,9 @@ class DataModuleConformance(_WithFolder):
             loader = module.loader("train")
             module.set_epoch(3)
             orders.append(self._numbers(loader))
-        assert set(orders[0]) <= set(range(self.size()))
+        assert set(orders[0]) <= set(range(self.size())), (
+            f"{self._name}: training meets rows that are not there: {orders[0]}"
+        )
         assert len(set(orders[0])) == len(orders[0]), f"{self._name}: a row comes twice in an epoch"
         assert orders[0] == orders[1], f"{self._name}: the same seed and epoch give another order"
 
@@ -259,9 +269,14 @@ class DataModuleConformance(_WithFolder):
     def test_a_split_that_is_not_there_has_no_loader(self) -> None:
         """Data for training only, or for testing only, is allowed."""
         module = self.open(self.build())
-        assert module.loader("test") is None
-        assert module.split("test") is None
-        assert len(module.split("train")) == self.size()
+        for what, given in (("loader", module.loader("test")), ("split", module.split("test"))):
+            assert given is None, (
+                f'{self._name}: {what}("test") gives {given!r} though there is no such split: '
+                "give None"
+            )
+        assert len(module.split("train")) == self.size(), (
+            f'{self._name}: split("train") has not the {self.size()} rows that are stored'
+        )
 
     def test_a_folder_without_splits_is_refused(self) -> None:
         """Nobody trains on nothing."""
