@@ -699,3 +699,22 @@ def test_an_anchor_inside_of_a_value_is_a_mistake_and_no_crash(read: Read) -> No
     ]
     with pytest.raises(ConfigError, match="the keys of an object are texts"):
         load({"@house": {"tags": {"a": {1: 2}}}})
+
+
+def test_nothing_is_said_of_what_comes_of_a_mistake(read: Read) -> None:
+    content = {
+        "floors": 99,
+        "tags": {"a": ["???"]},
+        "@room@kitchen": {
+            "width": "@$$.floors @lambda f: f * -1",
+            "height": "@lambda @$.width",
+            "sizes": "@$$.tags @lambda t: 3",
+            "colour": "@lambda _: 'red'",
+        },
+        "@roof@flat": {"slope": "@lambda @$$.@room.height"},
+    }
+    assert [(code, path) for code, path, _ in codes_of(read, {"@house": content})] == [
+        ("out-of-range", "floors"),
+        ("missing-value", "tags.a.0"),
+        ("unknown-option", "room.colour"),
+    ]

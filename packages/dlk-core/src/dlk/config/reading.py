@@ -354,7 +354,7 @@ def _resolve(
     }
     tree.root = solved.tree
     broken: list[Problem] = []
-    configs = _frozen(tree, problems, unsound, broken)
+    configs = _frozen(tree, problems, unsound, broken, computed=solved.computed)
     values = {key: thaw(node_of(config).values) for key, config in configs.items()}
     point = Point(values, configs, dict(choice), tree)
     if broken:
@@ -383,6 +383,8 @@ def _frozen(
     problems: Sequence[Problem],
     unsound: Unsound | None = None,
     rules: list[Problem] | None = None,
+    *,
+    computed: Mapping[Path, Computed] | None = None,
 ) -> Mapping[str, IntcBase]:
     """Check a tree in which nothing is left to compute, and return its frozen config objects.
 
@@ -391,6 +393,7 @@ def _frozen(
         problems: the mistakes known already.
         unsound: and where they are.
         rules: gets the rules that are broken, where nothing else is wrong; None: they are refused.
+        computed: what was computed from what; nothing is said of what comes of a mistake.
     """
     unsound = unsound or Unsound()
     tree.root.pop("_anchor", None)
@@ -403,6 +406,10 @@ def _frozen(
     unsound.shape |= {path for path, _ in tree.unplaced}
     for mistake in mistakes:
         _mark(unsound, mistake.path, mistake)
+    following = _following(computed or {}, [mistake.path for mistake in mistakes])
+    for path in following:
+        _mark(unsound, path)
+    mistakes = [m for m in mistakes if not any(m.path[:n] in following for n in _lengths(m.path))]
     problems = [*problems, *tree.problems, *(mistake.problem(tree) for mistake in mistakes)]
     broken: list[Problem] = []
     configs = {key: freeze(tree, (key,), broken, unsound) for key in tree.root}
@@ -411,6 +418,30 @@ def _frozen(
     else:
         rules += broken
     return configs
+
+
+def _lengths(path: Path) -> range:
+    return range(len(path) + 1)
+
+
+def _following(computed: Mapping[Path, Computed], wrong: Sequence[Path]) -> set[Path]:
+    """Return the paths of all values that were computed from one with a mistake."""
+    if not wrong:
+        return set()
+    above = {path[:n] for path in wrong for n in _lengths(path)}
+    at, found = set(wrong), set[Path]()
+    more = True
+    while more:
+        more = False
+        for path, source in computed.items():
+            given = [g for g, _ in source.given if g != path]
+            if path not in found and any(
+                g in above or any(g[:n] in at for n in _lengths(g)) for g in given
+            ):
+                found.add(path)
+                at.add(path)
+                more = True
+    return found
 
 
 def _mark(unsound: Unsound, path: Path, mistake: Mistake | None = None) -> None:
