@@ -38,6 +38,7 @@ def editor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Client, P
     """A client of the server that has an example's config open."""
     home = tmp_path_factory.mktemp("editor")
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(home / "site")]
+    command += ["--constraint", str(ROOT / "constraints.txt")]
     done = subprocess.run([*command, *wanted()], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     project = home / "project"

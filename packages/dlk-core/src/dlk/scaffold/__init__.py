@@ -164,7 +164,9 @@ def _package_of(name: str) -> str:
     if not _PROJECT_NAME.fullmatch(name):
         raise DlkError(f'"{name}" is no name: expected letters and digits, joined by - or _')
     package = name.replace("-", "_").lower()
-    if keyword.iskeyword(package) or importlib.util.find_spec(package) is not None:
+    spec = importlib.util.find_spec(package)
+    is_taken = spec is not None and spec.origin is not None  # a plain folder takes no name
+    if keyword.iskeyword(package) or is_taken:
         raise DlkError(f'"{name}" would be the package {package}, which Python has already')
     return package
 
