@@ -12,10 +12,18 @@ from torch import Tensor, nn
 
 from dlk.config import Base, IntField, MapField, Signature, cregister
 from dlk.nn.base import Batch
+from dlk.nn.layer.decoder.base import Decoder
 from dlk.nn.layer.embedding.base import Embedding
 from dlk.nn.layer.encoder.base import Encoder
+from dlk.nn.model.base import Model
 from dlk.registry import register
-from dlk.testing import EmbeddingConformance, EncoderConformance
+from dlk.testing import (
+    DecoderConformance,
+    EmbeddingConformance,
+    EncoderConformance,
+    ModelConformance,
+)
+from dlk.testing.nn import vector_inputs
 
 
 class Right(Encoder):
@@ -210,6 +218,59 @@ def test_a_fault_is_found_by_its_check(fault, expected, message, failures):
     found = failures(checks(fault.__name__, fault))
     assert set(found) == expected
     assert any(re.search(message, text) for text in found.values())
+
+
+class Pools:
+    """Adds up the words of a row, those of the padding, too."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.linear = nn.Linear(8, 3)
+
+    def forward(self, x):
+        mask = self.read(x, "embedding_mask")
+        return self.write(logits=self.linear(self.pooled(self.read(x, "embedding"), mask)))
+
+    def pooled(self, vectors, mask):
+        return (vectors * mask.unsqueeze(-1)).sum(1)
+
+
+class PoolsPadding:
+    def pooled(self, vectors, mask):
+        return vectors.sum(1) + 0 * mask.sum()
+
+
+@pytest.mark.parametrize(
+    ("family", "conformance"), [("decoder", DecoderConformance), ("model", ModelConformance)]
+)
+def test_a_faulty_decoder_and_a_faulty_model_are_found(family, conformance, failures):
+    base = {"decoder": Decoder, "model": Model}[family]
+
+    @cregister(family, "kit_pools")
+    class _Config(Base):
+        """Of the tests of the kit."""
+
+        input_map = MapField(
+            {"embedding": "embedding", "embedding_mask": "embedding_mask"}, help="batch names read"
+        )
+        output_map = MapField({"logits": "logits"}, help="batch names written")
+
+    made = type("Pooling", (PoolsPadding, Pools, base), {})
+    register(family, "kit_pools")(made)
+    checks = type(
+        "Checks",
+        (conformance,),
+        {
+            "component": (family, "kit_pools"),
+            "mask": "embedding_mask",
+            "batch": lambda self: vector_inputs(8),
+        },
+    )
+    found = failures(checks)
+    assert set(found) == {"padding_changes_nothing", "neighbours_change_nothing"}
+    assert f'{family} "kit_pools": padding changes "logits"' in found["padding_changes_nothing"]
+    made.pooled = Pools.pooled
+    assert failures(checks) == {}
 
 
 def test_a_target_in_forward_is_found(failures):

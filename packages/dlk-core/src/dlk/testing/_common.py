@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from dlk.config import MISSING, from_resolved, make, to_dict
 from dlk.config._intc import default_of, fields_of
 from dlk.config.check import check_value
 from dlk.context import Setup
+from dlk.errors import DlkError
 from dlk.registry import register
 
 DEFAULT_HELPS = frozenset(
@@ -88,6 +90,33 @@ class ConfigConformance:
         """The fields of the config class, each with its type, default, range and help."""
         config_class: Any = register.config(*self.component)
         return fields_of(config_class)
+
+    @contextlib.contextmanager
+    def refuses(
+        self, what: str, kind: type[Exception] = DlkError, *, naming: Collection[str] = ()
+    ) -> Iterator[None]:
+        """Check that the block raises an error that a user can read.
+
+        Args:
+            what: what is given to the component.
+            kind: the kind of error.
+            naming: texts one of which must be in the message.
+        """
+        expected = f"raise a {kind.__name__} that says what was given and what was expected"
+        try:
+            yield
+        except kind as error:
+            if naming and not any(text in str(error) for text in naming):
+                raise AssertionError(
+                    f"{self._name}: the error of {what} does not name {' or '.join(naming)}: "
+                    f"{error}"
+                ) from error
+        except Exception as error:
+            raise AssertionError(
+                f"{self._name}: {what} raises {type(error).__name__} ({error}): {expected}"
+            ) from error
+        else:
+            raise AssertionError(f"{self._name} takes {what} without a word: {expected}")
 
     @property
     def _name(self) -> str:

@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
-import pytest
-
 from dlk.data.inputs import endings, open_input
 from dlk.errors import DataError
 from dlk.testing._common import Conformance
@@ -65,8 +63,8 @@ class ReaderConformance(Conformance):
         """A missing file and a broken one are data errors with the file's name."""
         path = self.path(tmp_path)
         name = Path(path).name
-        with pytest.raises(DataError, match=name):
+        with self.refuses("a broken file", DataError, naming=[name]):
             list(self.build().read(self.path(tmp_path, **{name: self.broken})))
         Path(path).unlink()
-        with pytest.raises(DataError, match=name):
+        with self.refuses("a file that is not there", DataError, naming=[name]):
             list(self.build().read(path))

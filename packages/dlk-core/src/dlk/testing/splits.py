@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import pytest
 import torch
 
 from dlk.context import Setup
@@ -122,7 +121,7 @@ class ProcessorConformance(_WithFolder):
             return
         self.fitted()
         before = {split: self._stored("out", split) for split in self.data}
-        with pytest.raises(Exception):  # noqa: B017, PT011  # whatever the bad row raises
+        with self.refuses("a bad row in training", Exception):  # whatever the processor raises
             self.build().fit_transform({**self._data(), "train": self.bad}, self.folder / "out")
         assert {split: self._stored("out", split) for split in self.data} == before, (
             f"{self._name}: a failed run changes the processed folder"
@@ -181,7 +180,7 @@ class DatasetConformance(_WithFolder):
                     f'{self._name}: without the column "{name}" {what} gives {sorted(made)}: leave '
                     "it out where the data is partial, and invent nothing"
                 )
-            with pytest.raises(DataError):
+            with self.refuses(f'data without the column "{name}"', DataError):
                 self._open(dataset, rest)
 
     def _open(self, dataset: Any, columns: Rows | None = None, *, partial: bool = False) -> Any:
@@ -280,7 +279,7 @@ class DataModuleConformance(_WithFolder):
 
     def test_a_folder_without_splits_is_refused(self) -> None:
         """Nobody trains on nothing."""
-        with pytest.raises(DataError):
+        with self.refuses("a folder without splits", DataError):
             self.build().open(self.folder)
 
     def size(self) -> int:
