@@ -469,7 +469,7 @@ FILES = (
         '|"data/minilm/tokeniser.json"',
         "missing-file",
         "needs the file or folder",
-        "tokenizer.json",
+        "data/minilm/tokenizer.json",
     ),
     Mistake(
         CLS,
@@ -479,7 +479,7 @@ FILES = (
         '|"data/minlm"',
         "missing-file",
         "bert_like needs the file or folder",
-        "minilm",
+        "data/minilm",
     ),
     Mistake(
         WORDS,

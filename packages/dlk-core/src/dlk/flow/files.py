@@ -134,7 +134,9 @@ def missing_files(root: Any, places: Places) -> Iterator[Finding]:
             continue
         path = os.path.join(base, value)
         folder, wanted = os.path.split(path)
-        close = nearest(wanted, os.listdir(folder)) if os.path.isdir(folder) else []
+        near = nearest(wanted, os.listdir(folder)) if os.path.isdir(folder) else []
+        above = os.path.dirname(places.written(config, name))
+        close = [os.path.join(above, each) for each in near]
         hint = f' Did you mean "{close[0]}"?' if close else ""
         lacking = _first_missing(path)
         why = f" ({_near(lacking)} is not there either)" if lacking != path else ""

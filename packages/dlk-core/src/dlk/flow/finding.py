@@ -109,6 +109,10 @@ class Places:
         origin = self._point.tree.origin((*self._paths[id(config)], field_name))
         return origin.folder if origin is not None else os.getcwd()
 
+    def written(self, config: Any, field_name: str) -> str:
+        """Return a text as the config has it: a file name that is not absolute yet."""
+        return str(self._point.tree.values((*self._paths[id(config)], field_name)))
+
     def problem(self, finding: Finding) -> Problem:
         """Return the problem at the field that names what is wrong."""
         path = self._paths[id(finding.config)]

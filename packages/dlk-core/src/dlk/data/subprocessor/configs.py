@@ -180,7 +180,7 @@ class FastTokenizerConfig(SubprocessorConfig):
         steps after it.
         """
         writes = tuple(self.output_map.values()) + (("_part",) if self.expand_examples else ())
-        always = ("ids", "type_ids")
+        always = ("ids", "type_ids") if self.input_type == "pair" else ("ids",)
         return Signature(
             reads=tuple(self.input_map[key] for key in self.text_keys() + self.offset_keys()),
             writes=writes,

@@ -491,7 +491,8 @@ class SeqLabRelabelConfig(SubprocessorConfig):
             "unit_mask": "unit_mask",
             "entities_info": "entities_info",
         },
-        help="columns written: label_ids with vocab, entities_info with clean_droped_entity",
+        help="columns written: labels, or with vocab label_ids, and labels where a later step "
+        "reads them or `keep` names them; entities_info with clean_droped_entity",
     )
 
     def signature(self) -> Signature:
@@ -508,6 +509,7 @@ class SeqLabRelabelConfig(SubprocessorConfig):
             reads=tuple(name for key, name in self.input_map.items() if key not in unread),
             targets=(self.input_map["entities_info"],),
             writes=tuple(name for key, name in self.output_map.items() if key not in unwritten),
+            passing=(self.output_map["labels"],) if learnt else (),
             meta=learnt,
             makes=learnt,
             numbers=dict.fromkeys(learnt, vocabulary_numbers(pad=None, unk=None)),
@@ -549,5 +551,6 @@ class SeqLabFirstpieceRelabelConfig(SeqLabRelabelConfig):
             "word_index": "word_index",
             "entities_info": "entities_info",
         },
-        help="columns written: label_ids with vocab, entities_info with clean_droped_entity",
+        help="columns written: labels, or with vocab label_ids, and labels where a later step "
+        "reads them or `keep` names them; entities_info with clean_droped_entity",
     )
