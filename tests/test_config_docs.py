@@ -18,7 +18,7 @@ from dlk.cli import main
 from dlk.errors import CODES
 
 DOCS = Path(__file__).parent.parent / "docs"
-PAGES = ("config.md", "errors.md")
+PAGES = ("check.md", "config.md", "errors.md")
 _BLOCK = re.compile(r"(?:<!-- file: (\S+) -->\n)?```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 COLUMNS = 100
 

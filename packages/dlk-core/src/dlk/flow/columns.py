@@ -24,12 +24,12 @@ class Raw:
     Attributes:
         columns: names of the columns, by split; None for a split whose columns cannot be told.
         splits: the splits that there are; None: not known.
-        source: where that is known from, for messages.
+        sources: the file that tells the columns of a split, for messages.
     """
 
     columns: Mapping[str, frozenset[str] | None] = field(default_factory=dict)
     splits: tuple[str, ...] | None = None
-    source: str = ""
+    sources: Mapping[str, str] = field(default_factory=dict)
 
     def of(self, split: str) -> frozenset[str] | None:
         """Return the columns of a split, None where they are not known."""
@@ -219,7 +219,7 @@ def _training(
                     continue
                 known = [*available, *written]
                 if columns is not None:
-                    lacking = f"and the {split} data ({raw.source}) does not have"
+                    lacking = f"and the {split} data ({raw.sources[split]}) does not have"
                     yield _unread(step, name, known, lacking, steps)
                 elif is_slip(name, known):
                     yield _unread(step, name, known, "", steps)

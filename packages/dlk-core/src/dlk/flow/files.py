@@ -78,8 +78,8 @@ def raw_of(paths: Mapping[str, Sequence[str]]) -> Raw:
         found = [columns_of(name) for name in names]
         known = [each for each in found if each is not None]
         columns[split] = frozenset().union(*known) if known and len(known) == len(found) else None
-    shown = ", ".join(_near(names[0]) for names in paths.values() if names)
-    return Raw(columns, tuple(paths), shown)
+    sources = {split: ", ".join(map(_near, names)) for split, names in paths.items()}
+    return Raw(columns, tuple(paths), sources)
 
 
 def columns_of(path: str) -> frozenset[str] | None:
