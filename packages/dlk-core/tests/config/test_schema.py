@@ -6,6 +6,8 @@ import functools
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from dlk.config import jsonc, load
+from dlk.config.project import find_project
 from dlk.config.schema import make_schema
 from dlk.errors import ConfigError, PluginError
 
@@ -111,6 +114,48 @@ def test_what_dlk_refuses_is_refused(config: dict[str, Any]) -> None:
 def test_only_what_stands_below_nothing_stands_at_the_top_of_a_file() -> None:
     assert list(load({"@lamp@bulb": {}}))  # code may load a component alone, a command does not
     assert not accepts({"@lamp@bulb": {}})
+
+
+BROKEN = Path(__file__).with_name("broken")
+EXPRESSED = {
+    "child-not-allowed",
+    "component-key",
+    "misnamed-component",
+    "missing-child",
+    "missing-value",
+    "out-of-range",
+    "top-level",
+    "unknown-component",
+    "unknown-field",
+    "unknown-option",
+    "wrong-type",
+}
+"""Kinds of mistakes that a schema can say, where they stand in the text itself."""
+ELSEWHERE = ("expression_", "expressions_", "globals_", "search_", "set_")
+"""Starts of the names of configs whose mistake comes of computing, searching or overriding."""
+NOT_EXPRESSED = {"integer_is_a_whole_float"}  # JSON Schema takes 3.0 for an integer
+
+
+def broken() -> Iterator[tuple[str, Path]]:
+    """The corpus of broken configs: those with a mistake of a kind that a schema can say."""
+    for file in sorted([*BROKEN.glob("*.expected.txt"), *BROKEN.glob("*/expected.txt")]):
+        whole = file.name == "expected.txt"
+        name = file.parent.name if whole else file.name.removesuffix(".expected.txt")
+        heads = [line.split() for line in file.read_text(encoding="utf-8").splitlines()]
+        codes = {words[1] for words in heads if len(words) == 3}
+        if codes & EXPRESSED and not name.startswith(ELSEWHERE) and name not in NOT_EXPRESSED:
+            yield name, file.with_name("config.jsonc" if whole else f"{name}.jsonc")
+
+
+def test_the_corpus_is_large_enough_to_mean_something() -> None:
+    assert len(list(broken())) >= 60
+
+
+@pytest.mark.parametrize(("name", "file"), list(broken()), ids=lambda part: str(part)[-40:])
+def test_of_the_broken_configs_it_refuses_those_that_a_schema_can(name: str, file: Path) -> None:
+    modules = find_project(str(file.parent)).modules if file.name == "config.jsonc" else {}
+    check = Draft202012Validator(make_schema(modules=modules).value) if modules else validator()
+    assert not check.is_valid(jsonc.read(str(file)).value), name
 
 
 SCALARS = st.sampled_from(

@@ -28,7 +28,8 @@ __all__ = ["DIALECT", "Schema", "make_schema"]
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 Json = dict[str, Any]
 
-_EXPRESSION = r"^\s*@(?:lambda(?![A-Za-z0-9_])|[\s\S]*@lambda(?![A-Za-z0-9_]))"
+_LAMBDA = r"lambda(?![A-Za-z0-9_])"
+_EXPRESSION = rf"^\s*@(?:{_LAMBDA}\s*(?:@|_\s*:)|(?!{_LAMBDA})[\s\S]*@{_LAMBDA})"
 _ALIAS = r"(?:#[A-Za-z0-9_]+)?"
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*(?:-[A-Za-z0-9_]+)?"
 _SELF = "self"  # stands for the name of a root such as `fit`, which has none
@@ -49,13 +50,19 @@ _SHARED: Json = {
         "pattern": _EXPRESSION,
     },
     "missing": {"description": "to be given by a search, a base or --set", "const": MISSING},
+    "given": {
+        "description": "nothing in it is still to be given",
+        "not": {"const": MISSING},
+        "items": {"$ref": "#/$defs/given"},
+        "additionalProperties": {"$ref": "#/$defs/given"},
+    },
     "search": {
         "description": "paths below this component, each with the values to try",
         "type": "object",
         "additionalProperties": {
             "anyOf": [
                 {"type": "array", "minItems": 1},
-                {"type": "string", "pattern": r"^@lambda(?![A-Za-z0-9_])"},
+                {"type": "string", "pattern": rf"^@{_LAMBDA}"},
             ]
         },
     },
@@ -112,7 +119,7 @@ def make_schema(
         root = {
             "title": "a config of dlk",
             "type": "object",
-            "minProperties": 1,
+            **_has_key("^@"),
             "properties": {
                 "_G": {"type": "object", "description": "values that references reach as @_G.name"}
             },
@@ -281,9 +288,19 @@ class _Writer:
         return [n for n, f in self.fields(type_name, name).items() if _is_missing(f)]
 
     def needed(self, type_name: str, name: str) -> list[str]:
-        """Return the types of children that must be written."""
-        spec = self.spec(type_name, name) or {}
-        return [t for t, rule in spec.items() if rule.minimum and rule.default is None]
+        """Return the types of children that must be written: no default, or no complete one."""
+        found = []
+        for child, rule in (self.spec(type_name, name) or {}).items():
+            default = (child, rule.default)
+            if rule.default is None:
+                must = bool(rule.minimum)
+            elif default == (type_name, name) or default not in self.classes:
+                must = False
+            else:
+                must = not self.is_complete(*default)
+            if must:
+                found.append(child)
+        return found
 
     def fields(self, type_name: str, name: str) -> Mapping[str, Mapping[str, Any]]:
         config_class = self.classes[type_name, name]
@@ -321,7 +338,7 @@ class _Writer:
             "required": self.required(type_name, name),
             "allOf": [_has_key(f"^@{t}(?:[@#]|$)") for t in self.needed(type_name, name)],
             "patternProperties": {**children, "^[@_]": True},
-            "additionalProperties": {"not": _ref("missing")},
+            "additionalProperties": _ref("given"),
         }
         return {
             "$ref": _pointer(_definition(type_name, name, ".part")),
