@@ -704,7 +704,10 @@ def test_an_anchor_inside_of_a_value_is_a_mistake_and_no_crash(read: Read) -> No
 def test_nothing_is_said_of_what_comes_of_a_mistake(read: Read) -> None:
     content = {
         "floors": 99,
-        "tags": {"a": ["???"]},
+        "tags": {"a": ["???"], "b": "???"},
+        "street": 3,
+        "@door@wood#a": {"width": "@$$.tags.b @lambda b: b + 1"},
+        "@door@wood#b": {"width": "@$$.street @lambda s: 'no. ' + s"},
         "@room@kitchen": {
             "width": "@$$.floors @lambda f: f * -1",
             "height": "@lambda @$.width",
@@ -716,5 +719,14 @@ def test_nothing_is_said_of_what_comes_of_a_mistake(read: Read) -> None:
     assert [(code, path) for code, path, _ in codes_of(read, {"@house": content})] == [
         ("out-of-range", "floors"),
         ("missing-value", "tags.a.0"),
+        ("missing-value", "tags.b"),
+        ("wrong-type", "street"),
         ("unknown-option", "room.colour"),
     ]
+
+
+def test_a_global_value_that_is_missing_is_told_where_it_is_used(read: Read) -> None:
+    config = {"_G": {"a": "???"}, "@house": {"floors": "@lambda @_G.a"}}
+    ((code, path, origin),) = codes_of(read, config)
+    assert (code, path) == ("missing-value", "floors")
+    assert 'from _G.a = "???"' in origin

@@ -541,8 +541,8 @@ def _compiled(source: str) -> Callable[..., Any]:
         return call
 
     def report(*values: Any) -> Any:
-        if any(value is FAILED or value == MISSING for value in values):
-            return FAILED  # the mistake is what they were computed from
+        if any(value is FAILED for value in values):
+            return FAILED
         try:
             return call(*values)
         except ConfigError as error:

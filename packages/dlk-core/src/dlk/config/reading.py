@@ -342,12 +342,16 @@ def _resolve(
     )
     given = {path: _given(tree, computed) for path, computed in solved.computed.items()}
     unsound = Unsound()
+    wrong = [m.path for m in mistakes_in(tree, resolved=False)] if solved.problems else []
+    following = _following(solved.computed, wrong)
     for path, found in solved.problems:
+        _mark(unsound, path)
+        if path in following:
+            continue
         problem = tree.problem(path, found.message, code=found.code, suggestions=found.suggestions)
         source = f"computed{given[path]}" if given.get(path) else ""
         words = ", ".join(part for part in (source, problem.origin) if part)
         problems.append(replace(problem, origin=words))
-        _mark(unsound, path)
     tree.computed = {
         path: f'computed by "{short(computed.text)}"{given[path]}'
         for path, computed in solved.computed.items()
