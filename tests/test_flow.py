@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from dlk.cli import main
-from tests.example_copies import PAIRS, copy_of, edited, place_of
+from tests.example_copies import FIXTURES, PAIRS, copy_of, edited, place_of
 
 
 def problems_of(capsys: Any, *configs: Path, options: tuple[str, ...] = ()) -> list[dict[str, Any]]:
@@ -666,3 +667,63 @@ def test_checking_imports_nothing_heavy_and_takes_little_time(tmp_path):
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.splitlines()[-1] == "[] True"
+
+
+@pytest.mark.parametrize(
+    ("task", "rows"), [("text_cls", "trec"), ("sequence_labeling", "tweets")], ids="-".join
+)
+def test_the_configs_of_tests_have_no_mistake(task, rows, tmp_path, capsys):
+    for name in ("process", "fit"):
+        shutil.copyfile(FIXTURES / task / f"{name}.jsonc", tmp_path / f"{name}.jsonc")
+    (tmp_path / "data" / "minilm").mkdir(parents=True)
+    for split in ("train", "valid", "test"):
+        shutil.copyfile(FIXTURES / rows / f"{split}.jsonl", tmp_path / "data" / f"{split}.jsonl")
+    for place in (tmp_path, tmp_path / "data" / "minilm"):
+        shutil.copyfile(FIXTURES / rows / "tokenizer.json", place / "tokenizer.json")
+    both = (tmp_path / "process.jsonc", tmp_path / "fit.jsonc")
+    assert problems_of(capsys, *both) == []
+
+
+def test_all_configs_of_a_folder_are_paired_by_the_data_they_name(tmp_path, capsys):
+    folder = copy_of("sequence_labeling", tmp_path)
+    assert problems_of(capsys, *sorted(folder.glob("*.jsonc"))) == []
+    edited(folder / "fit_words.jsonc", '"processed/words"', '"processed/word"')
+    (found,) = problems_of(capsys, *sorted(folder.glob("*.jsonc")))
+    assert (found["code"], Path(found["file"]).name) == ("folders-differ", "fit_words.jsonc")
+    assert found["suggestions"] == ["processed/pieces", "processed/words"]
+
+
+def test_many_mistakes_are_told_at_once_in_the_order_of_the_text(tmp_path, capsys):
+    folder = copy_of("text_cls", tmp_path)
+    process, fit = folder / "process.jsonc", folder / "fit.jsonc"
+    edited(process, '["labels"]', '["label"]')
+    edited(fit, '"monitor": "val_acc"', '"monitor": "val_accuracy"')
+    edited(fit, '"input_ids": "long", "label_ids"', '"inputs_ids": "long", "label_ids"')
+    edited(fit, '"input_size": "@lambda @$$.@embedding.embedding_dim"', '"input_size": 256')
+    edited(fit, '{"logits": "label_ids"}', '{"logit": "label_ids"}')
+    edited(fit, '"data/minilm"', '"data/minlm"')
+    found = problems_of(capsys, process, fit)
+    assert [(Path(p["file"]).name, p["code"]) for p in found] == [
+        ("process.jsonc", "unknown-column"),
+        ("fit.jsonc", "unknown-metric"),
+        ("fit.jsonc", "unknown-column"),
+        ("fit.jsonc", "rule"),  # the collate names what the dataset does not have
+        ("fit.jsonc", "missing-file"),
+        ("fit.jsonc", "unknown-name"),
+        ("fit.jsonc", "sizes-disagree"),
+        ("fit.jsonc", "unknown-name"),
+    ]
+    lines = [p["line"] for p in found if p["file"].endswith("fit.jsonc")]
+    assert lines == sorted(lines)
+
+
+def test_processed_data_makes_no_sound_example_wrong(tmp_path, capsys):
+    folder = copy_of("text_cls", tmp_path)
+    process, fit = folder / "process.jsonc", folder / "fit.jsonc"
+    assert main(["process", str(process)]) == 0
+    assert problems_of(capsys, process, fit) == []
+    assert problems_of(capsys, fit) == []
+    edited(fit, '"output_size": "@lambda @_G.meta.label_vocab.size"', '"output_size": 4')
+    found = problems_of(capsys, fit)
+    assert {p["code"] for p in found} == {"sizes-disagree"}
+    assert 'txt_cls reads "logits" of width 1 (label_vocab.json)' in found[-1]["message"]

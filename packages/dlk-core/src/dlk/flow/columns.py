@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +15,7 @@ __all__ = ["Raw", "Stored", "column_finding", "follow_processor", "is_slip"]
 
 SPLITS = ("train", "valid", "test")
 _READS = ("input_map", "gather_columns")
+_NUMBERED = re.compile(r"(_[A-Za-z]|_?[0-9]+)$")
 _OWN = ("_row", "_part")  # every stored record has them
 
 
@@ -118,16 +120,23 @@ def is_slip(name: str, known: Sequence[str]) -> bool:
 def _is_near(one: str, other: str, allowed: int) -> bool:
     if abs(len(one) - len(other)) > allowed or min(len(one), len(other)) < 4:
         return False
-    if one.rpartition("_")[0] and one.rpartition("_")[0] == other.rpartition("_")[0]:
-        return False  # input_ids_a and input_ids_b
-    before = list(range(len(other) + 1))  # Levenshtein's distance
+    if _NUMBERED.sub("", one) == _NUMBERED.sub("", other):
+        return False  # input_ids_a and input_ids_b, text1 and text2
+    return _distance(one, other) <= allowed
+
+
+def _distance(one: str, other: str) -> int:
+    """Return how many letters are wrong, missing or too many; two that are swapped count once."""
+    last: list[int] = []
+    before = list(range(len(other) + 1))
     for row, letter in enumerate(one, start=1):
         here = [row]
         for column, wanted in enumerate(other, start=1):
-            cost = before[column - 1] + (letter != wanted)
-            here.append(min(cost, before[column] + 1, here[-1] + 1))
-        before = here
-    return before[-1] <= allowed
+            cost = min(before[column - 1] + (letter != wanted), before[column] + 1, here[-1] + 1)
+            swapped = row > 1 < column and letter == other[column - 2] and one[row - 2] == wanted
+            here.append(min(cost, last[column - 2] + 1) if swapped else cost)
+        last, before = before, here
+    return before[-1]
 
 
 def follow_processor(config: Any, raw: Raw) -> tuple[Stored, list[Finding]]:
@@ -267,20 +276,23 @@ def _kept(
 def _later(steps: Sequence[_Step], stored: Stored) -> Iterator[Finding]:
     """Yield what steps read when predicting or serving, and is made in training only."""
     brought = {*stored.needed, *(stored.raw or ())}
-    makers = {name: step for step in reversed(steps) for name in step.writes("train")}
     for stage in ("predict", "online"):
         made: set[str] = set()
-        for step in (each for each in steps if each.is_on(stage, stage)):
-            for name in step.reads(stage):
+        makers: dict[str, _Step] = {}
+        is_open = False
+        for step in steps:
+            for name in step.reads(stage) if step.is_on(stage, stage) else ():
                 maker = makers.get(name)
-                if name in made or name in brought or maker is None or maker is step:
+                if is_open or name in made or name in brought or maker is None:
                     continue
                 message = (
                     f'reads the column "{name}", which {maker.name} does not write in the stage '
                     f"{stage}: switch this step off there ({stage}_data_set), or that one on."
                 )
                 yield Finding(step.config, message, "not-in-stage", name, _READS)
-            made.update(step.writes(stage))
+            is_open = is_open or step.signature is None
+            makers.update((name, step) for name in step.writes("train") if name not in makers)
+            made.update(step.writes(stage) if step.is_on(stage, stage) else ())
         for name, who in stored.columns.items() if stage == "online" else ():
             if name not in made and name not in brought and not stored.is_open:
                 stored.late[name] = (who, stage)  # a bundle predicts online as soon as it is made

@@ -80,6 +80,8 @@ def check(
         if each.config is not None and not each.config.processed:
             terminal.note(f"{each.path}: no processed data yet, so numbers of _G.meta are made up")
     if problems:
+        order = {each.path: place for place, each in enumerate(checked)}
+        problems.sort(key=lambda problem: order.get(problem.file, len(order)))
         raise ConfigError(in_order(problems))
 
 
