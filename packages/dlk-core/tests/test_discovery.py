@@ -6,6 +6,7 @@ Each distribution is real: metadata and modules in a folder, seen by a process o
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -13,6 +14,8 @@ import time
 from pathlib import Path
 
 import pytest
+
+import dlk.registry
 
 TABLE = """
 from dlk.plugin import Component, hookimpl
@@ -176,7 +179,7 @@ def test_a_plugin_whose_import_hangs_is_named_and_ctrl_c_names_it(site):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**__import__("os").environ, **environment},
+        env={**os.environ, **environment},
     )
     assert process.stderr is not None
     note = process.stderr.readline()
@@ -213,6 +216,25 @@ def test_after_ctrl_c_the_next_look_reads_the_plugins_again(site):
     first, second = site.run("-c", code).stdout.splitlines()
     assert first.startswith("while importing plugin nervous of nervous 1.0 (nervous.plugin)")
     assert second == "['loaded']"
+
+
+@pytest.mark.parametrize("raised", ["SystemExit(0)", "RuntimeError('boom')", "GeneratorExit"])
+def test_a_command_whose_module_raises_at_import_is_named(site, raised):
+    points = "[dlk.commands]\nown = own.plugin:main\n"
+    site.install("own", f"raise {raised}", points=points)
+    done = site.dlk("own")
+    assert done.returncode == 1
+    kind = raised.partition("(")[0]
+    assert f'error: the command "own" of own cannot be imported: {kind}: ' in done.stderr
+    assert site.dlk("list").returncode == 0
+
+
+def test_ctrl_c_names_a_command_whose_import_hangs(site):
+    points = "[dlk.commands]\nown = own.plugin:main\n"
+    site.install("own", "raise KeyboardInterrupt", points=points)
+    done = site.dlk("own")
+    assert done.returncode == 130
+    assert done.stderr == 'interrupted while importing the command "own" of own\n'
 
 
 # Installs that are broken ------------------------------------------------------------------
@@ -265,7 +287,7 @@ def test_one_module_declared_twice_claims_its_names_twice(site):
 
 
 def test_the_command_names_an_old_dlk_that_hides_parts(site):
-    source = Path(__import__("dlk.registry").registry.__file__).parent
+    source = Path(dlk.registry.__file__).parent
     (site.folder / "dlk").mkdir()
     for item in source.iterdir():
         if item.suffix == ".py" or item.name in ("config", "cli"):

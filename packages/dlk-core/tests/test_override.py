@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
 from dlk._override import canonical
 
+PARTS = Path(__file__).parent / "toy"
 BUILD = """
 from dlk.config import ident, load, make
 from dlk.registry import register
@@ -143,6 +145,23 @@ def test_a_chosen_distribution_that_fails_is_told_with_its_cause(rivals):
     rivals.install("third", "raise RuntimeError('boom')")
     done = rivals.dlk("why", "thing.one", DLK_OVERRIDE="thing.one=third")
     assert "which is failed: RuntimeError: boom, at " in done.stderr
+
+
+def test_a_bundle_is_not_loaded_with_another_s_component_of_the_same_name(site, trained):
+    site.brings("rival", "decoder.linear")
+    code = (
+        "from dlk.errors import BundleError\nfrom dlk.bundle.read import Bundle\n"
+        f"try:\n    Bundle({str(trained.bundle)!r}, src=[{str(PARTS)!r}])\n    print('loaded')\n"
+        "except BundleError as error:\n    print(error)\n"
+    )
+    choose = 'DLK_OVERRIDE="decoder.linear=dlk-core" chooses it'
+    said = site.run("-c", code).stdout
+    assert 'was made with other components: decoder "linear" of dlk-core' in said
+    assert "here it is claimed by dlk-core" in said
+    assert choose in said
+    said = site.run("-c", code, DLK_OVERRIDE="decoder.linear=rival").stdout
+    assert f"here it is that of rival 1.0: {choose}" in said
+    assert site.run("-c", code, DLK_OVERRIDE="decoder.linear=dlk-core").stdout == "loaded\n"
 
 
 @pytest.mark.parametrize(

@@ -243,8 +243,9 @@ class Hooks:
     - ``dlk_change_…`` hooks change what passes through. Where one raises, nothing passes, since it
       may be there to hide what must not be seen: a `PluginError` names the plugin.
 
-    A server calls hooks in the thread of the request, so from several threads at once. Under DDP
-    each process calls them; the environment variable ``RANK`` tells which it is.
+    A server calls hooks in the thread of the request, so from several threads at once. Where a
+    run has several processes (DDP), each calls them; ``LOCAL_RANK`` in the environment tells them
+    apart.
     """
 
     @hookspec

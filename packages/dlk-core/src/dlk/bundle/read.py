@@ -185,13 +185,16 @@ class Bundle:
     def _check_needs(self) -> None:
         from dlk.registry import register
 
-        problems = []
+        problems, others = [], []
         for need in self.manifest.get("needs", []):
-            if (need["type"], need["name"]) in register:
-                continue
             what = f'{need["type"]} "{need["name"]}"'
             origin = need.get("distribution", "")
-            if origin == "local":
+            other = _supplied_by_another(need["type"], need["name"], origin)
+            if other:
+                others.append(other)
+            elif (need["type"], need["name"]) in register:
+                continue
+            elif origin == "local":
                 file = need.get("file", "?")
                 problems.append(
                     f"{what}, a component of the project that made it ({file}): "
@@ -204,6 +207,8 @@ class Bundle:
             raise BundleError(
                 f"{self.path} needs what is not installed here: {'; '.join(problems)}"
             )
+        if others:
+            raise BundleError(f"{self.path} was made with other components: {'; '.join(others)}")
 
     def _made(self, file: str, values: Mapping[str, Any], type_name: str) -> Any:
         """Return the config object of the one component of a type, its files inside the bundle."""
@@ -231,6 +236,28 @@ class Bundle:
         if not isinstance(value, dict):
             raise BundleError(f"{self.path / name}: expected an object")
         return value
+
+
+def _supplied_by_another(type_name: str, name: str, origin: str) -> str:
+    """Return what to do where the distribution that a bundle needs is there, and another is used.
+
+    "" where there is nothing to do. A component that moved to another distribution is no problem.
+    """
+    from dlk._override import canonical
+    from dlk.registry import register
+
+    claims = register.claims(type_name, name)
+    chosen = register.chosen(type_name, name)
+    mine = [claim for claim in claims if canonical(claim.origin) == canonical(origin)]
+    if not mine or chosen in mine:
+        return ""
+    if len(mine) > 1:
+        return register.refusal(type_name, name)
+    now = f"here it is that of {chosen}"
+    if chosen is None:
+        now = f"here it is claimed by {' and '.join(map(str, claims))}"
+    way_out = f'DLK_OVERRIDE="{type_name}.{name}={canonical(origin)}" chooses it'
+    return f'{type_name} "{name}" of {mine[0]}, {now}: {way_out}'
 
 
 def _has(entry: object, texts: Sequence[str]) -> bool:
