@@ -81,7 +81,7 @@ def check(
             terminal.note(f"{each.path}: no processed data yet, so numbers of _G.meta are made up")
     if problems:
         order = {each.path: place for place, each in enumerate(checked)}
-        problems.sort(key=lambda problem: order.get(problem.file, len(order)))
+        problems.sort(key=lambda problem: order.get(problem.file, -1))
         raise ConfigError(in_order(problems))
 
 
