@@ -15,6 +15,7 @@ __all__ = [
     "ConfigError",
     "DataError",
     "DlkError",
+    "EqualPointsWarning",
     "PluginError",
     "Problem",
     "RowError",
@@ -168,6 +169,10 @@ class ConfigError(DlkError):
             problem if problem.path or problem.file else replace(problem, path=where)
             for problem in self.problems
         )
+
+
+class EqualPointsWarning(UserWarning):
+    """Two points of a search come to the same config; the later one is left out."""
 
 
 class DataError(DlkError):

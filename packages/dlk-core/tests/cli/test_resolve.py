@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from dlk.cli import main
 from dlk.config import jsonc
 
@@ -76,3 +78,17 @@ def test_origins_of_a_search_are_a_list_of_the_runs(project, capsys):
     assert main(["resolve", "-q", "search.jsonc", "--origins", "--json"]) == 0
     runs = json.loads(capsys.readouterr().out)
     assert [run["choice"]["chunk_size"] for run in runs] == [1, 2]
+
+
+@pytest.mark.filterwarnings("default")
+def test_equal_runs_are_told_in_a_line_of_their_own(project, capsys):
+    config = json.loads((project / "process.jsonc").read_text())
+    config["@processor@default"]["_search"] = {"chunk_size": [1, 2, 1]}
+    (project / "search.jsonc").write_text(json.dumps(config))
+    assert main(["resolve", "search.jsonc"]) == 0
+    said = capsys.readouterr()
+    assert [run["@processor@default"]["chunk_size"] for run in json.loads(said.out)] == [1, 2]
+    assert said.err.splitlines()[0] == (
+        "warning: point 2 of the search (chunk_size=1) equals point 0 (chunk_size=1) "
+        "and is left out"
+    )

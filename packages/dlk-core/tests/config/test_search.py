@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dlk.config import load
+from dlk.errors import EqualPointsWarning
 
 Read = Callable[..., Any]
 Refuse = Callable[..., list[str]]
@@ -205,7 +206,7 @@ def test_equal_points_are_named_by_both_their_choices_and_made_once(read: Read) 
         r"point 2 of the search \(floors=1, street=a\) equals point 0 \(floors=1, street=a\) "
         "and is left out"
     )
-    with pytest.warns(UserWarning, match=message):
+    with pytest.warns(EqualPointsWarning, match=message):
         assert [point.choice["floors"] for point in loaded] == [1, 2]
     assert len(loaded) == 3
 

@@ -9,13 +9,14 @@ import importlib.metadata
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from dlk._known import shadow
 from dlk.cli._arguments import UsageError
 from dlk.cli._terminal import Terminal, without_bars
-from dlk.errors import ConfigError, DlkError, PluginError, did_you_mean
+from dlk.errors import ConfigError, DlkError, EqualPointsWarning, PluginError, did_you_mean
 
 __all__ = ["COMMANDS", "commands_of_plugins", "distribution_of", "run"]
 
@@ -58,7 +59,8 @@ def run(argv: Sequence[str] | None = None) -> int:
         parser = _parser(name, command)
         args = parser.parse_args(arguments)
         _configure(terminal, args)
-        with without_bars() if terminal.quiet else contextlib.nullcontext():
+        bars = without_bars() if terminal.quiet else contextlib.nullcontext()
+        with bars, _plain_warnings(terminal):
             code: int | None = command.run(args, terminal)
         sys.stdout.flush()
         return code or OK
@@ -85,6 +87,24 @@ def run(argv: Sequence[str] | None = None) -> int:
         if not terminal.debug:
             terminal.error("dlk did not foresee this; dlk --debug shows the traceback")
         return _failed(FAILED, terminal)
+
+
+@contextlib.contextmanager
+def _plain_warnings(terminal: Terminal) -> Iterator[None]:
+    """Tell what dlk itself warns of without a line of its source."""
+    with warnings.catch_warnings():
+        shown = warnings.showwarning
+
+        def show(
+            message: Warning | str, category: type[Warning], *more: Any, **others: Any
+        ) -> None:
+            if issubclass(category, EqualPointsWarning):
+                terminal.note(f"warning: {message}")
+            else:
+                shown(message, category, *more, **others)
+
+        warnings.showwarning = show
+        yield
 
 
 def _configure(terminal: Terminal, args: argparse.Namespace) -> None:

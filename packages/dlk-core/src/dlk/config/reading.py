@@ -26,7 +26,7 @@ from dlk.config.node import Unsound, freeze, node_of, thaw, to_dict, trail
 from dlk.config.project import find_project
 from dlk.config.search import Dimension, Grid, take_search
 from dlk.config.tree import Origin, Path, Project, Tree, build_tree, folder_of
-from dlk.errors import ConfigError, DlkError, PluginError, Problem
+from dlk.errors import ConfigError, DlkError, EqualPointsWarning, PluginError, Problem
 
 __all__ = ["Loaded", "Point", "changed", "from_resolved", "load", "make", "parse_override"]
 
@@ -113,7 +113,7 @@ class Loaded:
                     _, choice = self.grid[first]
                     message = f"point {number} of the search ({_shown(point.choice)}) equals point "
                     message += f"{first} ({_shown(choice)}) and is left out"
-                    warnings.warn(message, stacklevel=2)
+                    warnings.warn(message, EqualPointsWarning, stacklevel=2)
                     continue
             yield point
 
