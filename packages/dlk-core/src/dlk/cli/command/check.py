@@ -71,8 +71,11 @@ def check(
         ConfigError: the mistakes of all the configs.
     """
     checked = [_Checked(path, overrides) for path, overrides in configs]
-    problems = [problem for each in checked for problem in each.problems]
-    problems += _follow(checked, terminal, data)
+    followed = _follow(checked, terminal, data)
+    problems: list[Problem] = []
+    for each in checked:
+        problems += [*each.problems, *(p for p in followed if p.file == each.path)]
+    problems += followed  # also those of files that several configs share; each is told once
     files = {problem.file for problem in problems}
     for each in checked:
         if each.config is not None and each.path not in files and not terminal.quiet:
@@ -80,8 +83,6 @@ def check(
         if each.config is not None and not each.config.processed:
             terminal.note(f"{each.path}: no processed data yet, so numbers of _G.meta are made up")
     if problems:
-        order = {each.path: place for place, each in enumerate(checked)}
-        problems.sort(key=lambda problem: order.get(problem.file, -1))
         raise ConfigError(in_order(problems))
 
 
