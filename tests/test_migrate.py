@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -117,6 +118,31 @@ def test_a_relation_example_is_whole_but_for_its_scheduler(tmp_path: Path) -> No
     left = mistakes(tmp_path, ("span_relation_extraction", "process"))
     assert left == []
     check([(str(tmp_path / "process.jsonc"), ()), (str(tmp_path / "fit.jsonc"), ())], Terminal())
+
+
+def test_ids_of_single_texts_are_left_out_and_of_pairs_kept() -> None:
+    def fit(example: str) -> Any:
+        old = (OLD / example / "fit.jsonc").read_text(encoding="utf-8")
+        return jsonc.parse(migrate(old, "old.jsonc").text).value["@fit"]
+
+    single, pair = fit("text_cls"), fit("text_match")
+    dataset, embedding = "@dataset@default", "@embedding@bert_like"
+    assert "type_ids" not in single["@datamodule@default"][dataset]["key_type_pairs"]
+    model = single["@imodel@default"]["@model@basic"]
+    assert model[embedding]["input_map"] == {"type_ids": ""}
+    assert "type_ids" in pair["@datamodule@default"][dataset]["key_type_pairs"]
+    assert "input_map" not in pair["@imodel@default"]["@model@basic"][embedding]
+
+
+def test_regression_is_trained_and_predicted_by_one_link() -> None:
+    old = (OLD / "text_reg" / "fit.jsonc").read_text(encoding="utf-8")
+    fit = jsonc.parse(migrate(old, "old.jsonc").text).value["@fit"]["@imodel@default"]
+    assert fit["@model@basic"]["@decoder@regression"] == {
+        "input_size": 768,
+        "pool": "first",
+        "link": "sigmoid",
+    }
+    assert fit["@postprocessor@txt_reg"] == {}
 
 
 def test_old_comments_are_in_the_new_file() -> None:

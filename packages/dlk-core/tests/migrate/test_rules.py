@@ -50,6 +50,16 @@ def test_what_is_no_config_is_refused(text: str) -> None:
         migrate(text, "old.jsonc")
 
 
+def test_a_module_file_keeps_its_name() -> None:
+    done = migrate('{"_base": "focal_loss", "reduction": "mean"}', "modules/loss@mine.hjson")
+    assert done.target == "loss@mine.jsonc"
+    assert jsonc.parse(done.text).value == {"_base": "focal"}
+    assert kinds(done) == {"_base": "changed", "reduction": "gone"} or kinds(done) == {
+        "loss@mine": "changed",
+        "reduction": "gone",
+    }
+
+
 def test_a_field_that_means_nothing_any_more_is_left_out_and_told_with_its_place() -> None:
     text = '{\n  "@processor@default": {\n    "do_save": true,\n    "feed_order": []\n  }\n}'
     done = migrate(text, "old.jsonc")

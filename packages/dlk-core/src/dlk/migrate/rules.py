@@ -73,32 +73,55 @@ def migrate(source: str, file: str) -> Migrated:
         file: its name, for the notes.
 
     Raises:
-        ConfigError: the text cannot be read, or is no config of a process, a fit or a display.
+        ConfigError: the text cannot be read, or is neither a config of a process, a fit or a
+            display, nor a module file.
     """
     document = text.parse(source, file)
+    stem = os.path.splitext(os.path.basename(file))[0]
+    if is_module(f"@{stem}") and document.node.find("_base") is not None:
+        return _module(document, stem, file)
     types = [parse_key(e.key).type for e in document.node.items() if is_module(e.key)]
     target = next((TARGETS[t] for t in types if t in TARGETS), "")
     if not target:
         known = ", ".join(f'"@{t}"' for t in TARGETS)
-        raise ConfigError([Problem("", f"expected a config of dlk 0.1: one of {known}", file)])
+        message = f"expected a config of dlk 0.1: one of {known}, or a module file type@name.jsonc"
+        raise ConfigError([Problem("", message, file)])
     work = _Migration(file)
-    if not text.has_positions(document):
-        work.note("lost", document, "", "read as Hjson: comments and positions are not kept")
+    work.begin(document)
     for entry in document.node.items():
         if is_module(entry.key):
             if parse_key(entry.key).type == "fit":
                 _span_batches(work, entry)
                 _tags(work, entry)
                 _regression(work, entry)
+                _single_texts(work, entry)
             work.component(entry, parse_key(entry.key).type, "")
-    notes = sorted(work.notes, key=lambda note: (note.line, note.column))
-    return Migrated(target, text.write(document), notes)
+    return work.done(document, target)
+
+
+def _module(document: Entry, stem: str, file: str) -> Migrated:
+    """Rewrite a module file, ``type@name.jsonc``, whose root is what `_base` says."""
+    work = _Migration(file)
+    work.begin(document)
+    document.key = f"@{stem}"
+    work.component(document, stem, "")
+    return work.done(document, f"{stem}.jsonc")
 
 
 @dataclass(slots=True)
 class _Migration:
     file: str
     notes: list[Note] = field(default_factory=list)
+
+    def begin(self, document: Entry) -> None:
+        """Say what could not be read of the file."""
+        if not text.has_positions(document):
+            self.note("lost", document, "", "read as Hjson: comments and positions are not kept")
+
+    def done(self, document: Entry, target: str) -> Migrated:
+        """Return what came out."""
+        notes = sorted(self.notes, key=lambda note: (note.line, note.column))
+        return Migrated(target, text.write(document), notes)
 
     def note(self, kind: str, entry: Entry, path: str, message: str) -> None:
         self.notes.append(Note(kind, path, message, self.file, entry.line, entry.column))
@@ -505,6 +528,32 @@ def _tags(work: _Migration, fit: Entry) -> None:
             old.node = text.node_of(-100)
             message = "is -100 now: what losses pass over is no label"
             work.note("changed", old, f"{place}.{name}", message)
+
+
+def _single_texts(work: _Migration, fit: Entry) -> None:
+    """0.1 stored which text of a pair a token is of, for single texts too, where it is always 0."""
+    post = _find(fit.node, "imodel", "postprocessor")
+    embedding = _find(fit.node, "imodel", "model", "embedding")
+    dataset = _find(fit.node, "datamodule", "dataset")
+    collate = _find(fit.node, "datamodule", "data_collate")
+    kind = post.node.find("data_type") if post is not None else None
+    if kind is not None and kind.node.value == "pair":
+        return
+    if embedding is None or _name_of(embedding) != "bert_like" or not embedding.node.is_object:
+        return
+    types = dataset.node.find("key_type_pairs") if dataset is not None else None
+    column = types.node.find("type_ids") if types is not None else None
+    if types is None or column is None:
+        return
+    types.node.drop(column)
+    pairs = collate.node.find("key_padding_pairs") if collate is not None else None
+    padding = pairs.node.find("type_ids") if pairs is not None else None
+    if pairs is not None and padding is not None:
+        pairs.node.drop(padding)
+    names = embedding.node.find("input_map") or embedding.node.put("input_map", {})
+    names.node.put("type_ids", "")
+    place = "datamodule.dataset.key_type_pairs.type_ids"
+    work.note("changed", column, place, "left out: of single texts they are 0 and not stored")
 
 
 def _cells(matrices: Mapping[str, Mapping[str, Any]]) -> list[str]:
