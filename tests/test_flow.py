@@ -727,3 +727,13 @@ def test_processed_data_makes_no_sound_example_wrong(tmp_path, capsys):
     found = problems_of(capsys, fit)
     assert {p["code"] for p in found} == {"sizes-disagree"}
     assert 'txt_cls reads "logits" of width 1 (label_vocab.json)' in found[-1]["message"]
+
+
+def test_a_config_whose_module_file_is_wrong_is_not_called_sound(tmp_path, monkeypatch, capsys):
+    folder = copy_of("sequence_labeling", tmp_path)
+    monkeypatch.chdir(folder)
+    edited(folder / "modules" / "trainer@tweets.jsonc", '"val_f1"', '"val_f2"')
+    assert main(["check", "process_pieces.jsonc", "fit_crf.jsonc"]) == 2
+    said = capsys.readouterr()
+    assert said.out == "process_pieces.jsonc: ok\n"
+    assert "trainer@tweets.jsonc:7:" in said.err

@@ -71,14 +71,10 @@ def check(
         ConfigError: the mistakes of all the configs.
     """
     checked = [_Checked(path, overrides) for path, overrides in configs]
-    followed = _follow(checked, terminal, data)
-    problems: list[Problem] = []
+    _follow(checked, terminal, data)
+    problems = [problem for each in checked for problem in each.problems]
     for each in checked:
-        problems += [*each.problems, *(p for p in followed if p.file == each.path)]
-    problems += followed  # also those of files that several configs share; each is told once
-    files = {problem.file for problem in problems}
-    for each in checked:
-        if each.config is not None and each.path not in files and not terminal.quiet:
+        if each.config is not None and not each.problems and not terminal.quiet:
             terminal.result(f"{each.path}: ok{each.runs()}")
         if each.config is not None and not each.config.processed:
             terminal.note(f"{each.path}: no processed data yet, so numbers of _G.meta are made up")
@@ -128,28 +124,31 @@ class _Checked:
 
 def _follow(
     checked: Sequence[_Checked], terminal: Terminal, data: Mapping[str, Sequence[str]] | None
-) -> list[Problem]:
-    """Follow names, files and sizes from the steps of processors to the metrics of runs."""
+) -> None:
+    """Follow names, files and sizes from the steps of processors to the metrics of runs.
+
+    What is wrong is added to the problems of the config that it is wrong in.
+    """
     from dlk.flow.experiment import follow_fit, follow_process
 
-    found: list[tuple[Problem, Point, int]] = []  # with the point, and how many there are
     made: dict[str, _Made] = {}
     needed: dict[str, None] = {}
     for each in checked:
-        points = each.of("processor")
-        for point in points:
+        found: list[tuple[Problem, Point]] = []
+        for point in each.of("processor"):
             raw = _raw(each.path, data)
             followed, stored = follow_process(point, raw)
             made.setdefault(_folder(point, "processor"), _Made(each.path, stored, raw))
-            found += [(problem, point, len(points)) for problem in followed.problems]
+            found += [(problem, point) for problem in followed.problems]
             needed |= followed.needed
-    problems = _folders_differ(made, checked)
+        each.problems += _told_once(found, len(each.of("processor")))
+    _compare_folders(made, checked)
     for each in checked:
-        points = each.of("fit")
-        for point in points:
+        found = []
+        for point in each.of("fit"):
             source = made.get(_folder(point, "fit"))
             if source is None and made:
-                problems.append(_other_folder(point, made))
+                found.append((_other_folder(point, made), point))
                 source = next(iter(made.values())) if len(made) == 1 else None
             assert each.config is not None  # it has points
             followed = follow_fit(
@@ -159,11 +158,11 @@ def _follow(
                 made_up=each.config.made_up,
                 written=each.config.loaded.grid.tree,
             )
-            found += [(problem, point, len(points)) for problem in followed.problems]
+            found += [(problem, point) for problem in followed.problems]
             needed |= followed.needed
+        each.problems += _told_once(found, len(each.of("fit")))
     if needed:
         terminal.note(f"the data has to bring: {', '.join(needed)}")
-    return problems + _told_once(found)
 
 
 def spread(count: int) -> Iterator[int]:
@@ -185,13 +184,13 @@ class _Made(NamedTuple):
     raw: Raw
 
 
-def _told_once(found: Sequence[tuple[Problem, Point, int]]) -> list[Problem]:
-    """Return each problem once; one that not every point of a search has names its first point."""
-    points: dict[Problem, list[tuple[Point, int]]] = {}
-    for problem, point, count in found:
-        points.setdefault(problem, []).append((point, count))
+def _told_once(found: Sequence[tuple[Problem, Point]], count: int) -> list[Problem]:
+    """Return each problem once; one that not all points of a search have names its first."""
+    points: dict[Problem, list[Point]] = {}
+    for problem, point in found:
+        points.setdefault(problem, []).append(point)
     return [
-        problem if len(seen) == seen[0][1] else _at_point(problem, seen[0][0])
+        problem if len(seen) == count else _at_point(problem, seen[0])
         for problem, seen in points.items()
     ]
 
@@ -217,13 +216,14 @@ def _raw(path: str, data: Mapping[str, Sequence[str]] | None) -> Raw:
     return raw_of(data)
 
 
-def _folders_differ(made: Mapping[str, _Made], checked: Sequence[_Checked]) -> list[Problem]:
-    """Return the problem of processors that write to several folders, where no run says which."""
+def _compare_folders(made: Mapping[str, _Made], checked: Sequence[_Checked]) -> None:
+    """Note processors that write to several folders, where no run says which."""
     if len(made) < 2 or any(each.of("fit") for each in checked):
-        return []
+        return
     named = " and ".join(f"{folder} ({of.path})" for folder, of in made.items())
     message = f"the configs name different folders: {named}"
-    return [Problem("processed_data_dir", message, code="folders-differ")]
+    problem = Problem("processed_data_dir", message, code="folders-differ")
+    next(each for each in checked if each.of("processor")).problems.append(problem)
 
 
 def _other_folder(point: Point, made: Mapping[str, _Made]) -> Problem:
