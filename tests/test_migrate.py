@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import functools
+import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from dlk.cli._terminal import Terminal
 from dlk.cli.command.check import check
 from dlk.config import jsonc
+from dlk.config.schema import make_schema
 from dlk.errors import ConfigError, Problem
 from dlk.migrate.rules import migrate
 from dlk.migrate.table import NOT_YET
@@ -118,6 +122,32 @@ def test_a_relation_example_is_whole_but_for_its_scheduler(tmp_path: Path) -> No
     left = mistakes(tmp_path, ("span_relation_extraction", "process"))
     assert left == []
     check([(str(tmp_path / "process.jsonc"), ()), (str(tmp_path / "fit.jsonc"), ())], Terminal())
+
+
+NAMES: dict[str, dict[str, dict[str, Any]]] = json.loads(
+    (ROOT / "tests" / "fixtures" / "names_of_0_1.json").read_text(encoding="utf-8")
+)
+
+
+@functools.cache
+def schema(kind: str) -> Any:
+    return Draft202012Validator(make_schema(kind).value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [(kind, name) for kind, names in NAMES.items() for name in names],
+    ids=lambda part: part,
+)
+def test_every_field_of_every_old_component_is_known(kind: str, name: str) -> None:
+    old = {"_base": name, **NAMES[kind][name]}
+    done = migrate(json.dumps(old), f"{kind}@old.jsonc")
+    lost = [str(note) for note in done.notes if note.kind == "lost"]
+    if (kind, name) in NOT_YET or (kind, "") in NOT_YET:
+        assert len(lost) == 1
+    else:
+        assert lost == []
+        assert list(schema(kind).iter_errors(jsonc.parse(done.text).value)) == []
 
 
 def test_ids_of_single_texts_are_left_out_and_of_pairs_kept() -> None:

@@ -13,7 +13,7 @@ from dlk.config.keys import ModuleKey, is_module, join, parse_key
 from dlk.config.tree import spec_of
 from dlk.errors import ConfigError, Problem
 from dlk.migrate import text
-from dlk.migrate.table import COMPONENTS, FIELDS, NOT_YET, WRITTEN, Gone, Lost, Rename, Values
+from dlk.migrate.table import COMPONENTS, FIELDS, NOT_YET, WRITTEN, Gone, Rename, Values
 from dlk.migrate.text import Entry, Node
 from dlk.registry import register
 
@@ -197,9 +197,7 @@ class _Migration:
             if emptied is not None and emptied.node.entries == [] and not emptied.node.tail:
                 node.drop(emptied)
 
-    def act(
-        self, holder: Node, entry: Entry, action: Rename | Gone | Lost | Values, where: str
-    ) -> None:
+    def act(self, holder: Node, entry: Entry, action: Rename | Gone | Values, where: str) -> None:
         value = entry.node.value
         if isinstance(action, Rename):
             if holder.find(action.to) is not None:
@@ -215,12 +213,11 @@ class _Migration:
                     shown = text.node_of(new).raw
                     self.note("changed", entry, where, f"is {shown} now: {action.why}")
                     return
-        elif isinstance(action, Gone) and (not action.usual or value in action.usual):
+        elif not action.usual or value in action.usual:
             holder.drop(entry)
             self.note("gone", entry, where, f"left out: {action.why}")
         else:
-            why = action.todo if isinstance(action, Lost) else action.why
-            self.set_aside(holder, entry, where, f"left out: {why}")
+            self.set_aside(holder, entry, where, f"left out: {action.why}")
 
     def set_aside(self, holder: Node, entry: Entry, where: str, message: str) -> None:
         """Make a comment of what cannot be carried over, so that it is still there to be read."""
@@ -314,7 +311,10 @@ def _gather(work: _Migration, entry: Entry, where: str) -> None:
         new = entry.node.put("pad", None)
         place = pad or entry
         work.note(
-            "changed", place, f"{where}.pad", "is null now: it was ignored, a label needs none"
+            "changed",
+            place,
+            _under(where, "pad"),
+            "is null now: it was ignored, a label needs none",
         )
         new.line, new.column = place.line, place.column
 
@@ -336,7 +336,7 @@ def _vectors(work: _Migration, entry: Entry, where: str) -> None:
     if name is not None and isinstance(value, str) and not value.endswith(".npy"):
         name.node = text.node_of(f"{value}.npy")
         message = f'is "{value}.npy" now: a pickle runs code'
-        work.note("changed", name, f"{where}.token_embedding", message)
+        work.note("changed", name, _under(where, "token_embedding"), message)
 
 
 def _collate(work: _Migration, entry: Entry, where: str) -> None:
@@ -344,7 +344,7 @@ def _collate(work: _Migration, entry: Entry, where: str) -> None:
     index = pairs.node.find("gather_index") if pairs is not None else None
     if index is not None and index.node.value == 0:
         index.node = text.node_of(-1)
-        place = f"{where}.key_padding_pairs.gather_index"
+        place = _under(where, "key_padding_pairs.gather_index")
         work.note("changed", index, place, "is -1 now: 0 is a position")
 
 
@@ -358,17 +358,19 @@ def _table(vocab: str) -> Callable[[_Migration, Entry, str], None]:
         if file is not None and isinstance(value, str) and not _is_array(value):
             if os.sep in value:
                 message = "a pickle: write it as .npy, numpy.save(path, vectors)"
-                work.note("lost", file, f"{where}.embedding_file", message)
+                work.note("lost", file, _under(where, "embedding_file"), message)
             else:
                 entry_of_meta = value
                 file.key, file.node = "embedding_meta", text.node_of(f"{value}.npy")
                 message = f'is embedding_meta "{value}.npy" now, as token_embedding writes it'
-                work.note("changed", file, f"{where}.embedding_file", message)
+                work.note("changed", file, _under(where, "embedding_file"), message)
         size = entry.node.find("vocab_size")
         if size is None or size.node.value == 0:
             expression = f"@lambda @_G.meta.{entry_of_meta}.size"
             entry.node.put("vocab_size", expression)
-            work.note("changed", size or entry, f"{where}.vocab_size", f'is "{expression}" now')
+            work.note(
+                "changed", size or entry, _under(where, "vocab_size"), f'is "{expression}" now'
+            )
 
     return change
 
@@ -397,12 +399,14 @@ def _words_and_chars(work: _Migration, entry: Entry, where: str) -> None:
         for old in (size, file):
             if old is not None:
                 node.drop(old)
-                work.note("changed", old, f"{where}.{old.key}", f"stands in embedding#{part} now")
+                work.note("changed", old, _under(where, old.key), f"stands in embedding#{part} now")
     if all(isinstance(w, int) for w in width):
         node.put("embedding_dim", sum(width))
     names = node.find("input_map")
-    if names is not None:
-        work.set_aside(node, names, f"{where}.input_map", "left out: the children read")
+    if names is not None and all(e.key == e.node.value for e in names.node.items()):
+        node.drop(names)
+    elif names is not None:
+        work.set_aside(node, names, _under(where, "input_map"), "left out: the children read")
 
 
 def _scheduler(work: _Migration, entry: Entry, where: str) -> None:
@@ -411,7 +415,7 @@ def _scheduler(work: _Migration, entry: Entry, where: str) -> None:
     if steps is not None and isinstance(value, float) and value >= 1:
         steps.node = text.node_of(int(value))
         message = f"is {int(value)} now: an integer is steps, a float a share"
-        work.note("changed", steps, f"{where}.num_warmup_steps", message)
+        work.note("changed", steps, _under(where, "num_warmup_steps"), message)
 
 
 def _char_table(work: _Migration, entry: Entry, where: str) -> None:
@@ -420,7 +424,9 @@ def _char_table(work: _Migration, entry: Entry, where: str) -> None:
     written = names.node.find("char_embedding") if names is not None else None
     if written is not None:
         written.key = "embedding"
-        work.note("changed", written, f"{where}.output_map.char_embedding", "is `embedding` now")
+        work.note(
+            "changed", written, _under(where, "output_map.char_embedding"), "is `embedding` now"
+        )
 
 
 _SPECIAL: Mapping[tuple[str, str], Callable[[_Migration, Entry, str], None]] = {

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["COMPONENTS", "FIELDS", "NOT_YET", "WRITTEN", "Gone", "Lost", "Rename", "Values"]
+__all__ = ["COMPONENTS", "FIELDS", "NOT_YET", "WRITTEN", "Gone", "Rename", "Values"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,22 +26,12 @@ class Gone:
 
     Attributes:
         why: where its meaning went.
-        usual: the values that this is true of; any, if empty. Another one is lost.
+        usual: the values that this is true of; any, if empty. Another one is lost, and somebody
+            has to see to it.
     """
 
     why: str
     usual: tuple[Any, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """The field is left out, and somebody has to see to it.
-
-    Attributes:
-        todo: what is to be done.
-    """
-
-    todo: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +47,7 @@ class Values:
     why: str
 
 
-Action = Rename | Gone | Lost | Values
+Action = Rename | Gone | Values
 Fields = Mapping[str, Action]
 
 COMPONENTS: Mapping[tuple[str, str], str] = {
@@ -154,7 +144,7 @@ FIELDS: Mapping[tuple[str, str], Fields] = {
         "output_map.label_ids": _CELLS,
     },
     ("subprocessor", "piece_rerank_relabel"): {
-        "mask_fill": Lost("the collate `span` fills: matrices.….fill"),
+        "mask_fill": Gone("the collate `span` fills: matrices.….fill", (-100,)),
         "input_map.offsets": _UNITS,
         "output_map.label_ids": _CELLS,
     },
@@ -168,7 +158,7 @@ FIELDS: Mapping[tuple[str, str], Fields] = {
         "test_names": Gone("there is one test split", (["test"],)),
     },
     ("encoder", "linear"): {
-        "pool": Lost("an encoder gives a vector per position; pool in the decoder"),
+        "pool": Gone("an encoder gives a vector per position; pool in the decoder", (None,)),
     },
     ("encoder", "lstm"): {"input_map.attention_mask": _MASK},
     ("decoder", "linear_crf"): {"input_map.attention_mask": _MASK},
@@ -223,9 +213,12 @@ FIELDS: Mapping[tuple[str, str], Fields] = {
         "origin_input_map.special_tokens_mask": _UNITS,
         "origin_input_map.word_ids": _UNITS,
     },
+    ("postprocessor", "txt_reg"): {
+        "log_reg": Gone("the decoder `regression` has the link: sigmoid", (False,)),
+    },
     ("trainer", "lightning"): {
         "logger": Gone("a run writes its logs to its folder"),
-        "plugins": Lost("extra takes further options of Lightning"),
+        "plugins": Gone("extra takes further options of Lightning", (None,)),
         "use_distributed_sampler": Gone("the datamodule sees to it"),
         "limit_predict_batches": Gone("predicting needs no Lightning"),
         "limit_train_batches": _ALL,
