@@ -354,6 +354,7 @@ def test_what_is_editable_broken_or_left_out_is_not_remembered(site, tmp_path):
     assert listed() == (24, {"crowd3", "crowd4", "crowd5"})
     assert listed() == (24, {"crowd3", "crowd4"})
     assert listed(DLK_DISABLE_PLUGINS="crowd6") == (23, {"crowd3", "crowd4"})
+    assert listed() == (24, {"crowd3", "crowd4", "crowd6"})
 
 
 def test_memory_can_be_off_unreadable_or_damaged(site, tmp_path):

@@ -74,8 +74,6 @@ def place_of(address: str) -> Place:
 
 
 def _spec(name: str, path: list[str] | None) -> importlib.machinery.ModuleSpec | None:
-    if name in sys.modules:
-        return getattr(sys.modules[name], "__spec__", None)
     for finder in sys.meta_path:
         find = getattr(finder, "find_spec", None)
         try:
