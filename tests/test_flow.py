@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from tokenizers import Tokenizer
 
 from dlk.cli import main
+from dlk.config import make
 from tests.example_copies import FIXTURES, PAIRS, copy_of, edited, place_of
 
 
@@ -737,3 +739,24 @@ def test_a_config_whose_module_file_is_wrong_is_not_called_sound(tmp_path, monke
     said = capsys.readouterr()
     assert said.out == "process_pieces.jsonc: ok\n"
     assert "trainer@tweets.jsonc:7:" in said.err
+
+
+def test_a_tokenizer_with_more_ids_than_the_model_is_told_without_processed_data(tmp_path, capsys):
+    folder = copy_of("text_cls", tmp_path)
+    both = (folder / "process.jsonc", folder / "fit.jsonc")
+    (folder / "data" / "minilm" / "config.json").write_text('{"hidden_size": 384, "vocab_size": 9}')
+    (found,) = problems_of(capsys, *both)
+    assert found["code"] == "sizes-disagree"
+    assert found["path"].endswith("embedding.pretrained_model_path")
+    assert 'bert_like has room for 9 ids, and "input_ids" holds ' in found["message"]
+    (folder / "data" / "minilm" / "config.json").write_text("no JSON")
+    assert problems_of(capsys, *both) == []
+    (folder / "data" / "minilm" / "tokenizer.json").write_text("{}")
+    assert problems_of(capsys, *both) == []
+
+
+@pytest.mark.parametrize("rows", ["trec", "tweets", "pairs", "ratings"])
+def test_the_ids_of_a_tokenizer_are_counted_as_its_library_does(rows):
+    path = str(FIXTURES / rows / "tokenizer.json")
+    config = make("subprocessor", "fast_tokenizer", tokenizer_path=path)
+    assert config.surveyed().ids == {"input_ids": Tokenizer.from_file(path).get_vocab_size()}

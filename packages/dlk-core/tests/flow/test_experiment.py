@@ -266,6 +266,19 @@ def test_two_steps_of_one_name_are_told_where_they_stand(project):
     assert found["file"] == "process.jsonc"
 
 
+def test_processed_data_of_other_steps_is_noted(project, capsys):
+    project.run_process("train", "valid")
+    capsys.readouterr()
+    assert main(["check", "process.jsonc", "fit.jsonc"]) == 0
+    assert "processed otherwise" not in capsys.readouterr().err
+    project.steps["@subprocessor@token_gather#learn_words"]["min_freq"] = 2
+    project.process["keep"] = ["words"]
+    project.write()
+    assert main(["check", "process.jsonc", "fit.jsonc"]) == 0
+    said = capsys.readouterr().err
+    assert "the data in processed was processed otherwise (keep, token_gather#learn_words)" in said
+
+
 # Metrics ------------------------------------------------------------------------------------------
 
 

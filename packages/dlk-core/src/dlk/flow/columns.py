@@ -9,7 +9,7 @@ from typing import Any
 
 from dlk.config import Signature, children
 from dlk.errors import ConfigError, nearest
-from dlk.flow.finding import Finding, known_signature, listed, title, unknown
+from dlk.flow.finding import Finding, known_signature, listed, surveyed, title, unknown
 
 __all__ = ["Raw", "Stored", "column_finding", "follow_processor", "is_slip"]
 
@@ -52,6 +52,7 @@ class Stored:
         files: files of the meta folder, with who makes them.
         numbers: for a file, the numbers that a config may ask for, where that is known.
         ids: for columns of ids, the file of the meta folder that they are ids of.
+        counts: for such a file, how many ids it has, where another file tells it already.
         is_open: a component does not say what it writes, so there may be any column.
         has_all_files: false where a component does not say which files it makes.
         source: what stores them, for messages.
@@ -65,6 +66,7 @@ class Stored:
     files: dict[str, str] = field(default_factory=dict)
     numbers: dict[str, tuple[str, ...]] = field(default_factory=dict)
     ids: dict[str, str] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
     is_open: bool = False
     has_all_files: bool = True
     source: str = "process.jsonc"
@@ -200,7 +202,12 @@ def _stored(steps: Sequence[_Step], keep: Sequence[str], raw: Raw) -> Stored:
                 stored.columns.pop(name, None)
             elif name not in stored.columns:
                 stored.passed[name] = step.name
-        stored.ids.update((n, file) for n, file in signature.ids.items() if isinstance(file, str))
+        told = surveyed(step.config, signature)
+        for name, file in signature.ids.items():
+            if isinstance(file, str):
+                stored.ids[name] = file
+                count = told.ids.get(name)
+                stored.counts.update({file: count} if isinstance(count, int) else {})
         makes = signature.meta if signature.makes is None else signature.makes
         stored.files.update((file, step.name) for file in makes if file not in stored.files)
         stored.numbers.update(signature.numbers)

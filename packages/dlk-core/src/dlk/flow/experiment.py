@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from dlk.config import child, children, from_resolved, node_of
+from dlk.config import child, children, from_resolved, node_of, to_dict
 from dlk.config.reading import Point
 from dlk.config.tree import Path, Tree
 from dlk.errors import ConfigError, DlkError, Problem, did_you_mean, nearest
@@ -54,7 +54,36 @@ def follow_process(point: Point, raw: Raw) -> tuple[Followed, Stored]:
         stored.source = os.path.basename(point.tree.document.file)
     found += missing_files(processor, places)
     followed = Followed([places.problem(each) for each in found], dict(stored.needed))
+    processed = read_processed(str(getattr(processor, "processed_data_dir", "")))
+    if processed is not None and processed.config:
+        changed = _changed(processed.config, to_dict(processor))
+        if changed:
+            where = os.path.relpath(processed.folder)
+            followed.notes.append(
+                f"the data in {where} was processed otherwise ({', '.join(changed)}): process it "
+                "again, and the numbers of _G.meta may be others"
+            )
     return followed, stored
+
+
+def _changed(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return the steps, and fields that decide what is stored, in which two processors differ."""
+    (before,), (after,) = then.values(), now.values()
+    names = [n for n in {**before, **after} if n.startswith("@") or n in ("keep", "feed_order")]
+    return [
+        name.removeprefix("@subprocessor@")
+        for name in names
+        if not _is_same(before.get(name), after.get(name))
+    ]
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    """Return whether two values are the same, files of one name included, wherever they lie."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return one.keys() == other.keys() and all(_is_same(one[key], other[key]) for key in one)
+    if isinstance(one, str) and isinstance(other, str) and os.path.isabs(one):
+        return os.path.basename(one) == os.path.basename(other)
+    return bool(one == other)
 
 
 def follow_fit(
@@ -121,7 +150,9 @@ def _of_folder(processed: Processed | None) -> Stored:
 
 def _sizes(stored: Stored, processed: Processed | None, made_up: Mapping[int, str]) -> Sizes:
     entries = frozenset(entry_name(file) for file in stored.ids.values())
-    learnt = {} if processed is None or made_up else dict(processed.sizes)
+    learnt = {entry_name(file): count for file, count in stored.counts.items()}
+    if processed is not None and not made_up:
+        learnt |= processed.sizes
     return Sizes(learnt, made_up, entries)
 
 

@@ -14,7 +14,16 @@ from dlk.config.reading import Point
 from dlk.config.tree import Path
 from dlk.errors import Problem, did_you_mean, nearest
 
-__all__ = ["Finding", "Places", "known_signature", "listed", "parts_of", "title", "unknown"]
+__all__ = [
+    "Finding",
+    "Places",
+    "known_signature",
+    "listed",
+    "parts_of",
+    "surveyed",
+    "title",
+    "unknown",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +75,18 @@ def known_signature(config: Any) -> Signature | None:
     except Exception:  # noqa: BLE001  # a component of somebody else's may raise anything
         return None
     return made if isinstance(made, Signature) else None
+
+
+def surveyed(config: Any, signature: Signature) -> Signature:
+    """Return what a component says once it has looked into the files that it names."""
+    tell = getattr(config, "surveyed", None)
+    if tell is None:
+        return signature
+    try:
+        made = tell()
+    except Exception:  # noqa: BLE001  # as above
+        return signature
+    return made if isinstance(made, Signature) else signature
 
 
 def parts_of(config: Any) -> Iterator[Any]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dlk.config import Chain, Signature, children
-from dlk.flow.finding import Finding, known_signature, parts_of, title, unknown
+from dlk.flow.finding import Finding, known_signature, parts_of, surveyed, title, unknown
 from dlk.flow.sizes import Size, Sizes
 
 __all__ = ["Names", "Tensor", "follow_loss", "follow_model", "follow_postprocessor"]
@@ -144,10 +144,8 @@ class _Walk:
                 self._same_width(config, name, self.sizes.of(width), inner, width)
 
     def _written(self, config: Any, signature: Signature, names: Names) -> Names:
-        stated = signature
-        tell = getattr(config, "surveyed", None)
-        told = tell() if tell is not None else signature
-        for name, width in stated.gives.items():
+        told = surveyed(config, signature)
+        for name, width in signature.gives.items():
             true = told.gives.get(name)
             one, other = self.sizes.of(width), self.sizes.of(true)
             if self.sizes.differ(one, other):

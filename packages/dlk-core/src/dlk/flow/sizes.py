@@ -38,7 +38,8 @@ class Sizes:
     """What is known of numbers that the data decides.
 
     Attributes:
-        learnt: sizes of the entries of the meta folder, where the data was processed.
+        learnt: sizes of the entries of the meta folder, where the data was processed, or a file
+            that is there already tells them.
         made_up: the entry for which a made-up number stands, where it was not.
         entries: the entries that hold ids.
     """
@@ -51,13 +52,10 @@ class Sizes:
         """Return the size that a signature tells: a number, or a file; None where it is unknown."""
         if value is None or isinstance(value, bool):
             return None
-        if isinstance(value, str):
-            entry = entry_name(value)
-            if entry in self.learnt:
-                return Size(self.learnt[entry], entry)
-            return Size(0, entry) if entry in self.entries else None
-        if value in self.made_up:
-            entry = self.made_up[value]
+        entry = entry_name(value) if isinstance(value, str) else self.made_up.get(value, "")
+        if entry in self.learnt:
+            return Size(self.learnt[entry], entry)
+        if isinstance(value, str) or entry:
             return Size(0, entry) if entry in self.entries else None
         return None if self.made_up and value >= UNREAL else Size(value)
 

@@ -141,6 +141,8 @@ def _follow(
             made.setdefault(_folder(point, "processor"), _Made(each.path, stored, raw))
             found += [(problem, point) for problem in followed.problems]
             needed |= followed.needed
+            for note in followed.notes:
+                terminal.note(f"{each.path}: {note}")
         each.problems += _told_once(found, len(each.of("processor")))
     _compare_folders(made, checked)
     for each in checked:

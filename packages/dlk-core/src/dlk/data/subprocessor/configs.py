@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from dlk.config import (
@@ -190,6 +192,12 @@ class FastTokenizerConfig(SubprocessorConfig):
             ids={self.output_map["ids"]: self.tokenizer},
         )
 
+    def surveyed(self) -> Signature:
+        """The signature with how many ids the tokenizer's file has."""
+        plain = self.signature()
+        count = _count_of_ids(self.tokenizer_path)
+        return replace(plain, ids={self.output_map["ids"]: count}) if count else plain
+
     def rules(self) -> Iterable[tuple[str, str]]:
         """Yield what does not fit together among truncation, windows and offsets."""
         yield from SubprocessorConfig.rules(self)
@@ -227,6 +235,19 @@ class FastTokenizerConfig(SubprocessorConfig):
                         f"expected default, null, one or a list of {', '.join(known)} "
                         f"(with options: {options_example}), got {name!r}",
                     )
+
+
+def _count_of_ids(path: str) -> int:
+    """Return how many ids a tokenizer.json has; 0 where it cannot be told."""
+    try:
+        with open(path, encoding="utf-8") as handle:
+            plain = json.load(handle)
+        words = plain["model"]["vocab"]  # ids by word, or, of a unigram model, a list of words
+        ids = [len(words) - 1, *(words.values() if isinstance(words, dict) else ())]
+        ids += [token["id"] for token in plain.get("added_tokens") or ()]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return 0  # whoever builds the tokenizer says what is wrong with it
+    return max(ids) + 1 if all(type(number) is int for number in ids) else 0
 
 
 def parts_of(value: Any) -> list[tuple[Any, Any]]:
