@@ -388,6 +388,15 @@ def test_an_observer_that_fails_in_each_request_is_named_once(trained, plugin):
     assert len(caught) == 1
 
 
+def test_whoever_wants_to_makes_a_failing_hook_an_error(trained, plugin):
+    plugin("@hookimpl\ndef dlk_before_request(): raise ValueError('odd')")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.filterwarnings("error", message="dlk_")  # as PYTHONWARNINGS=error:dlk_ does
+        with pytest.raises(PluginWarning, match="ValueError: odd"):
+            Server(trained.bundle).fit(ROWS)
+
+
 def test_ctrl_c_in_a_hook_is_the_users(trained, plugin):
     plugin("@hookimpl\ndef dlk_before_request(): raise KeyboardInterrupt")
     with pytest.raises(KeyboardInterrupt):
