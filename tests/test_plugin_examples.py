@@ -96,7 +96,9 @@ def test_what_is_redacted_never_reaches_the_model(
 
 def test_a_veto_is_short_and_leaves_no_folder(installed: Installed, task: Task) -> None:
     installed.add(EXAMPLES / "plugin_guard")
-    done = installed.run(*DLK, "-q", "process", "process.jsonc", cwd=task.folder, DLK_GUARD_GIB="1e9")
+    done = installed.run(
+        *DLK, "-q", "process", "process.jsonc", cwd=task.folder, DLK_GUARD_GIB="1e9"
+    )
     assert done.returncode == 1
     assert re.fullmatch(r"error: .* GiB free, 1e\+09 are wanted .*\n", done.stderr)
     assert not (task.folder / "processed").exists()

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from dlk_redact.plugin import dlk_change_predictions, dlk_change_rows, redacted
@@ -19,7 +21,7 @@ def test_addresses_and_long_numbers_are_hidden(text: str, expected: str) -> None
 
 
 def test_only_texts_are_touched() -> None:
-    columns = {"sentence": ["a@b.org", None], "uid": [12345678, 2]}
+    columns: dict[str, list[Any]] = {"sentence": ["a@b.org", None], "uid": [12345678, 2]}
     assert dlk_change_rows(columns) == {"sentence": ["[email]", None], "uid": [12345678, 2]}
 
 
