@@ -101,6 +101,7 @@ def test_the_page_names_every_function_and_limit_of_expressions() -> None:
     for limit in (
         expression.MAX_SOURCE,
         expression.MAX_WORK,
+        expression.MAX_TOTAL,
         expression.MAX_INTEGER_BITS,
         expression.MAX_ITEMS,
     ):

@@ -88,9 +88,9 @@ def evaluated(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     sources: list[str] = []
     compile_lambda = _intc.compile_lambda
 
-    def watched(source: str) -> Any:
+    def watched(source: str, *more: Any) -> Any:
         sources.append(str(source))
-        return compile_lambda(source)
+        return compile_lambda(source, *more)
 
     monkeypatch.setattr(_intc, "compile_lambda", watched)
     return sources

@@ -53,7 +53,7 @@ from intc.register import cregister
 from intc.share import MISSING
 
 from dlk._override import overrides
-from dlk.config.expression import compile_lambda, is_expression
+from dlk.config.expression import Budget, compile_lambda, is_expression
 from dlk.config.keys import is_module, locate
 from dlk.errors import ConfigError, Problem, close_to, did_you_mean
 
@@ -331,6 +331,7 @@ class _Root(dict[str, Any]):
         failed: paths in this tree of what cannot be computed.
         unplaced: paths in this tree of components of which a child was refused.
         quiet: anchors of which nothing is said.
+        budget: what all expressions together may take.
     """
 
     def __init__(self) -> None:
@@ -339,6 +340,7 @@ class _Root(dict[str, Any]):
         self.failed: list[Path] = []
         self.unplaced: set[Path] = set()
         self.quiet: frozenset[str] = frozenset()
+        self.budget = Budget()
 
 
 class _Source(str):
@@ -536,13 +538,14 @@ def _without_circles(
 
 def _compiled(source: str) -> Callable[..., Any]:
     """Stand in for ``eval`` of a lambda; a failure is reported and gives `FAILED`."""
-    call = compile_lambda(source)
+    budget = getattr(getattr(source, "root", None), "budget", None)
+    call = compile_lambda(source, budget)
     if not isinstance(source, _Source):
         return call
 
     def report(*values: Any) -> Any:
-        if any(value is FAILED for value in values):
-            return FAILED
+        if any(value is FAILED for value in values) or (budget is not None and budget.left < 0):
+            return FAILED  # the reason is told already
         try:
             return call(*values)
         except ConfigError as error:

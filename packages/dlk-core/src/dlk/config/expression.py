@@ -17,13 +17,15 @@ from typing import Any
 
 from dlk.errors import ConfigError
 
-__all__ = ["FUNCTIONS", "compile_lambda", "evaluate", "is_expression", "short"]
+__all__ = ["FUNCTIONS", "Budget", "compile_lambda", "evaluate", "is_expression", "short"]
 
 MAX_WORK = 1_000_000
 MAX_INTEGER_BITS = 4096
 MAX_ITEMS = 100_000
 MAX_SOURCE = 4096
+MAX_TOTAL = 10 * MAX_WORK  # of all expressions of one config
 _WORD = 64  # bits of an integer that count as one item
+_KEPT = 10  # an item of a result is checked, frozen and copied after this
 _STEP = 8  # a step of the walk costs about as much as looking at this many items
 _MAX_DIGITS = 400  # beyond what a float can hold; `round(1, -10**9)` would compute 10**(10**9)
 
@@ -104,11 +106,23 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
 """What an expression may call."""
 
 
-def compile_lambda(source: str) -> Callable[..., Any]:
+class Budget:
+    """The work that all expressions of one config may take together; their results count too."""
+
+    def __init__(self) -> None:
+        self.left = MAX_TOTAL
+
+    def spend(self, amount: int) -> None:
+        self.left -= amount
+        if self.left < 0:
+            raise _TooMuchError("all expressions together need too much work")
+
+
+def compile_lambda(source: str, budget: Budget | None = None) -> Callable[..., Any]:
     """Return a callable for ``lambda a, b: expression``; nothing is evaluated yet.
 
-    The callable gives plain JSON (tuples become lists), and raises a `ConfigError` for whatever
-    goes wrong.
+    What it computes is taken from the budget, if there is one. The callable gives plain JSON
+    (tuples become lists), and raises a `ConfigError` for whatever goes wrong.
 
     Raises:
         ConfigError: the text is no lambda with plain arguments.
@@ -147,7 +161,10 @@ def compile_lambda(source: str) -> Callable[..., Any]:
                 code="reference",
             )
         try:
-            return _plain(_Machine().eval(body, dict(zip(names, values, strict=True))))
+            machine = _Machine(budget or Budget())
+            found = machine.eval(body, dict(zip(names, values, strict=True)))
+            machine.budget.spend(_KEPT * _size(found))
+            return _plain(found)
         except _RefusedError as error:
             code = "expression-forbidden"
             if isinstance(error, _TooMuchError):
@@ -195,13 +212,15 @@ _ENDLESS = (RecursionError, MemoryError)
 class _Machine:
     """Walks the tree of one expression, with a method for each kind of node in the language."""
 
-    def __init__(self) -> None:
+    def __init__(self, budget: Budget) -> None:
         self.left = MAX_WORK
+        self.budget = budget
 
     def spend(self, amount: int) -> None:
         self.left -= amount
         if self.left < 0:
             raise _TooMuchError("needs too much work")
+        self.budget.spend(amount)
 
     def eval(self, node: ast.expr, names: dict[str, Any]) -> Any:
         self.spend(_STEP)
@@ -407,6 +426,15 @@ def _refuse_power(base: Any, exponent: Any) -> None:
 def _refuse_repetition(items: Any, times: Any) -> None:
     if isinstance(items, _SIZED) and isinstance(times, int) and len(items) * times > MAX_ITEMS:
         raise _TooMuchError(f"more than {MAX_ITEMS} items")
+
+
+def _size(value: Any) -> int:
+    """Return how many items a value has, those of its parts included: what a copy of it takes."""
+    if isinstance(value, dict):
+        return len(value) + sum(map(_size, value.values()))
+    if isinstance(value, (list, tuple)):
+        return len(value) + sum(_size(part) for part in value if isinstance(part, _SIZED))
+    return len(value) if isinstance(value, str) else 0
 
 
 def _unknown(what: str) -> _RefusedError:

@@ -377,9 +377,15 @@ def _given(tree: Tree, computed: Computed) -> str:
             place = "filled in by dlk"
         else:
             place = tree.note(path) or str(origin or "")
-        shown = short(json.dumps(value, ensure_ascii=False, default=str), 60)
+        shown = _briefly(value)
         parts.append(f"{tree.name(path)} = {shown}{f' ({place})' if place else ''}")
     return f" from {', '.join(parts)}" if parts else ""
+
+
+def _briefly(value: Any) -> str:
+    if isinstance(value, (list, dict)) and len(value) > 20:
+        return f"{'a list' if isinstance(value, list) else 'an object'} of {len(value)} items"
+    return short(json.dumps(value, ensure_ascii=False, default=str), 60)
 
 
 def _frozen(

@@ -20,7 +20,7 @@ from typing import Any
 
 from dlk.config._intc import fields_of
 from dlk.config.check import mistakes_in, mistakes_in_value
-from dlk.config.expression import compile_lambda
+from dlk.config.expression import Budget, compile_lambda
 from dlk.config.keys import is_module, locate, parse_key
 from dlk.config.tree import Origin, Path, Tree, spec_of
 from dlk.errors import ConfigError, Problem
@@ -243,7 +243,8 @@ def _take(tree: Tree, top: Path) -> tuple[Axis, ...]:
             assert origin is not None  # the root has one
             try:
                 nests = _nests(tree, path, target)
-                axes.append(Axis(path, target, tuple(_options(options)), origin, nests))
+                listed = tuple(_options(options, tree.budget))
+                axes.append(Axis(path, target, listed, origin, nests))
             except ConfigError as error:
                 problem = error.problems[0]
                 tree.problems.append(
@@ -407,9 +408,10 @@ def _target(tree: Tree, axis: Axis) -> Path | None:
     return None if rest else (*axis.below, *found)
 
 
-def _options(options: Any) -> list[Any]:
+def _options(options: Any, budget: Budget | None = None) -> list[Any]:
     if isinstance(options, str) and options.startswith("@lambda"):
-        options = compile_lambda("lambda " + options.removeprefix("@lambda").strip())(None)
+        source = "lambda " + options.removeprefix("@lambda").strip()
+        options = compile_lambda(source, budget)(None)
     if not isinstance(options, list) or not options:
         message = f'expected a list of values or "@lambda _: list", got {options!r}'
         raise ConfigError(message, code="search")

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from dlk.config import jsonc
 from dlk.config._intc import MISSING, default_children, default_of, fields_of
+from dlk.config.expression import Budget
 from dlk.config.keys import ModuleKey, is_module, join, locate, match_key, parse_key
 from dlk.errors import ConfigError, DlkError, Problem, close_to, did_you_mean, nearest
 
@@ -98,6 +99,7 @@ class Tree:
         document: the text.
         unplaced: path of a component and type of a child below it that was refused.
         computed: of values that were computed, what they were computed from, in words.
+        budget: what the expressions of its searches may take; a copy has its own.
     """
 
     root: dict[str, Any]
@@ -107,6 +109,7 @@ class Tree:
     document: jsonc.Document
     unplaced: set[tuple[Path, str]] = field(default_factory=set)
     computed: dict[Path, str] = field(default_factory=dict)
+    budget: Budget = field(default_factory=Budget)
 
     def origin(self, path: Path) -> Origin | None:
         """Return where the part at `path` came from, by the nearest known part above it.
