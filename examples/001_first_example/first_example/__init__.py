@@ -1,1 +1,1 @@
-"""A newcomer's own model, processor and datamodule: one small file each."""
+"""A newcomer's own model, processor and datamodule: one small file each, and their options."""

@@ -11,24 +11,13 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader
 
-from dlk.config import Base, IntField, Signature, cregister
 from dlk.context import Setup
 from dlk.data.datamodule.base import DataModule
 from dlk.data.store import Split, is_split, open_split
 from dlk.registry import register
+from first_example.configs import COLUMNS, PaddedWordsConfig
 
 SPLITS = ("train", "valid", "test", "predict")
-COLUMNS = ("input_ids", "label_ids")
-
-
-@cregister("datamodule", "padded_words")
-class PaddedWordsConfig(Base):
-    """Batches of word numbers padded to the longest question."""
-
-    batch_size = IntField(value=64, minimum=1, help="questions in a batch")
-
-    def signature(self) -> Signature:
-        return Signature(reads=COLUMNS, writes=(*COLUMNS, "attention_mask", "_index"))
 
 
 @register("datamodule", "padded_words")

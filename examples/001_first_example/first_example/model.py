@@ -7,23 +7,10 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from dlk.config import MISSING, Base, FloatField, IntField, Signature, cregister
 from dlk.nn.base import Batch
 from dlk.nn.model.base import Model
 from dlk.registry import register
-
-
-@cregister("model", "bag_of_words")
-class BagOfWordsConfig(Base):
-    """The mean of the words' vectors, and one score for each label."""
-
-    vocab_size = IntField(value=MISSING, minimum=1, help="number of words and pairs of words")
-    num_labels = IntField(value=MISSING, minimum=2, help="number of labels")
-    width = IntField(value=64, minimum=1, help="width of a word's vector")
-    dropout = FloatField(value=0.0, minimum=0.0, maximum=1.0, help="share of the mean dropped")
-
-    def signature(self) -> Signature:
-        return Signature(reads=("input_ids", "attention_mask"), writes=("logits",))
+from first_example.configs import BagOfWordsConfig
 
 
 @register("model", "bag_of_words")

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from dlk.config import Base, IntField, PathField, Signature, cregister, to_dict
+from dlk.config import to_dict
 from dlk.context import Setup
 from dlk.data.inputs import Columns, open_input
 from dlk.data.meta import Meta
@@ -19,20 +19,9 @@ from dlk.data.store import SplitWriter
 from dlk.data.vocabulary import Vocabulary
 from dlk.io import atomic_dir, atomic_write
 from dlk.registry import register
+from first_example.configs import WordsAndPairsConfig
 
 WORDS, LABELS = "words.json", "labels.json"
-
-
-@cregister("processor", "words_and_pairs")
-class WordsAndPairsConfig(Base):
-    """Words and pairs of neighbouring words, by their place in a vocabulary."""
-
-    processed_data_dir = PathField("processed", help="folder that training reads")
-    min_freq = IntField(value=2, minimum=1, help="words and pairs seen less often are unknown")
-    seed = IntField(value=0, minimum=0, help="not used: nothing is drawn")
-
-    def signature(self) -> Signature:
-        return Signature(reads=("sentence",), writes=("input_ids", "label_ids"))
 
 
 @register("processor", "words_and_pairs")
