@@ -432,7 +432,7 @@ def test_every_expression_of_the_examples_and_the_docs_means_what_it_means_in_py
             continue
         assert value == _lists(eval(f"lambda {body}")(*[7] * count)), text
         compared += 1
-    assert compared > 5
+    assert compared > 2
 
 
 IN_OLDER_CONFIGS = [

@@ -360,7 +360,7 @@ def children(config: IntcBase, type_name: str) -> dict[str, Any]:
             label = parsed.alias or parsed.name
             if label in found:
                 message = f'two {type_name} are called "{label}"; give them an #alias each'
-                raise ConfigError([Problem(node_of(config).path, message)])
+                raise ConfigError([Problem(node_of(config).path, message, code="repeated-key")])
             found[label] = config_object
     return found
 
@@ -369,9 +369,8 @@ def child(config: IntcBase, type_name: str) -> Any:
     """Return the config object of the one child of a type, None where there is none."""
     found = list(children(config, type_name).values())
     if len(found) > 1:
-        raise ConfigError(
-            [Problem(node_of(config).path, f"expected one {type_name}, got {len(found)}")]
-        )
+        message = f"expected one {type_name}, got {len(found)}"
+        raise ConfigError([Problem(node_of(config).path, message, code="too-many-children")])
     return found[0] if found else None
 
 
