@@ -51,6 +51,7 @@ GOOD: list[dict[str, Any]] = [
     {"@house": {"@room@cellar": {"_search": {"depth": [1, 2]}, "racks": [], "@lamp": "bulb"}}},
     {"@house": {"_search": {"room.depth": [1]}, "@room@cellar": {"racks": [], "@lamp": "bulb"}}},
     {"@house": {"_search": {"floors": "@lambda _: [1, 2]"}}},
+    {"@house": {"floors": "???", "_search": {"floors": [1, 2]}}},
     {"@house": {"_anchor": "home", "@door@wood#a": {}, "@door@wood#b": {"width": 1}}},
     {"@house": {"@roof@flat": {"slope": "none"}}},
     {"@house": {"@room@kitchen": {"oven": {"watts": "@lambda _: 7"}, "input_map": {"in": "x"}}}},

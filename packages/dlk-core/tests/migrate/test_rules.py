@@ -82,6 +82,14 @@ def test_a_value_that_meant_something_else_is_changed() -> None:
     assert step == {"gather_columns": ["x"], "ignore": None, "update": "old.json"}
 
 
+@pytest.mark.parametrize(("old", "new"), [(1.0, None), (1, None), (0.5, 0.5), (True, True)])
+def test_a_share_of_all_batches_is_null(old: object, new: object) -> None:
+    trainer = {"@trainer@lightning": {"max_epochs": 2, "limit_val_batches": old}}
+    done = migrate(json.dumps({"@fit": {"processed_data_dir": "x", **trainer}}), "old.jsonc")
+    assert value(done, "@fit/@trainer@lightning/limit_val_batches") is new or old == 0.5
+    assert len(done.notes) == (new is None)
+
+
 def test_a_vocabulary_of_labels_gets_no_padding() -> None:
     labels = {"gather_columns": ["labels"], "token_vocab": "label_vocab.json"}
     done = process(token_gather=labels)
