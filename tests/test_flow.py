@@ -658,16 +658,18 @@ def test_a_planted_mistake_is_found_where_it_is(mistake, tmp_path, capsys):
         assert fits[0]["suggestions"][0] == mistake.suggests
 
 
-def test_checking_imports_nothing_heavy_and_takes_little_time(tmp_path):
-    folder = copy_of("span_relation_extraction", tmp_path)
+@pytest.mark.parametrize("pair", [PAIRS[0], PAIRS[-1]], ids="-".join)
+def test_checking_imports_nothing_heavy_and_takes_little_time(pair, tmp_path):
+    example, process, fit = pair
+    folder = copy_of(example, tmp_path)
     code = (
         "import sys, time; from dlk.cli import main; "
-        f"import os; os.chdir({str(folder)!r}); "
-        "assert main(['check', 'process.jsonc', 'fit.jsonc']) == 0; "
+        f"assert main(['check', {process!r}, {fit!r}]) == 0; "
         "heavy = {'torch', 'numpy', 'pandas', 'pyarrow', 'transformers', 'lightning', 'datasets'}; "
         "print(sorted(heavy & set(sys.modules)), time.process_time() < 2.0)"
     )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    command = [sys.executable, "-c", code]
+    run = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
     assert run.stdout.splitlines()[-1] == "[] True"
 
 
