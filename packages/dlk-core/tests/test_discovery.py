@@ -163,7 +163,14 @@ def test_commands_that_need_no_names_import_no_plugin(site, command):
     site.write("hangs_command.py", "def main(arguments): print('ran')")
     done = site.dlk(*command)
     assert done.returncode == 0, done.stderr
-    assert "began" not in done.stdout
+    assert "began" not in done.stdout + done.stderr
+
+
+def test_what_a_plugin_prints_at_import_spoils_no_result(site):
+    site.install("chatty", "print('hello from chatty')\n" + TABLE)
+    done = site.dlk("list", "--json")
+    assert json.loads(done.stdout)
+    assert done.stderr == "hello from chatty\n"
 
 
 def test_a_plugin_whose_import_hangs_is_named_and_ctrl_c_names_it(site):
@@ -182,6 +189,7 @@ def test_a_plugin_whose_import_hangs_is_named_and_ctrl_c_names_it(site):
         env={**os.environ, **environment},
     )
     assert process.stderr is not None
+    assert process.stderr.readline() == "began\n"
     note = process.stderr.readline()
     assert note == (
         "still importing plugin hangs of hangs 0.9 (hangs.plugin); "

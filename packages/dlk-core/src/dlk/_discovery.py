@@ -103,8 +103,9 @@ class Plugin:
         """Import the module and take its table; a failure goes into the state."""
         state = self.state
         try:
-            self._load()
-            self.rows = self._table()
+            with contextlib.redirect_stdout(sys.stderr):  # stdout is for results, perhaps JSON
+                self._load()
+                self.rows = self._table()
         except KeyboardInterrupt as error:
             raise KeyboardInterrupt(
                 f"while importing plugin {state.name} of {state} ({self.point.value}); "
