@@ -204,6 +204,23 @@ def test_a_plugin_whose_import_hangs_is_named_and_ctrl_c_names_it(site):
     )
 
 
+def test_a_component_whose_import_takes_long_is_named_and_ctrl_c_names_it(site):
+    site.brings("slow", "thing.one", version="0.9")
+    part = site.folder / "slow" / "one.py"
+    part.write_text(f"import time\ntime.sleep(0.5)\nraise KeyboardInterrupt\n{part.read_text()}")
+    code = (
+        "import dlk.registry; dlk.registry.SLOW_S = 0.1\n"
+        "try:\n    dlk.registry.register.get('thing', 'one')\n"
+        "except KeyboardInterrupt as stop:\n    print(stop)\n"
+    )
+    done = site.run("-c", code)
+    assert done.stderr == (
+        'still importing the component thing "one" of slow 0.9 (slow.one); '
+        "Ctrl-C stops, DLK_DISABLE_PLUGINS=slow leaves it out\n"
+    )
+    assert done.stdout == 'while importing thing "one" of slow 0.9 (slow.one)\n'
+
+
 def test_what_hangs_can_be_left_out(site):
     site.install("hangs", HANGS)
     started = time.monotonic()
