@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import warnings
@@ -102,6 +101,8 @@ class Loaded:
 
         A point that equals an earlier one is named in a warning, and left out.
         """
+        import hashlib  # costs milliseconds, and most configs search nothing
+
         seen: dict[bytes, int] = {}
         for number in range(len(self.grid)):
             point = self[number]
