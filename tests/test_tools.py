@@ -1,14 +1,28 @@
-"""`dlk diff` and `dlk resolve` on a run as it was left."""
+"""`dlk diff` and `dlk resolve` on a run as it was left, and on all shipped configs."""
 
 from __future__ import annotations
 
 import json
+import os
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dlk.cli import main
+from dlk.cli._configs import read
 from dlk.config import jsonc
+from dlk.config.difference import differences
+from dlk.config.origins import annotated, sources
 from tests.conftest import Trained
+
+ROOT = Path(__file__).resolve().parent.parent
+CONFIGS = sorted(
+    path
+    for pattern in ("examples/*/*.jsonc", "tests/fixtures/*/*.jsonc")
+    for path in ROOT.glob(pattern)
+    if path.name[0] != "."
+)
 
 
 def test_a_run_is_compared_with_its_config(
@@ -42,3 +56,34 @@ def test_numbers_that_process_learnt_are_shown_with_what_they_were_computed_from
     assert '"vocab_size": 1000000' not in line
     assert main(["resolve", str(trained.task.fit)]) == 0
     assert jsonc.parse(said.out).value == json.loads(capsys.readouterr().out)
+
+
+def standing_at(file: str, line: int, column: int) -> Any:
+    """The value that starts at a place of a file."""
+    document = jsonc.read(file)
+    (path,) = [k for k, p in document.values.items() if (p.line, p.column) == (line, column)]
+    here: Any = document.value
+    for part in path:
+        here = here[part]
+    return here
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda file: str(file.relative_to(ROOT)))
+def test_where_values_come_from_is_where_they_stand(config: Path) -> None:
+    (point,) = read(str(config)).loaded
+    assert jsonc.parse(annotated(point)).value == point.resolved
+    assert differences(point.resolved, point.resolved) == []
+    found = sources(point)
+    assert {source.kind for source in found} <= {"text", "base", "default"}
+    for source in found:
+        if source.kind == "default":
+            assert source.owner
+            continue
+        written = standing_at(source.file, source.line, source.column)
+        if source.expression:
+            assert written == source.expression
+        elif isinstance(written, str) and written != source.value:  # a file's name, now absolute
+            folder = os.path.dirname(source.file)
+            assert source.value == os.path.normpath(os.path.join(folder, written))
+        else:
+            assert written == source.value
