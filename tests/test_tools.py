@@ -83,7 +83,7 @@ def test_where_values_come_from_is_where_they_stand(config: Path) -> None:
         if source.expression:
             assert written == source.expression
         elif isinstance(written, str) and written != source.value:  # a file's name, now absolute
-            folder = os.path.dirname(source.file)
+            folder = os.path.dirname(os.path.abspath(source.file))
             assert source.value == os.path.normpath(os.path.join(folder, written))
         else:
             assert written == source.value
