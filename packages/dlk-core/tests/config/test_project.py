@@ -67,6 +67,7 @@ def test_module_files_are_read_whatever_their_format(folder: Path) -> None:
         ("m/lamp@a.json", "{", r"lamp@a\.json:1:1: this \{ is never closed"),
         ("m/lamp@a.json", '{"watts": 1}', 'a module file needs "_base"'),
         ("m/lamp@a.json", "[]", 'a module file needs "_base"'),
+        ("m/lamp@a.yaml", "_base: bulb\nwatts: &a [*a]", r"a\.yaml:2:8: an alias stands inside"),
         ("m/lamp@a.yaml", "a: [1", r"lamp@a\.yaml:\d+:\d+: not valid YAML"),
     ],
 )
@@ -89,3 +90,61 @@ def test_a_module_that_two_files_define_is_refused(folder: Path) -> None:
         ConfigError, match=r"y/lamp@a\.json lamp@a: is defined in .*x/lamp@a\.json too"
     ):
         find_project(str(folder))
+
+
+def test_a_mistake_in_a_yaml_file_is_named_where_it_stands(folder: Path) -> None:
+    (folder / ".intc.json").write_text('{"module": ["m"]}')
+    (folder / "m").mkdir()
+    (folder / "m" / "room@lit.yaml").write_text(
+        "_base: kitchen\n"
+        "sizes: [1, '???']\n"
+        "widht: 3\n"
+        "'@lamp@tube':\n"
+        "  watts: &w 0\n"
+        "oven:\n"
+        "  watts: *w\n"
+    )
+    with pytest.raises(ConfigError) as caught:
+        load({"@house": {"@room@lit": {}}})
+    found = [(p.file, p.line, p.column, p.path) for p in caught.value.problems]
+    assert found == [
+        ("m/room@lit.yaml", 2, 12, "room.sizes.1"),
+        ("m/room@lit.yaml", 3, 1, "room.widht"),
+        ("m/room@lit.yaml", 5, 10, "room.oven.watts"),  # where the alias' anchor is
+        ("m/room@lit.yaml", 5, 10, "room.lamp.watts"),
+    ]
+
+
+def test_a_repeated_key_of_a_yaml_file_is_refused(folder: Path) -> None:
+    (folder / ".intc.json").write_text('{"module": ["m"]}')
+    (folder / "m").mkdir()
+    (folder / "m" / "room@lit.yaml").write_text("_base: kitchen\nwidth: 3\nwidth: 4\n")
+    with pytest.raises(
+        ConfigError, match=r'lit\.yaml:3:1: the key "width" stands already in line 2'
+    ):
+        load({"@house": {}})
+
+
+def test_an_empty_yaml_file_needs_a_base(folder: Path) -> None:
+    (folder / ".intc.json").write_text('{"module": ["m"]}')
+    (folder / "m").mkdir()
+    (folder / "m" / "room@lit.yaml").write_text("")
+    with pytest.raises(ConfigError, match='a module file needs "_base"'):
+        load({"@house": {}})
+
+
+def test_all_broken_files_are_named_with_the_config(folder: Path) -> None:
+    (folder / ".intc.json").write_text('{"module": ["m"]}')
+    (folder / "m").mkdir()
+    (folder / "m" / "lamp@a.json").write_text("{")
+    (folder / "m" / "lamp@b.yaml").write_text("watts: 1")
+    (folder / "m" / "lamp.json").write_text("{}")
+    (folder / "c.jsonc").write_text('{"@house": {"floors": nul}}')
+    with pytest.raises(ConfigError) as caught:
+        load("c.jsonc")
+    assert [(p.file, p.code) for p in caught.value.problems] == [
+        ("c.jsonc", "syntax"),
+        ("m/lamp.json", "project-file"),
+        ("m/lamp@a.json", "syntax"),
+        ("m/lamp@b.yaml", "project-file"),
+    ]

@@ -7,6 +7,7 @@ The file is looked for in the config's folder and above. `src` names folders, fi
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -82,9 +83,12 @@ def _read(file: str) -> FoundProject:
         if source == EDITOR:
             continue
         found.sources.append(_existing(document, ("src", position), folder, source))
+    problems: list[Problem] = []
     for position, source in _strings(document, value, "module"):
         path = _existing(document, ("module", position), folder, source)
-        _read_modules(path, found.modules)
+        problems += _read_modules(path, found.modules)
+    if problems:
+        raise ConfigError(problems)
     return found
 
 
@@ -107,7 +111,8 @@ def _strings(document: jsonc.Document, value: dict[str, Any], key: str) -> list[
     return list(enumerate(items))
 
 
-def _read_modules(folder: str, modules: dict[tuple[str, str], jsonc.Document]) -> None:
+def _read_modules(folder: str, modules: dict[tuple[str, str], jsonc.Document]) -> Iterator[Problem]:
+    """Read the module files of a folder; yield what is wrong with them."""
     for root, folders, files in os.walk(folder):
         folders.sort()
         for file in sorted(files):
@@ -115,20 +120,30 @@ def _read_modules(folder: str, modules: dict[tuple[str, str], jsonc.Document]) -
             if file.startswith(("_", ".")) or ending.lower() not in _MODULE_ENDINGS:
                 continue
             path = _near(os.path.join(root, file))
-            type_name, at, name = stem.partition("@")
-            if not at or not name:
-                message = 'a module file is named "type@name.jsonc"'
-                raise ConfigError([Problem("", message, path, code="project-file")])
-            document = _read_yaml(path) if ending.lower() in (".yaml", ".yml") else jsonc.read(path)
-            value, own = document.value, f"{type_name}@{name}"
-            base = (value.get("_base") or value.get("_name")) if isinstance(value, dict) else None
-            if not isinstance(base, str):
-                message = 'a module file needs "_base", the name it builds on'
-                raise ConfigError([document.problem((), own, message, code="project-file")])
-            if (type_name, name) in modules:
-                message = f"is defined in {modules[type_name, name].file} too"
-                raise ConfigError([Problem(own, message, path, code="project-file")])
-            modules[type_name, name] = document
+            try:
+                names, document = _read_module(path, stem, ending.lower())
+            except ConfigError as error:
+                yield from error.problems
+                continue
+            if names in modules:
+                message = f"is defined in {modules[names].file} too"
+                yield Problem("@".join(names), message, path, code="project-file")
+            modules[names] = document
+
+
+def _read_module(path: str, stem: str, ending: str) -> tuple[tuple[str, str], jsonc.Document]:
+    """Return type and name of a module file, and what it says."""
+    type_name, at, name = stem.partition("@")
+    if not at or not name:
+        message = 'a module file is named "type@name.jsonc"'
+        raise ConfigError([Problem("", message, path, code="project-file")])
+    document = _read_yaml(path) if ending in (".yaml", ".yml") else jsonc.read(path)
+    value = document.value
+    base = (value.get("_base") or value.get("_name")) if isinstance(value, dict) else None
+    if not isinstance(base, str):
+        message = 'a module file needs "_base", the name it builds on'
+        raise ConfigError([document.problem((), stem, message, code="project-file")])
+    return (type_name, name), document
 
 
 def _read_yaml(path: str) -> jsonc.Document:
@@ -139,7 +154,14 @@ def _read_yaml(path: str) -> jsonc.Document:
         raise ConfigError([Problem("", message, path, code="unreadable-file")]) from None
     try:
         with open(path, encoding="utf-8") as handle:
-            return jsonc.Document(yaml.safe_load(handle), file=path)
+            loader = yaml.SafeLoader(handle)
+            node = loader.get_single_node()
+            document = jsonc.Document(None, file=path)
+            repeated = list(_note_positions(document, node, (), {}))
+            if repeated:
+                raise ConfigError(repeated)
+            document.value = None if node is None else loader.construct_document(node)
+            return document
     except UnicodeDecodeError:
         message = "not UTF-8 text"
         raise ConfigError([Problem("", message, path, code="unreadable-file")]) from None
@@ -148,3 +170,47 @@ def _read_yaml(path: str) -> jsonc.Document:
         line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
         message = f"not valid YAML: {getattr(error, 'problem', error)}"
         raise ConfigError([Problem("", message, path, line, column, "syntax")]) from None
+
+
+def _note_positions(
+    document: jsonc.Document, node: Any, path: tuple[str | int, ...], seen: dict[int, bool]
+) -> Iterator[Problem]:
+    """Note where the parts of a YAML node stand; yield a problem for each key that is repeated.
+
+    What an alias stands for is noted once, where its anchor is; `seen` says of each node whether
+    it is being walked.
+    """
+    if node is None:
+        return
+    document.values[path] = _position(node)
+    if not isinstance(node.value, list):
+        return
+    if id(node) in seen:
+        if seen[id(node)]:  # it is being walked
+            at, message = _position(node), "an alias stands inside of what it stands for"
+            yield Problem("", message, document.file, at.line, at.column, "syntax")
+        return
+    seen[id(node)] = True
+    yield from _note_parts(document, node, path, seen)
+    seen[id(node)] = False
+
+
+def _note_parts(
+    document: jsonc.Document, node: Any, path: tuple[str | int, ...], seen: dict[int, bool]
+) -> Iterator[Problem]:
+    if node.id == "sequence":
+        for number, part in enumerate(node.value):
+            yield from _note_positions(document, part, (*path, number), seen)
+        return
+    for key, part in node.value:
+        here = (*path, str(key.value))
+        if here in document.keys and key.value != "<<":
+            message = f'the key "{key.value}" stands already in line {document.keys[here].line}'
+            at = _position(key)
+            yield Problem("", message, document.file, at.line, at.column, "repeated-key")
+        document.keys[here] = _position(key)
+        yield from _note_positions(document, part, here, seen)
+
+
+def _position(node: Any) -> jsonc.Position:
+    return jsonc.Position(node.start_mark.line + 1, node.start_mark.column + 1)

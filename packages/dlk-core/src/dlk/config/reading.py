@@ -22,7 +22,7 @@ from dlk.config.check import (
 from dlk.config.expression import is_expression, short
 from dlk.config.keys import is_module, parse_key
 from dlk.config.node import Unsound, freeze, node_of, thaw, to_dict, trail
-from dlk.config.project import find_project
+from dlk.config.project import FoundProject, find_project
 from dlk.config.search import Dimension, Grid, take_search
 from dlk.config.tree import Origin, Path, Project, Tree, build_tree, folder_of
 from dlk.errors import ConfigError, DlkError, EqualPointsWarning, PluginError, Problem
@@ -158,9 +158,7 @@ def load(
     Raises:
         ConfigError: all mistakes that can be seen in the text, with their positions.
     """
-    document = _document(source)
-    folder = folder_of(document.file)
-    project = find_project(folder if "://" not in folder else os.getcwd())
+    document, project = _texts(source)
     registry.register.add_local(project.sources)
     tree, user_globals = build_tree(document, Project(project.modules))
     grid = take_search(tree, pinned=_override(tree, overrides))
@@ -281,10 +279,24 @@ def _refuse_constant(name: str) -> None:
     raise _NotJsonError(f"{name} is no number")
 
 
-def _document(source: Source) -> jsonc.Document:
-    if isinstance(source, Mapping):
-        return jsonc.Document(dict(source))
-    return jsonc.read(os.fspath(source))
+def _texts(source: Source) -> tuple[jsonc.Document, FoundProject]:
+    """Read the config and its project; what is wrong with the texts of both is one error."""
+    document = jsonc.Document(dict(source) if isinstance(source, Mapping) else None)
+    project = FoundProject()
+    problems: list[Problem] = []
+    if not isinstance(source, Mapping):
+        document.file = os.fspath(source)
+        try:
+            document = jsonc.read(document.file)
+        except ConfigError as error:
+            problems += error.problems
+    folder = folder_of(document.file)
+    try:
+        project = find_project(folder if "://" not in folder else os.getcwd())
+    except ConfigError as error:
+        problems += error.problems
+    _refuse(problems)
+    return document, project
 
 
 def _override(tree: Tree, overrides: Sequence[str] | Mapping[str, Any]) -> list[Path]:
