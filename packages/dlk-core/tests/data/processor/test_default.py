@@ -108,7 +108,10 @@ class TruthConfig(SubprocessorConfig):
 
     def signature(self):
         return Signature(
-            reads=("sentence",), targets=("labels",), writes=("length", "label_length")
+            reads=("sentence",),
+            targets=("labels",),
+            writes=("length", "label_length"),
+            supervised=("label_length",),
         )
 
 
