@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from pathlib import Path
@@ -58,11 +59,17 @@ def test_numbers_that_process_learnt_are_shown_with_what_they_were_computed_from
     assert jsonc.parse(said.out).value == json.loads(capsys.readouterr().out)
 
 
+@functools.cache
+def places(file: str) -> tuple[Any, dict[tuple[int, int], Any]]:
+    """A file's value, and the path of what starts at each line and column."""
+    document = jsonc.read(file)
+    return document.value, {(p.line, p.column): path for path, p in document.values.items()}
+
+
 def standing_at(file: str, line: int, column: int) -> Any:
     """The value that starts at a place of a file."""
-    document = jsonc.read(file)
-    (path,) = [k for k, p in document.values.items() if (p.line, p.column) == (line, column)]
-    here: Any = document.value
+    here, paths = places(file)
+    path = paths[line, column]
     for part in path:
         here = here[part]
     return here
