@@ -145,3 +145,27 @@ def test_an_open_folder_lacks_nothing():
 def test_number_and_part_of_a_row_are_always_stored():
     assert not Stored(raw=frozenset()).lacks("_row")
     assert Stored(raw=frozenset()).lacks("other")
+
+
+def test_what_steps_make_for_one_another_is_stored_only_where_keep_names_it():
+    tokens = {"tokenizer_path": "tokenizer.json"}
+    stored, found = follow_processor(processor(fast_tokenizer__t=tokens), Raw())
+    assert not found
+    assert list(stored.columns) == ["input_ids"]
+    assert stored.passed["offsets"] == "t"
+    assert stored.lacks("offsets")
+    stored, found = follow_processor(processor(fast_tokenizer__t=tokens, keep=["offsets"]), Raw())
+    assert not found
+    assert not stored.lacks("offsets")
+    assert stored.columns == {"input_ids": "t", "offsets": "t"}
+
+
+def test_a_column_of_the_data_that_nobody_asks_a_step_for_stays():
+    data = Raw({"train": frozenset({"sentence", "tokens"})}, ("train",), {"train": "train.jsonl"})
+    tokens = {"tokenizer_path": "tokenizer.json"}
+    stored, _ = follow_processor(processor(fast_tokenizer__t=tokens), data)
+    assert not stored.lacks("tokens")
+    stored, _ = follow_processor(
+        processor(fast_tokenizer__t=tokens, token_gather__g={"gather_columns": ["tokens"]}), data
+    )
+    assert stored.lacks("tokens")
