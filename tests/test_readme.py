@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dlk.cli import main
+from tests.example_copies import copy_of, edited
 
 if TYPE_CHECKING:
     from tests.conftest import Task
@@ -58,6 +59,23 @@ def test_the_component_passes_the_kit_as_shown(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
     assert int(re.findall(r"(\d+) passed", done.stdout)[0]) >= 10
+
+
+def test_dlk_check_answers_as_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(copy_of("text_cls", tmp_path, rows=False))
+    edited(Path("fit.jsonc"), '"val_acc"', '"val_accc"')
+    edited(Path("fit.jsonc"), '"embedding_dim": 384', '"embedding_dim": 256')
+    assert main(["check", "process.jsonc", "fit.jsonc"]) != 0
+    answered = capsys.readouterr()
+    lines = [*answered.out.splitlines(), *answered.err.splitlines()]
+    for page in ("README.md", "README_zh.md"):
+        text = (ROOT / page).read_text(encoding="utf-8")
+        (shown,) = re.findall(r"  \$ dlk check .*\n((?:  \S.*\n)+)  ```", text)
+        said = [line.strip() for line in shown.splitlines()]
+        assert len(said) == 3, page
+        assert set(said) <= set(lines), page
 
 
 def test_the_plugin_table_is_one() -> None:
