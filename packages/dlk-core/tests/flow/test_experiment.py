@@ -392,7 +392,12 @@ def test_a_step_that_does_not_say_what_it_writes_may_write_any_column(project):
     stranger(project, "subprocessor", base="IntcBase")
     project.lay_rows("train", "valid")
     project.steps["@subprocessor@stranger"] = {}
-    project.columns["tag_ids"] = "long"
+    project.steps["@subprocessor@token2id#tags"] = {
+        "vocab": "tags.json",
+        "input_map": {"tokens": "tags"},
+        "output_map": {"token_ids": "more_ids"},
+    }
+    project.columns.update({"tag_ids": "long", "more_ids": "long"})
     project.imodel["@model@basic"]["@embedding@random"]["vocab_size"] = "@lambda @_G.meta.tags.size"
     assert said_elsewhere(project) == []
 
