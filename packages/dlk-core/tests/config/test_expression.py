@@ -497,7 +497,8 @@ def test_hostile_expressions_run_nothing_and_end_soon_in_little_memory(
 
 def test_the_guard_of_hostile_expressions_sees_what_would_run() -> None:
     script = Path(__file__).with_name("hostile.py")
-    code = f"import runpy; h = runpy.run_path({str(script)!r}); h['forbid']()(); open('ran', 'w')"
+    code = f"import runpy; h = runpy.run_path({str(script)!r}); h['forbid']().append(1)"
+    code += "; open('ran', 'w')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 3
     assert "an expression caused open" in done.stderr

@@ -194,7 +194,7 @@ def editor_tables() -> tuple[
 
     The first is intc's own table, which `_LazyRepo` stands in for everywhere else.
     """
-    return intc.ic_repo, intc.register.ic_help, intc.register.type_module_map
+    return vars(intc)["ic_repo"], intc.register.ic_help, intc.register.type_module_map
 
 
 def fields_of(config_class: Any) -> Mapping[str, Mapping[str, Any]]:
