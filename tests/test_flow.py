@@ -652,6 +652,8 @@ def test_a_planted_mistake_is_found_where_it_is(mistake, tmp_path, capsys):
     shown = files.get(mistake.where, edited_file)
     assert {Path(p["file"]).resolve() for p in fits} == {shown.resolve()}
     assert all(p["line"] and p["column"] for p in fits)
+    if mistake.code == "missing-meta":
+        assert len(fits) == 1  # a container that hands its parts' files on is not told too
     if mistake.at:
         assert (fits[0]["line"], fits[0]["column"]) == place_of(shown, mistake.at)
     if mistake.suggests:
@@ -762,3 +764,14 @@ def test_the_ids_of_a_tokenizer_are_counted_as_its_library_does(rows):
     path = str(FIXTURES / rows / "tokenizer.json")
     config = make("subprocessor", "fast_tokenizer", tokenizer_path=path)
     assert config.surveyed().ids == {"input_ids": Tokenizer.from_file(path).get_vocab_size()}
+
+
+def test_a_mask_of_a_column_that_training_alone_makes_is_told_too(tmp_path, capsys):
+    folder = copy_of("text_cls", tmp_path)
+    old = '"truncation": {"max_length": 64}'
+    edited(folder / "process.jsonc", old, f'{old}, "online_data_set": []')
+    found = problems_of(capsys, folder / "process.jsonc", folder / "fit.jsonc")
+    assert [p["message"].split(",")[0] for p in found] == [
+        'bert_like reads "input_ids" to predict',
+        'bert_like reads "attention_mask" to predict',
+    ]

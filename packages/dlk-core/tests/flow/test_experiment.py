@@ -393,7 +393,7 @@ def test_a_step_that_does_not_say_what_it_writes_may_write_any_column(project):
     project.lay_rows("train", "valid")
     project.steps["@subprocessor@stranger"] = {}
     project.steps["@subprocessor@token2id#tags"] = {
-        "vocab": "tags.json",
+        "vocab": "token_vocab.json",
         "input_map": {"tokens": "tags"},
         "output_map": {"token_ids": "more_ids"},
     }
