@@ -144,6 +144,45 @@ def test_a_plugin_that_cannot_be_used_is_named_and_the_others_work(
     assert site.run("-c", built).stdout == "5\n"
 
 
+@pytest.mark.parametrize("address", ["???", "", "two words", "bad.plugin:"])
+def test_an_entry_point_that_is_no_address_is_named(site, address):
+    site.install("bad", TABLE, points=f"[dlk]\nbad = {address}\n")
+    found = site.plugins()["bad"]
+    assert found["state"] == "failed"
+    assert f'expected "module", got "{address}"' in found["error"]
+    assert "pip install -U bad" in found["advice"]
+    assert site.dlk("list").returncode == 0
+
+
+@pytest.mark.parametrize("points", [b"[dlk]\n\xff = x\n", b"[dlk]\nno equals sign\n"])
+@pytest.mark.parametrize("command", ["plugins", "list", "--help"])
+def test_damaged_metadata_of_any_distribution_stops_no_command(site, points, command):
+    site.install("own", points="[dlk.commands]\nown = own.plugin:main\n")
+    file = site.install("any", TABLE).parent.parent / "any-1.0.dist-info" / "entry_points.txt"
+    file.write_bytes(points)
+    done = site.dlk(command)
+    assert done.returncode == 0, done.stderr
+    assert command == "list" or "own" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        ("'loss', 'a b'", 'loss "a b": expected name as in a config\'s key'),
+        ("'', 'x'", "expected type as in a config's key"),
+        ("'loss', 'x', aliases=('y/z',)", "expected an alias as in a config's key"),
+        ("'loss', 'x', cls='text'", 'expected cls="module:Class", got "text"'),
+    ],
+)
+def test_a_row_that_no_config_could_name_is_refused_at_its_line(site, names, told):
+    row = f"Component({names}, config='m:C')"
+    site.install("bad", TABLE.replace("[]", f"[{row}]"))
+    found = site.plugins()["bad"]
+    assert found["state"] == "failed"
+    assert told in found["error"]
+    assert found["place"].endswith("bad/plugin.py:6")
+
+
 def test_a_hook_that_this_dlk_does_not_have_may_be_optional(site):
     site.install("new", TABLE + "@hookimpl(optionalhook=True)\ndef dlk_of_tomorrow(): ...")
     assert site.plugins()["new"]["state"] == "loaded"

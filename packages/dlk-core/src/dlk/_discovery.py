@@ -42,6 +42,7 @@ _FORMAT = 1
 _OWN_FILES = (
     __file__,
     os.path.join(os.path.dirname(__file__), "_hooks.py"),
+    os.path.join(os.path.dirname(__file__), "plugin.py"),
     importlib.metadata.__file__,
 )
 _log = logging.getLogger("dlk")
@@ -99,6 +100,11 @@ class Plugin:
         self._module: Any = None  # what the entry point names: a module, or any object
         self._manager: Any = None  # a pluggy.PluginManager
 
+    @property
+    def module(self) -> str:
+        """Name of its module; of an address that is none, whatever stands there."""
+        return self.point.value.partition(":")[0].strip()
+
     def read(self) -> None:
         """Import the module and take its table; a failure goes into the state."""
         state = self.state
@@ -128,6 +134,10 @@ class Plugin:
     def _load(self) -> None:
         import pluggy
 
+        if not self.point.pattern.match(self.point.value):
+            raise ValueError(
+                f'its entry point is no address: expected "module", got "{self.point.value}"'
+            )
         module = self.point.load()
         if isinstance(module, ModuleType):
             self.state.place = str(module.__file__ or "")
@@ -163,10 +173,10 @@ class Plugin:
     def _failed(self, error: BaseException) -> None:
         state = self.state
         self._manager, self.rows, state.hooks = None, (), ()
-        state.place = raised_at(error) or state.place or file_of(self.point.module)
+        state.place = raised_at(error) or state.place or file_of(self.module)
         if isinstance(error, _IncompatibleError):
             state.state, state.error = "incompatible", str(error)
-            version = getattr(sys.modules.get(self.point.module), "API", None)
+            version = getattr(sys.modules.get(self.module), "API", None)
             newer = isinstance(version, int) and version > API
             state.advice = f"pip install -U {'dlk-core' if newer else state.distribution}"
             return
@@ -176,7 +186,7 @@ class Plugin:
     def _advice(self, error: BaseException) -> str:
         distribution = self.state.distribution
         missing = error.name or "" if isinstance(error, ModuleNotFoundError) else ""
-        if missing and f"{self.point.module}.".startswith(f"{missing}."):
+        if missing and f"{self.module}.".startswith(f"{missing}."):
             folder = _editable_folder(self.info)
             if folder and not os.path.isdir(folder):
                 self.state.error += f"; it is an editable install of {folder}, which is gone"
@@ -446,7 +456,7 @@ def raised_at(error: BaseException) -> str:
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
-        if not frame.filename.startswith("<frozen")
+        if not frame.filename.startswith("<")  # importlib, methods of dataclasses
         and frame.filename not in _OWN_FILES
         and f"{os.sep}importlib{os.sep}" not in frame.filename
         and f"{os.sep}pluggy{os.sep}" not in frame.filename

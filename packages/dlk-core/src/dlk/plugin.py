@@ -57,6 +57,8 @@ hookimpl = pluggy.HookimplMarker("dlk")
 
 
 _ADDRESS = re.compile(r"\w+(\.\w+)*:\w+")
+_TYPE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_NAME = re.compile(r"(?:[A-Za-z_][A-Za-z0-9_]*(?:-[A-Za-z0-9_]+)?)?")
 
 
 class PluginWarning(UserWarning):
@@ -86,6 +88,16 @@ class Component:
     needs: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        for place, word, pattern in (
+            ("type", self.type, _TYPE),
+            ("name", self.name, _NAME),
+            *(("an alias", alias, _NAME) for alias in self.aliases),
+        ):
+            if not isinstance(word, str) or not pattern.fullmatch(word):
+                raise ValueError(
+                    f'{self.type} "{self.name}": expected {place} as in a config\'s key, '
+                    f"letters, digits and _, got {word!r}"
+                )
         for place, address in (("config", self.config), ("cls", self.cls)):
             if not _ADDRESS.fullmatch(address) and (address or place == "config"):
                 raise ValueError(

@@ -197,7 +197,18 @@ def _sentence(about: str) -> str:
 
 def commands_of_plugins() -> list[importlib.metadata.EntryPoint]:
     """Return what installed distributions declare, from their metadata: nothing is imported."""
-    return sorted(importlib.metadata.entry_points(group=GROUP), key=lambda point: point.name)
+    points: dict[str, list[importlib.metadata.EntryPoint]] = {}
+    for distribution in importlib.metadata.distributions():
+        try:
+            found = list(distribution.entry_points.select(group=GROUP))
+            name = distribution.name if found else ""
+        except Exception:  # noqa: BLE001, S112  # damaged metadata of any package raises many kinds
+            continue
+        if found:
+            points.setdefault(name, found)  # of one that lies in two places, the first counts
+    return sorted(
+        (point for each in points.values() for point in each), key=lambda point: point.name
+    )
 
 
 def distribution_of(point: importlib.metadata.EntryPoint) -> str:
