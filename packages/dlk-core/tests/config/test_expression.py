@@ -293,11 +293,18 @@ def test_python_itself_is_never_asked() -> None:
 
 # Against Python, and against an attacker ----------------------------------------------------------
 
+
+def grown(leaf: st.SearchStrategy[str], *larger: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    """Four times in ten something larger, so that expressions come to an end."""
+    rest = st.one_of(*larger)
+    return st.integers(0, 9).flatmap(lambda number: rest if number > 5 else leaf)
+
+
 ANYTHING = st.deferred(lambda: NUMBER | TEXT | LIST | TRUTH)
 NUMBER = st.deferred(
-    lambda: st.one_of(
-        st.integers(-20, 20).map(lambda n: f"({n})"),
-        st.sampled_from(["n", "0.5", "-1.25", "True", "len(items)", "len(text)", "table['k']"]),
+    lambda: grown(
+        st.integers(-20, 20).map(lambda n: f"({n})")
+        | st.sampled_from(["n", "0.5", "-1.25", "True", "len(items)", "len(text)", "table['k']"]),
         parts("({} + {})", NUMBER, NUMBER),
         parts("({} * {})", NUMBER, NUMBER),
         parts("({} - {})", NUMBER, NUMBER),
@@ -320,7 +327,7 @@ NUMBER = st.deferred(
     )
 )
 TEXT = st.deferred(
-    lambda: st.one_of(
+    lambda: grown(
         st.sampled_from(["text", "''", "'ab'", '"c"']),
         parts("({} + {})", TEXT, TEXT),
         parts("{}[{}:]", TEXT, NUMBER),
@@ -331,7 +338,7 @@ TEXT = st.deferred(
     )
 )
 LIST = st.deferred(
-    lambda: st.one_of(
+    lambda: grown(
         st.sampled_from(["items", "[]", "[1, 2, 3]", "list(range(4))", "table['list']"]),
         parts("[{}, {}]", NUMBER, NUMBER),
         parts("list(({}, {}))", NUMBER, NUMBER),
@@ -351,8 +358,8 @@ LIST = st.deferred(
     )
 )
 TRUTH = st.deferred(
-    lambda: st.one_of(
-        st.sampled_from(["flag", "True", "False", "None is None", "not flag"]),
+    lambda: grown(
+        st.sampled_from(["flag", "True", "False", "(None is None)", "(not flag)"]),
         parts("({} < {} <= {})", NUMBER, NUMBER, NUMBER),
         parts("({} == {})", ANYTHING, ANYTHING),
         parts("({} in {})", NUMBER, LIST),
