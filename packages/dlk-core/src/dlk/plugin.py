@@ -88,11 +88,12 @@ class Component:
     needs: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for place, word, pattern in (
+        words: list[tuple[str, object, re.Pattern[str]]] = [
             ("type", self.type, _TYPE),
             ("name", self.name, _NAME),
             *(("an alias", alias, _NAME) for alias in self.aliases),
-        ):
+        ]
+        for place, word, pattern in words:
             if not isinstance(word, str) or not pattern.fullmatch(word):
                 raise ValueError(
                     f'{self.type} "{self.name}": expected {place} as in a config\'s key, '

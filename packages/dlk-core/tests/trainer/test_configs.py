@@ -62,3 +62,16 @@ def test_a_dry_run_is_a_switch_or_a_number(value):
 def test_values_out_of_range_and_unknown_names_are_refused(name, value):
     with pytest.raises(ConfigError, match=name):
         trainer(**{name: value})
+
+
+@pytest.mark.parametrize("wanted", [{"devices": 2}, {"devices": [0, 1]}, {"num_nodes": 3}])
+def test_several_devices_are_refused_where_the_config_is_read(wanted):
+    (name,) = wanted
+    with pytest.raises(ConfigError, match=f"{name}: one .* trains a run so far, got"):
+        trainer(**wanted)
+
+
+@pytest.mark.parametrize("devices", [1, "auto", [1], -1])
+def test_one_device_may_be_any(devices):
+    found = trainer(devices=devices).devices
+    assert (list(found) if isinstance(devices, list) else found) == devices

@@ -123,10 +123,9 @@ def test_a_value_that_lightning_refuses_is_a_mistake_of_the_config(build, name, 
     assert reason.lower() in problem.message.lower()
 
 
-@pytest.mark.parametrize("wanted", [{"devices": 2}, {"num_nodes": 3, "strategy": "ddp"}])
-def test_several_devices_are_refused_before_any_process_is_started(build, wanted):
+def test_several_devices_are_refused_before_any_process_is_started(build):
     with pytest.raises(ConfigError, match=r"trainer\.devices: one device trains a run so far"):
-        build(accelerator="cpu", **wanted)
+        build(accelerator="cpu", devices="2")  # a number only to lightning
 
 
 def test_an_option_that_does_not_fit_the_data_is_a_mistake_of_the_config(toy):

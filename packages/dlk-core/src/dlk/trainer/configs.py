@@ -99,7 +99,13 @@ class LightningTrainerConfig(Base):
     children = {"callback": many()}
 
     def rules(self) -> Iterable[tuple[str, str]]:
-        """Batch limits are integers or shares; a boolean is neither."""
+        """One device trains a run; batch limits are integers or shares, a boolean is neither."""
+        devices = self.devices
+        count = len(devices) if isinstance(devices, (list, tuple)) else devices
+        if type(count) is int and count > 1:
+            yield "devices", f"one device trains a run so far, got {count}: set it to 1"
+        if self.num_nodes > 1:
+            yield "num_nodes", f"one machine trains a run so far, got {self.num_nodes}: set it to 1"
         for name in _LIMITS:
             value = getattr(self, name)
             if value is None:
