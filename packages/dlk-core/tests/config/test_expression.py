@@ -167,6 +167,9 @@ HOSTILE = [
     "[sorted(list(range(50000)), reverse=True) for a in range(9999)]",
     "sum([[0]] * 50000, [])",
     "[0 for b in [list(range(50000))] for a in range(50000) if -1 in b]",
+    # one hash for all keys: every one is compared with every other
+    "len({n * (2**61 - 1): n for n in range(20000)})",
+    "len({('a', (n * (2**61 - 1),)): n for n in range(9000)})",
     "int('9' * 10**6)",
     "int('z' * 99999, 36)",
     "int('f' * 99999, 16)",

@@ -25,6 +25,7 @@ MAX_ITEMS = 100_000
 MAX_SOURCE = 4096
 MAX_TOTAL = 10 * MAX_WORK  # of all expressions of one config
 _WORD = 64  # bits of an integer that count as one item
+_KEY_BITS = 60  # larger integers may share their hash, and a dict of such takes forever
 _KEPT = 10  # an item of a result is checked, frozen and copied after this
 _STEP = 8  # a step of the walk costs about as much as looking at this many items
 _MAX_DIGITS = 400  # beyond what a float can hold; `round(1, -10**9)` would compute 10**(10**9)
@@ -339,6 +340,7 @@ class _Machine:
         """Return a key or index; hashing one takes as long as it is large."""
         value = self.eval(node, names)
         self.look(value)
+        _refuse_large_key(value)
         return value
 
     def on_Subscript(self, node: ast.Subscript, names: dict[str, Any]) -> Any:
@@ -421,6 +423,14 @@ def _refuse_power(base: Any, exponent: Any) -> None:
     whole = isinstance(base, int) and isinstance(exponent, int) and abs(base) > 1
     if whole and base.bit_length() * exponent > MAX_INTEGER_BITS:
         raise _TooMuchError(f"an integer of more than {MAX_INTEGER_BITS} bits")
+
+
+def _refuse_large_key(value: Any) -> None:
+    if isinstance(value, int) and value.bit_length() > _KEY_BITS:
+        raise _TooMuchError(f"a key or index of more than {_KEY_BITS} bits")
+    if isinstance(value, tuple):
+        for part in value:
+            _refuse_large_key(part)
 
 
 def _refuse_repetition(items: Any, times: Any) -> None:
