@@ -88,7 +88,7 @@ def test_colours_can_be_refused(tty, tmp_path, name, value):
     assert ("^" in shown) == (name == "NO_COLOR")
 
 
-@pytest.mark.parametrize("before", ["", "x", "漢字", "e\u0301", "\t", "x" * 300])
+@pytest.mark.parametrize("before", ["", "x", "漢字", "e\u0301", "\t", "\xa0\u200b", "x" * 300])
 @pytest.mark.parametrize("width", [30, 60, 200])
 def test_the_caret_stands_under_the_character(tty, tmp_path, before, width):
     line = f'{{"{before}": ? , "more": "{"y" * 200}"}}'

@@ -101,8 +101,8 @@ class _Painter:
 
 def _window(line: str, column: int, room: int) -> tuple[str, int]:
     """Return the part of a line around a column that fits, and how many cells stand before it."""
-    line = _visible(line.rstrip("\r").replace("\t", " "))
-    start = min(column - 1, len(line))
+    raw = line.rstrip("\r").replace("\t", " ")
+    line, start = _visible(raw), len(_visible(raw[: column - 1]))
     if len(line) <= room and _cells(line) <= room:
         return line, _cells(line[:start])
     line = line[: start + room]
