@@ -339,6 +339,15 @@ def test_a_plugin_whose_module_is_gone_is_installed_again(site):
     assert found["advice"] == "pip install --force-reinstall gone, or pip uninstall gone"
 
 
+def test_a_distribution_that_is_there_twice_counts_once(site):
+    site.brings("my-dist", "thing.one")
+    left = "my_dist-0.9.dist-info"  # what an installation that broke off leaves behind
+    site.write(f"{left}/METADATA", "Metadata-Version: 2.1\nName: My.Dist\nVersion: 0.9\n")
+    site.write(f"{left}/entry_points.txt", "[dlk]\nmy-dist = my_dist.plugin\n")
+    found = site.plugins()["my-dist"]
+    assert (found["state"], found["components"], found["error"]) == ("loaded", 1, "")
+
+
 def test_one_module_declared_twice_claims_its_names_twice(site):
     points = "[dlk]\none = twice.plugin\ntwo = twice.plugin\n"
     site.brings("twice", "thing.one", points=points)

@@ -44,6 +44,7 @@ def test_a_slip_of_the_pen_is_one(name, known):
         ("text_12", "text_3"),
         ("label", "labels_ids"),
         ("ids", "id"),  # too short to be sure
+        ("words", "cards"),  # two letters are much of five
         ("match", "watch_it"),
         ("values", "label_ids"),
         ("label_ids", "label_ids"),
