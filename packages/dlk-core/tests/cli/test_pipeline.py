@@ -126,6 +126,25 @@ def test_run_finds_a_mistake_of_the_fit_config_before_it_processes(
     assert not (tmp_path / "processed").exists()
 
 
+def test_run_refuses_a_processor_in_the_place_of_the_fit_config(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write_project(tmp_path)
+    assert main(["run", "process.jsonc", "process.jsonc"]) == 2
+    assert 'expected one "@fit" at the top, got @processor@default' in capsys.readouterr().err
+    assert not (tmp_path / "processed").exists()
+
+
+def test_run_holds_sizes_to_what_processing_learnt(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write_project(tmp_path)
+    text = json.dumps(FIT).replace("@lambda @_G.meta.vocab.size", "SIZE").replace('"SIZE"', "2")
+    (tmp_path / "fit.jsonc").write_text(text)
+    assert main(["run", "process.jsonc", "fit.jsonc"]) == 2
+    assert "fit.jsonc:1:" in capsys.readouterr().err
+    assert (tmp_path / "processed").exists()
+    assert not (tmp_path / "logs").exists()
+
+
 def test_run_refuses_configs_of_different_data(tmp_path, monkeypatch, capsys):
     write_project(tmp_path)
     monkeypatch.chdir(tmp_path)

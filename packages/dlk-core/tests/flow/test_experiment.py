@@ -197,6 +197,27 @@ def test_a_split_without_a_column_is_named(project):
     )
 
 
+def test_a_column_that_several_splits_lack_is_told_once(project):
+    project.lay_rows("train", "valid", "test")
+    project.steps["@subprocessor@token2id#words"]["input_map"] = {"tokens": "tokens"}
+    found = project.one()
+    files = (f"the {split} data (data/{split}.jsonl)" for split in ("train", "valid", "test"))
+    train, valid, test = files
+    assert f"and {train}, {valid} and {test} do not have. Known: label, words." in found["message"]
+
+
+@pytest.mark.parametrize("name", ["cross_entropy", "mse"])
+def test_a_loss_whose_pair_is_turned_round_is_told(project, name):
+    imodel = project.fit["@imodel@default"]
+    del imodel["@loss@cross_entropy"]
+    imodel[f"@loss@{name}"] = {"pred_truth_pair": {"label_ids": "logits"}}
+    found = project.one()
+    assert found["code"] == "unknown-name"
+    assert found["path"].startswith("imodel.loss.pred_truth_pair")
+    assert found["message"].endswith("turn them round.")
+    assert found["suggestions"] == ["logits"]
+
+
 def test_fit_alone_is_held_to_the_processed_folder(project):
     project.run_process("train", "valid")
     project.columns["label_id"] = "long"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from dlk.config import Signature, children
 from dlk.errors import ConfigError, nearest
@@ -223,6 +223,7 @@ def _training(
     config: Any, steps: Sequence[_Step], keep: Sequence[str], raw: Raw, stored: Stored
 ) -> Iterator[Finding]:
     """Yield what steps read of the splits of training, and nothing brings."""
+    absent: dict[tuple[str, str], _Absent] = {}
     for split in raw.splits or SPLITS:
         on = [step for step in steps if step.is_on("train", split)]
         columns = raw.of(split)
@@ -235,8 +236,8 @@ def _training(
                     continue
                 known = [*available, *written]
                 if columns is not None:
-                    lacking = f"and the {split} data ({raw.sources[split]}) does not have"
-                    yield _unread(step, name, known, lacking, steps)
+                    found = absent.setdefault((step.name, name), _Absent(step, name, known, []))
+                    found.splits.append(f"the {split} data ({raw.sources[split]})")
                 elif is_slip(name, known):
                     yield _unread(step, name, known, "", steps)
                 else:
@@ -248,6 +249,29 @@ def _training(
         for step in splitting[1:]:
             message = f"{splitting[0].name} splits rows into records already; one step may"
             yield Finding(step.config, message, "split-twice")
+    for each in absent.values():
+        yield _unread(each.step, each.name, each.known, f"and {each.lacking()}", steps)
+
+
+class _Absent(NamedTuple):
+    """A column that a step reads and that data known by its columns does not have.
+
+    Attributes:
+        step: who reads it.
+        name: of the column.
+        known: what there is in the first of the splits.
+        splits: those that lack it, and their files.
+    """
+
+    step: _Step
+    name: str
+    known: Sequence[str]
+    splits: list[str]
+
+    def lacking(self) -> str:
+        """Return the end of a message."""
+        *others, last = self.splits
+        return f"{', '.join(others)} and {last} do not have" if others else f"{last} does not have"
 
 
 def _unread(

@@ -16,7 +16,7 @@ from dlk.flow.columns import Raw, Stored, column_finding, follow_processor
 from dlk.flow.files import Processed, missing_files, read_processed
 from dlk.flow.finding import Finding, Places, known_signature, parts_of, title, unknown
 from dlk.flow.metrics import missing_metric, monitored, reported
-from dlk.flow.network import Names, Tensor, follow_loss, follow_model, follow_postprocessor
+from dlk.flow.network import BATCH, Names, Tensor, follow_loss, follow_model, follow_postprocessor
 from dlk.flow.sizes import Size, Sizes, entry_name
 
 __all__ = ["REFERENCE", "Followed", "follow_fit", "follow_process", "references"]
@@ -259,7 +259,7 @@ class _Fit:
             file = self.stored.ids.get(column)
             # of windows and matrices too: what a collate makes of a column holds the same ids
             width = signature.gives.get(name)
-            tensors[name] = Tensor("the batch", self.sizes.of(width), self.sizes.of(file))
+            tensors[name] = Tensor(BATCH, self.sizes.of(width), self.sizes.of(file))
         return Names(tensors)
 
     # Model, loss, postprocessor -------------------------------------------------------------------

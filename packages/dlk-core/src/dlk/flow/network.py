@@ -10,8 +10,10 @@ from dlk.config import Chain, Signature, children
 from dlk.flow.finding import Finding, known_signature, parts_of, surveyed, title, unknown
 from dlk.flow.sizes import Size, Sizes
 
-__all__ = ["Names", "Tensor", "follow_loss", "follow_model", "follow_postprocessor"]
+__all__ = ["BATCH", "Names", "Tensor", "follow_loss", "follow_model", "follow_postprocessor"]
 
+BATCH = "the batch"
+"""Who made a tensor that no part of the model did."""
 _PARTS = ("embedding", "encoder", "decoder", "model", "module")
 _READS = ("input_map", "pred_truth_pair", "loss", "outputs")
 _WIDTHS = ("input_size", "weight", "pos_weight", "label_vocab", "relation_label_vocab")
@@ -53,6 +55,10 @@ class Names:
     def width(self, name: str) -> Size | None:
         """Return the last size of a tensor, None where it is not known."""
         return self.tensors[name].width if name in self.tensors else None
+
+    def is_of_batch(self, name: str) -> bool:
+        """Return whether a tensor comes from the batch, and not from a part of the model."""
+        return name in self.tensors and self.tensors[name].source == BATCH
 
     def ids(self, name: str) -> Size | None:
         """Return how many ids a tensor may hold, None where it is not known."""
@@ -230,6 +236,15 @@ def follow_loss(config: Any, out: Names, sizes: Sizes) -> Iterator[Finding]:
 
 
 def _reads_of_loss(config: Any, signature: Signature, out: Names) -> Iterator[Finding]:
+    given = [name for name in signature.reads if out.is_of_batch(name)]
+    told = [name for name in signature.targets if name in out.tensors and not out.is_of_batch(name)]
+    if given and told and not out.is_open:
+        message = (
+            f'{title(config)} takes "{given[0]}" of the batch for what the model says, and '
+            f'"{told[0]}" of the model for the truth: turn them round.'
+        )
+        yield Finding(config, message, "unknown-name", given[0], _READS, (told[0],))
+        return
     for name in signature.reads:
         if name not in out:
             message = f'{title(config)} reads "{name}", which the model does not write.'

@@ -59,6 +59,7 @@ def check(
     terminal: Terminal,
     *,
     data: Mapping[str, Sequence[str]] | None = None,
+    roots: Sequence[str] = (),
 ) -> None:
     """Check configs, each with its overrides, and that they fit together.
 
@@ -66,11 +67,14 @@ def check(
         configs: path and overrides of each.
         terminal: what is told to.
         data: files of each split; None: those in the folder data beside a process config, if any.
+        roots: the type of component that each config must have at its top; any where left out.
 
     Raises:
         ConfigError: the mistakes of all the configs.
     """
     checked = [_Checked(path, overrides) for path, overrides in configs]
+    for each, root in zip(checked, roots, strict=False):
+        each.expect(root)
     _follow(checked, terminal, data)
     problems = [problem for each in checked for problem in each.problems]
     for each in checked:
@@ -112,6 +116,13 @@ class _Checked:
         if count <= 1:
             return ""
         return f", {count} runs" + (f" ({LIMIT} of them were checked)" if count > LIMIT else "")
+
+    def expect(self, type_name: str) -> None:
+        """Note a config that holds something else at its top."""
+        if self.points and not self.of(type_name):
+            got = ", ".join(self.points[0].configs)
+            message = f'expected one "@{type_name}" at the top, got {got}'
+            self.problems.append(Problem("", message, self.path, code="top-level"))
 
     def of(self, type_name: str) -> list[Point]:
         """Return the points whose one component at the top is of a type."""

@@ -23,13 +23,15 @@ def run(args: argparse.Namespace, terminal: Terminal) -> int:
     # Both configs first: a mistake in FIT is not to be found after an hour of processing.
     data = splits_of(args.data, config=args.process, stage="train")
     configs = [(args.process, args.set_process), (args.config, args.set)]
-    check(configs, Terminal(quiet=True), data=data)
+    roots = ("processor", "fit")
+    check(configs, Terminal(quiet=True), data=data, roots=roots)
 
     from dlk.preprocess import Process
     from dlk.train import Train
 
     processed = Process(args.process, overrides=args.set_process).run(data)
     terminal.note(str(processed))
+    check(configs, Terminal(quiet=True), data=data)  # sizes that only the data tells are known now
     train = Train(
         args.config, overrides=args.set, checkpoint=args.checkpoint, overwrite=args.overwrite
     )
