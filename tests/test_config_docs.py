@@ -16,7 +16,7 @@ import pytest
 
 from dlk.cli import main
 from dlk.errors import CODES
-from dlk.registry import Registry
+from dlk.registry import Entry, Registry, register
 
 DOCS = Path(__file__).parent.parent / "docs"
 PAGES = ("check.md", "config.md", "errors.md")
@@ -63,9 +63,13 @@ def said(command: str, monkeypatch: pytest.MonkeyPatch) -> str:
     return stream.getvalue()
 
 
+def is_installed(entry: Entry) -> bool:
+    return entry.origin.startswith("dlk-")
+
+
 def names_installed(self: Registry, type_name: str) -> list[str]:
     """Return the names that a fresh process knows: other tests of this one register their own."""
-    rows = [entry.component for entry in self.entries() if entry.origin.startswith("dlk-")]
+    rows = [entry.component for entry in self.entries() if is_installed(entry)]
     return sorted(row.name for row in rows if row.type == type_name and row.name)
 
 
@@ -75,6 +79,9 @@ def test_every_block_of_a_page_does_what_it_says(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(Registry, "names", names_installed)
+    register.discover()
+    claims = {key: [c for c in found if is_installed(c)] for key, found in register._claims.items()}
+    monkeypatch.setattr(register, "_claims", {key: found for key, found in claims.items() if found})
     names: dict[str, object] = {}
     parser, runner = doctest.DocTestParser(), doctest.DocTestRunner(verbose=False)
     for number, block in enumerate(blocks(page)):
