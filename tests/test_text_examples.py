@@ -59,10 +59,11 @@ def trained(
 
 
 @pytest.mark.parametrize("changes", [FINE, SMS], ids=["fine", "sms"])
-def test_the_variants_of_text_cls_fit_their_configs(changes: Changes) -> None:
+def test_the_variants_of_text_cls_fit_their_configs(changes: Changes, tmp_path: Path) -> None:
+    folder = folder_of("text_cls", tmp_path)
     for name, overrides in (("process", changes["process_set"]), ("fit", changes["fit_set"])):
         options = [word for override in overrides for word in ("--set", override)]
-        assert dlk(["check", str(ROOT / "examples" / "text_cls" / f"{name}.jsonc"), *options]) == 0
+        assert dlk(["check", str(folder / f"{name}.jsonc"), *options]) == 0
 
 
 def test_the_fine_variant_learns_the_fine_labels(tmp_path: Path) -> None:
