@@ -21,7 +21,7 @@ CONSTRAINTS = ROOT / "constraints.txt"
 OLDEST = (3, 11)
 
 # The extras that the tests use; a user installs only those that are needed.
-EXTRAS = {"dlk-core": ["hf", "datasets", "yaml"]}
+EXTRAS = {"dlk-core": ["hf", "datasets", "export", "yaml"]}
 
 # Installed first and alone: large, and everything else must be resolved against them.
 FIRST = ["torch", "torchvision"]
