@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from dlk.config._intc import FAILED, MISSING, fields_of
 from dlk.config.expression import is_expression
-from dlk.config.keys import parse_key
+from dlk.config.keys import is_module, parse_key
 from dlk.config.tree import Path, Tree, spec_of
 from dlk.errors import Problem, close_to, did_you_mean
 from dlk.registry import register
@@ -115,7 +115,7 @@ def _module(tree: Tree, path: Path, values: Mapping[str, Any], stage: _Stage) ->
         elif field_name in fields:
             yield from _field(where, fields[field_name], value, stage)
         elif field_name not in ("_name", "_anchor"):
-            yield _unknown_field(where, field_name, fields)
+            yield _unknown_field(where, field_name, fields, spec or ())
     yield from _children(tree, path, values)
 
 
@@ -128,11 +128,16 @@ def _children(tree: Tree, path: Path, values: Mapping[str, Any]) -> Iterator[Mis
             names = register.names(child_type)
             wanted = f"{rule.minimum} children" if rule.minimum > 1 else "a child"
             message = f'needs {wanted} "@{child_type}@…". Known: {", ".join(names)}.'
-            close = tuple(f"@{child_type}@{known}" for known in names[:3])
+            close = _below(child_type)
             yield Mistake(path, message, "missing-child", close)
         if rule.maximum is not None and len(found) > rule.maximum:
             message = f"takes one {child_type}, got {', '.join(found)}"
             yield Mistake((*path, found[-1]), message, "too-many-children", key=True)
+
+
+def _below(child_type: str) -> tuple[str, ...]:
+    """Return keys of components that could stand below."""
+    return tuple(f"@{child_type}@{known}" for known in register.names(child_type)[:3])
 
 
 def mistakes_in_children(tree: Tree) -> list[Mistake]:
@@ -141,7 +146,15 @@ def mistakes_in_children(tree: Tree) -> list[Mistake]:
     return [mistake for mistake in found if mistake.code == "too-many-children"]
 
 
-def _unknown_field(where: Path, name: str, fields: Mapping[str, Any]) -> Mistake:
+def _unknown_field(
+    where: Path, name: str, fields: Mapping[str, Any], children: Collection[str] = ()
+) -> Mistake:
+    key = f"@{name}"
+    if is_module(key) and parse_key(key).type in children:
+        close = (key,) if parse_key(key).name else _below(parse_key(key).type)
+        example = f", such as {close[0]}" if close else ""
+        message = f'there is no field "{name}": the key of a component begins with @{example}'
+        return Mistake(where, message, "unknown-field", close, key=True)
     message = f'there is no field "{name}". {did_you_mean(name, fields)}'.rstrip()
     return Mistake(where, message, "unknown-field", close_to(name, fields), key=True)
 
