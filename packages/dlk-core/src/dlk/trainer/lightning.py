@@ -26,6 +26,7 @@ from dlk.errors import ConfigError, Problem, RunError, did_you_mean
 from dlk.flow.metrics import missing_metric, monitored
 from dlk.inference import to_device
 from dlk.registry import register
+from dlk.trainer._steps import StepLoop
 from dlk.trainer.jsonl import JsonlLogger
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ class LightningTrainer:
                 enable_model_summary=config.enable_model_summary and interactive,
                 use_distributed_sampler=False,
             )
+        StepLoop.install(self.trainer, to_device)
         if self.trainer.world_size > 1:
             message = (
                 f"one device trains a run so far, these options ask for {self.trainer.world_size}: "
