@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +53,104 @@ class _Mean:
         return means
 
 
+_KEPT = 256
+"""Steps whose losses are kept before they are added up on their device."""
+
+
+class _Losses:
+    """The losses of training steps, kept as they come and read together.
+
+    A step adds to a list and computes nothing. When the means are asked for, all that came since
+    the last time is added up and read at once, so the device is waited for once.
+    """
+
+    def __init__(self) -> None:
+        self._kept: list[tuple[dict[str, Tensor], Tensor | float]] = []
+        self._sums: list[tuple[tuple[str, ...], int, Tensor]] = []
+        self._total = self._weight = 0.0
+        self._steps = 0
+
+    def add(self, loss: LossOut) -> None:
+        """Keep what is logged of one step."""
+        values = {**loss.terms, "loss": loss.total.detach()}
+        if self._kept and (len(self._kept) >= _KEPT or self._kept[-1][0].keys() != values.keys()):
+            self._fold()
+        self._kept.append((values, loss.weight))
+
+    def take(self) -> dict[str, float]:
+        """Return the mean of each value over the steps since the last time; {} where none was."""
+        self._fold()
+        if not self._sums:
+            return {}
+        numbers = iter(torch.cat([sums for _, _, sums in self._sums]).tolist())
+        totals: dict[str, float] = {}
+        counts: dict[str, int] = {}
+        for names, steps, _ in self._sums:
+            for name in names:
+                totals[name] = totals.get(name, 0.0) + next(numbers)
+                counts[name] = counts.get(name, 0) + steps
+            self._steps += steps
+            self._total += next(numbers)
+            self._weight += next(numbers)
+        self._sums = []
+        return {name: total / counts[name] for name, total in totals.items()}
+
+    def take_epoch(self) -> float | None:
+        """Return the mean of `loss` over all items since the last time, None where no step was.
+
+        What `take` has not returned yet counts for the next time. Where nothing counts it is 0.
+        """
+        if not self._steps:
+            return None
+        mean = self._total / self._weight if self._weight else 0.0
+        self._total, self._weight, self._steps = 0.0, 0.0, 0
+        return mean
+
+    def _fold(self) -> None:
+        """Add up what is kept: of each value, of `loss` times its weight, and of the weights."""
+        if not self._kept:
+            return
+        names = tuple(self._kept[0][0])
+        device = self._kept[0][0]["loss"].device
+        columns = {name: _stacked([kept[name] for kept, _ in self._kept], device) for name in names}
+        weights = _stacked([weight for _, weight in self._kept], device)
+        sums = [column.sum() for column in columns.values()]
+        found = torch.stack([*sums, (columns["loss"] * weights).sum(), weights.sum()])
+        self._sums.append((names, len(self._kept), found))
+        self._kept = []
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that was kept, as plain numbers; going on from it gives the same means."""
+        return {
+            "kept": [
+                [{name: float(value) for name, value in values.items()}, float(weight)]
+                for values, weight in self._kept
+            ],
+            "sums": [[list(names), steps, sums.tolist()] for names, steps, sums in self._sums],
+            "epoch": [self._total, self._weight, self._steps],
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any], device: torch.device | str) -> None:
+        """Go on from what `state_dict` gave."""
+        self._kept = [
+            ({name: torch.tensor(value, device=device) for name, value in values.items()}, weight)
+            for values, weight in state["kept"]
+        ]
+        self._sums = [
+            (tuple(names), steps, torch.tensor(sums, device=device))
+            for names, steps, sums in state["sums"]
+        ]
+        self._total, self._weight, self._steps = state["epoch"]
+
+
+def _stacked(values: Sequence[Tensor | float], device: torch.device) -> Tensor:
+    """Return scalars as one float32 tensor."""
+    if not any(isinstance(value, Tensor) for value in values):
+        return torch.tensor(values, dtype=torch.float32, device=device)
+    as_tensor = torch.as_tensor
+    return torch.stack([as_tensor(value, dtype=torch.float32, device=device) for value in values])
+
+
 @register("imodel", "default")
 class DefaultIModel(IModel):
     """Trains `model` on `loss`; evaluates with `postprocessor`.
@@ -68,21 +167,25 @@ class DefaultIModel(IModel):
         self._optimizer: Optimizer = register.build_child(config, "optimizer", setup)
         self._scheduler: Scheduler = register.build_child(config, "scheduler", setup)
         self._total_steps = 0
-        self._recent, self._epoch_mean = _Mean(), _Mean()
+        self._losses = _Losses()
         self._logged_step = 0
         self._rates: dict[str, Any] = {}
         self._evaluation = _Mean()
+        self._run_dir: str | None = None
 
     # One batch ------------------------------------------------------------------------------------
 
     def context(self) -> Context:
         """Return what the loss may know about this moment of the run."""
+        trainer = self.trainer
+        if self._run_dir is None:  # Lightning makes a path of it anew each time
+            self._run_dir = trainer.default_root_dir
         return Context(
             training=self.training,
-            step=self.trainer.global_step,
+            step=trainer.global_step,
             total_steps=self._total_steps,
-            epoch=self.trainer.current_epoch,
-            run_dir=self.trainer.default_root_dir,
+            epoch=trainer.current_epoch,
+            run_dir=self._run_dir,
         )
 
     def compute(self, batch: Batch) -> tuple[Batch, LossOut]:
@@ -110,8 +213,7 @@ class DefaultIModel(IModel):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of one batch; how the loss went is kept as tensors until it is logged."""
         _, loss = self.compute(batch)
-        self._recent.add(_values(loss))
-        self._epoch_mean.add({"loss": loss.total}, loss.weight)
+        self._losses.add(loss)
         total: Tensor = loss.total
         return total
 
@@ -128,7 +230,7 @@ class DefaultIModel(IModel):
             self._log_training(step)
 
     def _log_training(self, step: int) -> None:
-        means = self._recent.take()
+        means = self._losses.take()
         if not means:
             return
         self.shown = {"loss": means["loss"]}
@@ -163,9 +265,9 @@ class DefaultIModel(IModel):
     def on_train_epoch_end(self) -> None:
         """Log what is left of the epoch, and its mean loss for callbacks to monitor."""
         self._log_training(self.trainer.global_step)
-        means = self._epoch_mean.take()
-        if means:
-            self.log("train_loss_epoch", means["loss"], logger=False, sync_dist=True)
+        mean_loss = self._losses.take_epoch()
+        if mean_loss is not None:
+            self.log("train_loss_epoch", mean_loss, logger=False, sync_dist=True)
             mean = float(self.trainer.callback_metrics["train_loss_epoch"])
             self._write({"train_loss_epoch": mean}, self.trainer.global_step)
 

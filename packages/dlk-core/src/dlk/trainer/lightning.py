@@ -173,7 +173,7 @@ class LightningTrainer:
             KeyboardInterrupt: training was stopped by Ctrl-C.
         """
         imodel.datamodule = datamodule
-        with self._quiet():
+        with self._quiet(), _cheap_device_checks(self.trainer.strategy.root_device):
             self.trainer.fit(imodel, datamodule=_Loaders(datamodule))
         if not self.trainer.global_step and self.trainer.max_epochs and self.trainer.max_steps:
             raise RunError(
@@ -292,6 +292,26 @@ class _Loaders(pl.LightningDataModule):
 
     def test_dataloader(self) -> Any:
         return self.inner.loader("test") or []
+
+
+@contextlib.contextmanager
+def _cheap_device_checks(device: torch.device) -> Iterator[None]:
+    """Spare a run on the CPU a look for GPUs in each step.
+
+    torch's Adam asks in each step whether there is a GPU. Lightning, when it is imported, has this
+    answered by NVML, a library that is loaded anew each time, so that processes can be forked
+    safely; a run that uses no GPU needs no such care.
+    """
+    name = "PYTORCH_NVML_BASED_CUDA_CHECK"
+    before = os.environ.get(name)
+    if device.type != "cpu" or before is None:
+        yield
+        return
+    os.environ[name] = "0"
+    try:
+        yield
+    finally:
+        os.environ[name] = before
 
 
 @contextlib.contextmanager

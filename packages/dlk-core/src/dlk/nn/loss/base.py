@@ -82,7 +82,9 @@ class PairLoss(Loss):
         logits, target = out[self.pred], out[self.truth]
         loss: Tensor = self(logits, target)
         terms = {self.log_name: loss.detach()}
-        return LossOut(loss * self.factor(ctx), terms, self.items(logits, target))
+        factor = self.factor(ctx)
+        total = loss if factor == 1.0 else loss * factor
+        return LossOut(total, terms, self.items(logits, target))
 
     @abstractmethod
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
