@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 __all__ = [
     "CODES",
     "BundleError",
+    "ChangedSourceWarning",
     "ConfigError",
     "DataError",
     "DlkError",
@@ -173,6 +174,14 @@ class ConfigError(DlkError):
 
 class EqualPointsWarning(UserWarning):
     """Two points of a search come to the same config; the later one is left out."""
+
+
+class ChangedSourceWarning(UserWarning):
+    """A project's own component is not from the file that made the bundle which needs it."""
+
+
+class StateWarning(UserWarning):
+    """The state of a run could not be kept, or was taken up under other conditions."""
 
 
 class DataError(DlkError):

@@ -44,7 +44,12 @@ def test_a_bundle_says_what_it_is(trained):
     assert bundle.metrics == trained.result.metrics
     assert bundle.task == "toy_labels"
     assert bundle.inputs == [{"name": "sentence", "type": "string", "nullable": False}]
-    assert bundle.manifest["prediction"] == {"label": "str", "score": "float"}
+    assert bundle.prediction == {
+        "type": "object",
+        "properties": {"label": {"type": "string"}, "score": {"type": "number"}},
+        "required": ["label", "score"],
+    }
+    assert bundle.manifest["prediction"]["from"] == "golden"
 
 
 def test_a_copy_that_is_sealed_again_is_read(bundle):

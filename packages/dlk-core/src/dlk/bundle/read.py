@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import json
+import atexit
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import shutil
+import tempfile
+import weakref
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlk.bundle import schema
+from dlk.bundle.contents import Contents
 from dlk.errors import BundleError, ConfigError, DlkError
-from dlk.io import sha256_of
 
 if TYPE_CHECKING:
     import torch
@@ -24,26 +27,38 @@ class Bundle:
     """A bundle on disk, its manifest and digests checked.
 
     Args:
-        path: the folder.
+        path: the folder, or its zip.
         src: folders with project-local components that it needs.
+        trust_code: run the copy of the project's own components that the bundle brings. That is
+            code of whoever made the bundle, and may do whatever you may do.
 
     Attributes:
-        path: the folder, absolute.
+        path: the folder, absolute; of a zip a private one, which is removed once neither this
+            object nor an engine of it is held.
         manifest: what ``bundle.json`` holds.
 
     Raises:
-        BundleError: it is no bundle, was changed or cut, is newer than this dlk, or needs what is
-            not installed.
+        BundleError: it is no bundle, was changed or cut, holds what a bundle may not hold, is newer
+            than this dlk, or needs what is not installed.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, src: Sequence[str] = ()) -> None:
-        self.path = Path(path).absolute()
-        self.manifest = self._read_manifest()
-        self._check_files()
-        if src:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        src: Sequence[str] = (),
+        trust_code: bool = False,
+    ) -> None:
+        self.contents = Contents(path)
+        self.path = self.contents.folder
+        self.manifest = self.contents.manifest
+        folders = [os.path.abspath(folder) for folder in src]
+        if trust_code:
+            folders += _copied_code(self.contents)
+        if folders:
             from dlk.registry import register
 
-            register.add_local([os.path.abspath(folder) for folder in src])
+            register.add_local(folders)
         self._check_needs()
 
     @property
@@ -58,8 +73,16 @@ class Bundle:
 
     @property
     def inputs(self) -> list[dict[str, Any]]:
-        """The raw columns that a request must bring."""
+        """The raw columns that a request must bring: name, type, and whether they may be null.
+
+        ``nullable`` is None where it is not known: no row was there to try it with.
+        """
         return list(self.manifest.get("inputs", []))
+
+    @property
+    def prediction(self) -> dict[str, Any]:
+        """The form of a prediction as a JSON Schema; {} where nothing is known of it."""
+        return schema.prediction_of(self.manifest)
 
     @property
     def meta_dir(self) -> str:
@@ -73,15 +96,11 @@ class Bundle:
         components need not be installed.
 
         Raises:
-            BundleError: a config holds what would have to be computed, names a file outside, or
-                does not fit the installed components.
+            BundleError: a config names a file outside, or does not fit the installed components.
         """
         from dlk.inference import Parts
 
-        process, fit = self._json(schema.PROCESS), self._json(schema.FIT)
-        for name, config in ((schema.PROCESS, process), (schema.FIT, fit)):
-            for path, reason in _computed(config, ""):
-                raise BundleError(f"{self.path / name} cannot be used: {path}: {reason}")
+        process, fit = self.contents.process, self.contents.fit
         root = _below(fit, "fit", self.path / schema.FIT)
         imodel = _below(root, "imodel", self.path / schema.FIT)
         return Parts(
@@ -94,7 +113,13 @@ class Bundle:
     def engine(
         self, *, device: str | torch.device = "cpu", batch_size: int | None = None
     ) -> Engine:
-        """Build what predicts: preprocessing, model with its weights, postprocessor."""
+        """Build what predicts: preprocessing, model with its weights, postprocessor.
+
+        Raises:
+            BundleError: its files and configs do not fit one another or what is installed, or a
+                file was changed since it was checked.
+        """
+        from dlk.bundle._building import Building
         from dlk.bundle.weights import load_state
         from dlk.context import Setup
         from dlk.data.meta import Meta
@@ -103,84 +128,33 @@ class Bundle:
         parts = self.parts()
         state = load_state(self.path / schema.WEIGHTS)
         inputs = [str(column.get("name")) for column in self.inputs]
+        numbers = sum(tensor.numel() for tensor in state.values())
         try:
-            return Engine.build(
-                parts,
-                state,
-                Setup(meta=Meta.load(self.meta_dir), pretrained=False),
-                inputs=inputs,
-                device=device,
-                batch_size=batch_size,
-            )
-        except BundleError:
-            raise
+            with Building(tensors=len(state), numbers=numbers):
+                engine = Engine.build(
+                    parts,
+                    state,
+                    Setup(meta=Meta.load(self.meta_dir), pretrained=False),
+                    inputs=inputs,
+                    device=device,
+                    batch_size=batch_size,
+                )
+        except BundleError as error:
+            raise BundleError(f"{self.path} cannot be loaded: {error}") from error
         except DlkError as error:
             raise BundleError(f"{self.path} cannot be loaded: {error}") from error
+        except MemoryError as error:
+            raise BundleError(f"{self.path} cannot be loaded: there is no memory for it") from error
+        self.contents.check_unchanged()
+        weakref.finalize(engine.model, _let_go, self.contents.keep)
+        return engine
 
     def golden(self) -> list[dict[str, Any]]:
         """Return the inputs and predictions that were kept when it was written.
 
-        Raises:
-            BundleError: they cannot be read.
+        A row that could not be processed has ``{"error": …}`` as its prediction.
         """
-        path = self.path / schema.GOLDEN
-        if not path.exists():
-            return []
-        try:
-            lines = path.read_text(encoding="utf-8").split("\n")
-            return [json.loads(line) for line in lines if line.strip()]
-        except (OSError, ValueError, RecursionError) as error:
-            raise BundleError(f"{path} cannot be read: {error}") from None
-
-    def _read_manifest(self) -> dict[str, Any]:
-        path = self.path / schema.MANIFEST
-        if not path.is_file():
-            hint = "expected a folder with bundle.json"
-            if (self.path / "bundle").is_dir():
-                hint = "it is a run; its bundle is in the folder bundle"
-            raise BundleError(f"{self.path} is no bundle: {hint}")
-        manifest = self._json(schema.MANIFEST)
-        version = manifest.get("schema")
-        if type(version) is not int or version < 1:
-            raise BundleError(f"{self.path}: bundle.json has no schema version")
-        if version > schema.SCHEMA:
-            raise BundleError(
-                f"{self.path} has schema {version}, this dlk reads up to {schema.SCHEMA}: "
-                "pip install -U dlk-core"
-            )
-        if not schema.is_whole(path.read_bytes().decode(), manifest):
-            raise BundleError(
-                f"{self.path}: bundle.json is not what was written (its own digest differs)"
-            )
-        for field, texts in (("needs", ("type", "name")), ("inputs", ("name",))):
-            given = manifest.get(field, [])
-            if not isinstance(given, list) or not all(_has(entry, texts) for entry in given):
-                raise BundleError(f'{self.path}: bundle.json holds no proper "{field}"')
-        return manifest
-
-    def _check_files(self) -> None:
-        digests = self.manifest.get("digests")
-        if not isinstance(digests, Mapping):
-            raise BundleError(f"{self.path}: bundle.json has no digests")
-        root = self.path.resolve()
-        for name, digest in digests.items():
-            file = self.path / name
-            if not name or "\0" in name or not file.resolve().is_relative_to(root):
-                raise BundleError(f"{self.path}: the file name {name!r} leaves the bundle")
-            if file.is_symlink() or not file.is_file():
-                raise BundleError(f"{self.path}: {name} is missing or no plain file")
-            if sha256_of(file) != digest:
-                raise BundleError(
-                    f"{self.path}: {name} is not what was written (its SHA-256 differs)"
-                )
-        for path in sorted(self.path.rglob("*")):
-            name = path.relative_to(self.path).as_posix()
-            plain_folder = path.is_dir() and not path.is_symlink()
-            if name not in digests and name != schema.MANIFEST and not plain_folder:
-                raise BundleError(f"{self.path}: {name} is not listed in bundle.json")
-        for name in (schema.PROCESS, schema.FIT, schema.WEIGHTS):
-            if name not in digests:
-                raise BundleError(f"{self.path}: {name} is missing")
+        return list(self.contents.golden)
 
     def _check_needs(self) -> None:
         from dlk.registry import register
@@ -193,12 +167,13 @@ class Bundle:
             if other:
                 others.append(other)
             elif (need["type"], need["name"]) in register:
-                continue
+                if origin == "local":
+                    _tell_change(need, self.contents.name)
             elif origin == "local":
                 file = need.get("file", "?")
                 problems.append(
                     f"{what}, a component of the project that made it ({file}): "
-                    "name its folder with src (--src DIR)"
+                    f"name its folder with src (--src DIR){self._offered()}"
                 )
             else:
                 version = f"=={need['version']}" if need.get("version") else ""
@@ -209,6 +184,11 @@ class Bundle:
             )
         if others:
             raise BundleError(f"{self.path} was made with other components: {'; '.join(others)}")
+
+    def _offered(self) -> str:
+        if not any(name.startswith(f"{schema.CODE}/") for name in self.contents.digests):
+            return ""
+        return ", or run the copy in the bundle, if you trust who made it (--trust-code)"
 
     def _made(self, file: str, values: Mapping[str, Any], type_name: str) -> Any:
         """Return the config object of the one component of a type, its files inside the bundle."""
@@ -228,14 +208,57 @@ class Bundle:
                 )
         return config
 
-    def _json(self, name: str) -> dict[str, Any]:
-        try:
-            value = json.loads((self.path / name).read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError) as error:
-            raise BundleError(f"{self.path / name} cannot be read: {error}") from None
-        if not isinstance(value, dict):
-            raise BundleError(f"{self.path / name}: expected an object")
-        return value
+
+def _let_go(keep: object) -> None:
+    """Hold something until now, for the one whose end calls this."""
+
+
+_CODE: dict[str, str] = {}
+"""Folders with copies of bundles' code, by its digests: imported modules stay until the end."""
+
+
+def _copied_code(contents: Contents) -> list[str]:
+    """Return folders with the code that a bundle brings, copied to where nobody else writes.
+
+    Raises:
+        BundleError: it brings none.
+    """
+    names = [name for name in contents.digests if name.startswith(f"{schema.CODE}/")]
+    if not names:
+        raise BundleError(f"{contents.name} brings no code that could be trusted")
+    digest = repr([(name, contents.digests[name]) for name in names])
+    if digest not in _CODE:
+        aside = tempfile.mkdtemp(prefix="dlk-code-")
+        atexit.register(shutil.rmtree, aside, ignore_errors=True)
+        for name in names:
+            target = Path(aside, name)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(contents.folder / name, target)
+        contents.check_unchanged()
+        _CODE[digest] = aside
+    return sorted({os.path.join(_CODE[digest], *name.split("/")[:2]) for name in names})
+
+
+def _tell_change(need: Mapping[str, str], bundle: str) -> None:
+    """Warn of a project's own component whose source is not that which made the bundle."""
+    import warnings
+
+    from dlk._local import path_of
+    from dlk.errors import ChangedSourceWarning
+    from dlk.io import sha256_of
+    from dlk.registry import register
+
+    chosen = register.chosen(need["type"], need["name"])
+    if chosen is None or chosen.origin != "local" or not need.get("sha256"):
+        return
+    file = path_of(chosen.component.cls or chosen.component.config)
+    if os.path.isfile(file) and sha256_of(file) != need["sha256"]:
+        warnings.warn(
+            f'{need["type"]} "{need["name"]}": {file} is not the file that made {bundle} '
+            "(its SHA-256 differs): predictions may, too",
+            ChangedSourceWarning,
+            stacklevel=4,
+        )
 
 
 def _supplied_by_another(type_name: str, name: str, origin: str) -> str:
@@ -260,16 +283,11 @@ def _supplied_by_another(type_name: str, name: str, origin: str) -> str:
     return f'{type_name} "{name}" of {mine[0]}, {now}: {way_out}'
 
 
-def _has(entry: object, texts: Sequence[str]) -> bool:
-    """Return whether an entry of the manifest is an object with these texts in it."""
-    return isinstance(entry, Mapping) and all(isinstance(entry.get(name), str) for name in texts)
-
-
 def _key(values: Mapping[str, Any], type_name: str, file: Path) -> str:
     """Return the key of the one component of a type."""
-    from dlk.config.keys import parse_key
+    from dlk.config.keys import is_module, parse_key
 
-    found = [key for key in values if key.startswith("@") and parse_key(key).type == type_name]
+    found = [key for key in values if is_module(key) and parse_key(key).type == type_name]
     if len(found) != 1:
         raise BundleError(f'{file}: expected one "@{type_name}", got {len(found)}')
     return found[0]
@@ -280,18 +298,3 @@ def _below(values: Mapping[str, Any], type_name: str, file: Path) -> Mapping[str
     if not isinstance(found, Mapping):
         raise BundleError(f'{file}: "@{type_name}" should be an object')
     return found
-
-
-def _computed(value: Any, path: str) -> Iterator[tuple[str, str]]:
-    """Yield where something would have to be computed: a bundle holds resolved values only."""
-    if isinstance(value, str) and "@lambda" in value:
-        yield path, "an expression; only resolved values are allowed here"
-    elif isinstance(value, Mapping):
-        for key, part in value.items():
-            here = f"{path}.{key}" if path else key
-            if key in ("_search", "_anchor", "_G", "_base"):
-                yield here, f'"{key}" is not allowed here; only resolved values are'
-            yield from _computed(part, here)
-    elif isinstance(value, list):
-        for number, part in enumerate(value):
-            yield from _computed(part, f"{path}.{number}")

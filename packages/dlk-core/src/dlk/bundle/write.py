@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from dlk.bundle import schema
+from dlk.bundle import describe, schema
 from dlk.bundle.weights import save_state
 from dlk.config import assets, node_of, to_dict
 from dlk.errors import BundleError, PluginError
@@ -48,7 +48,7 @@ def write_bundle(
     """
     from dlk.bundle.read import Bundle
     from dlk.config import from_resolved
-    from dlk.inference import Parts, raw_inputs
+    from dlk.inference import Parts, answer_of, raw_inputs
 
     with open(os.path.join(processed_data_dir, schema.PROCESS), encoding="utf-8") as handle:
         resolved = json.load(handle)
@@ -65,10 +65,13 @@ def write_bundle(
         _dump(folder / schema.PROCESS, _portable(process, folder, taken))
         _dump(folder / schema.FIT, _portable(fit, folder, taken))
         save_state(model.state_dict(), folder / schema.WEIGHTS)
+        needs = _needs(parts)
         manifest: dict[str, Any] = {
             "schema": schema.SCHEMA,
             "task": node_of(parts.postprocessor).name,
-            "needs": _needs(parts),
+            "needs": needs,
+            "distributions": describe.locked(needs, _modules(needs)),
+            "environment": describe.environment(),
             "inputs": _described(names, processed_data_dir),
             "prediction": {},
             "metrics": plain(dict(metrics)),
@@ -78,14 +81,38 @@ def write_bundle(
         # Read back as any server would: a bundle that cannot be loaded is never left behind.
         rows = _golden_rows(processed_data_dir, names)
         columns = {name: [row[name] for row in rows] for name in names} if rows else {}
-        predictions = Bundle(folder).engine(device="cpu").predict(columns)
+        engine = Bundle(folder).engine(device="cpu")
+        predictions = [plain(answer_of(answer)) for answer in engine.predict(columns)]
         with open(folder / schema.GOLDEN, "w", encoding="utf-8") as handle:
             for row, prediction in zip(rows, predictions, strict=True):
-                if isinstance(prediction, dict):
-                    line = {"input": row, "prediction": plain(prediction)}
-                    handle.write(json.dumps(line, ensure_ascii=False) + "\n")
-        manifest["prediction"] = _shape_of(predictions)
+                line = {"input": row, "prediction": prediction}
+                handle.write(json.dumps(line, ensure_ascii=False) + "\n")
+        for described in manifest["inputs"]:
+            if rows:
+                described["nullable"] = describe.nullable(engine, rows[0], described["name"])
+        manifest["prediction"] = _prediction(engine.postprocessor, predictions)
         _seal(folder, manifest)
+
+
+def _prediction(postprocessor: Any, predictions: Sequence[Any]) -> dict[str, Any]:
+    """Return the form of a prediction as a JSON Schema, and where it is known from."""
+    declared = postprocessor.prediction_schema()
+    if declared is not None:
+        return {"from": "declared", "schema": plain(declared)}
+    good = [each for each in predictions if not _is_error(each)]
+    return {"from": "golden", "schema": describe.schema_of(good)}
+
+
+def _is_error(prediction: Any) -> bool:
+    return isinstance(prediction, dict) and prediction.keys() == {"error"}
+
+
+def _modules(needs: Iterable[Mapping[str, str]]) -> set[str]:
+    """Return the modules that the needed components import, as their tables say."""
+    from dlk.registry import register
+
+    chosen = (register.chosen(need["type"], need["name"]) for need in needs)
+    return {module for entry in chosen if entry is not None for module in entry.component.needs}
 
 
 def _start_files(processed_data_dir: str) -> tuple[str, ...]:
@@ -207,11 +234,17 @@ def _source_of(type_name: str, name: str) -> dict[str, str]:
 
 
 def _described(names: Iterable[str], processed_data_dir: str) -> list[dict[str, Any]]:
-    """Return the raw columns that a request must bring, with their types in the processed data."""
+    """Return the raw columns that a request must bring, with their types.
+
+    Whether they may be null is not known (None) until it was tried.
+    """
     types: dict[str, str] = {}
     for opened in _splits(processed_data_dir, ("predict", "test", "valid", "train")):
         types.update((field.name, str(field.type)) for field in opened.table.schema)
-    return [{"name": name, "type": types.get(name, ""), "nullable": False} for name in names]
+    return [
+        {"name": name, "type": describe.input_type(types.get(name, "")), "nullable": None}
+        for name in names
+    ]
 
 
 def _splits(processed_data_dir: str, names: Iterable[str]) -> Iterator[Split]:
@@ -235,14 +268,6 @@ def _golden_rows(processed_data_dir: str, names: Sequence[str]) -> list[dict[str
             seen.setdefault(int(row.pop("_row")), {name: plain(row[name]) for name in names})
         return list(seen.values())[:_GOLDEN_ROWS]
     return []
-
-
-def _shape_of(predictions: list[Any]) -> dict[str, str]:
-    kinds: dict[str, str] = {}
-    for prediction in predictions:
-        if isinstance(prediction, dict):
-            kinds.update({k: type(v).__name__ for k, v in prediction.items() if v is not None})
-    return kinds
 
 
 def _dump(path: Path, value: Any) -> None:

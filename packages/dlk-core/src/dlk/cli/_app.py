@@ -16,7 +16,14 @@ from typing import Any
 from dlk._known import shadow
 from dlk.cli._arguments import UsageError
 from dlk.cli._terminal import Terminal, without_bars
-from dlk.errors import ConfigError, DlkError, EqualPointsWarning, PluginError, did_you_mean
+from dlk.errors import (
+    ChangedSourceWarning,
+    ConfigError,
+    DlkError,
+    EqualPointsWarning,
+    PluginError,
+    did_you_mean,
+)
 
 __all__ = ["COMMANDS", "commands_of_plugins", "distribution_of", "run"]
 
@@ -98,7 +105,7 @@ def _plain_warnings(terminal: Terminal) -> Iterator[None]:
         def show(
             message: Warning | str, category: type[Warning], *more: Any, **others: Any
         ) -> None:
-            if issubclass(category, EqualPointsWarning):
+            if issubclass(category, EqualPointsWarning | ChangedSourceWarning):
                 terminal.note(f"warning: {message}")
             else:
                 shown(message, category, *more, **others)

@@ -124,6 +124,14 @@ class PostProcessor(ABC):
         """
         return self.decode(out, rows)
 
+    def prediction_schema(self) -> dict[str, Any] | None:  # Any: JSON
+        """Return the JSON Schema that every prediction meets, for a bundle to tell its callers.
+
+        None, which is the default: not said; the bundle then tells the form of its golden
+        predictions, and that it is no more than that.
+        """
+        return None
+
     @abstractmethod
     def new_metrics(self) -> Metrics:
         """Return fresh metrics, so that validation, test and threads share nothing."""
