@@ -60,6 +60,13 @@ def _engine() -> list[Component]:
             help="shows progress on a terminal",
             aliases=("prograss_bar",),
         ),
+        Component(
+            "callback",
+            "resume",
+            config=f"{callback}.configs:ResumeConfig",
+            cls=f"{callback}.resume:Resume",
+            help="says when the state is kept that a stopped run goes on from",
+        ),
     ]
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import ModelCheckpoint
@@ -15,6 +16,12 @@ if TYPE_CHECKING:
     from dlk.callback.configs import CheckpointConfig
 
 __all__ = ["Checkpoint"]
+
+_MORE = (
+    "_last_global_step_saved",
+    "_last_checkpoint_saved",
+    "_defer_save_until_validation",
+)
 
 
 @register("callback", "checkpoint")
@@ -58,6 +65,34 @@ class Checkpoint(ModelCheckpoint):
         super().on_validation_end(trainer, pl_module)
         if not self._should_save_on_train_epoch_end(trainer):
             self._keep_last(trainer)
+
+    def _save_checkpoint(self, trainer: pl.Trainer, filepath: str) -> None:
+        """Save; a step that was saved already gets a second name, as last.ckpt mostly does."""
+        link = getattr(trainer.strategy.checkpoint_io, "link", None)
+        source = self._last_checkpoint_saved
+        same = bool(source) and self._last_global_step_saved == trainer.global_step
+        if link is not None and same and source != filepath:
+            link(source, filepath)
+            self._last_checkpoint_saved = filepath
+        else:
+            super()._save_checkpoint(trainer, filepath)
+
+    def file_exists(self, filepath: str | Path, trainer: pl.Trainer) -> bool:
+        """Return whether the file is there, or about to be."""
+        asked = getattr(trainer.strategy.checkpoint_io, "asked", ())
+        return os.fspath(filepath) in asked or super().file_exists(filepath, trainer)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return Lightning's state, and what else decides when and what is saved next."""
+        own = {name: getattr(self, name) for name in _MORE if hasattr(self, name)}
+        return {**super().state_dict(), **own}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up what `state_dict` returned."""
+        super().load_state_dict({k: v for k, v in state_dict.items() if k not in _MORE})
+        for name in _MORE:
+            if name in state_dict:
+                setattr(self, name, state_dict[name])
 
     def _keep_last(self, trainer: pl.Trainer) -> None:
         every = self._every_n_epochs

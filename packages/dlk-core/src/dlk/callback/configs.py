@@ -6,7 +6,13 @@ from collections.abc import Iterable
 
 from dlk.config import MISSING, Base, BoolField, FloatField, IntField, StrField, cregister
 
-__all__ = ["CheckpointConfig", "EarlyStopConfig", "LRMonitorConfig", "ProgressBarConfig"]
+__all__ = [
+    "CheckpointConfig",
+    "EarlyStopConfig",
+    "LRMonitorConfig",
+    "ProgressBarConfig",
+    "ResumeConfig",
+]
 
 
 @cregister("callback", "checkpoint")
@@ -124,3 +130,23 @@ class ProgressBarConfig(Base):
     type_bar = StrField("tqdm", options=["tqdm", "rich"], help="which bar")
     refresh_rate = IntField(value=20, minimum=1, help="batches between two refreshes")
     leave = BoolField(False, help="keep the bar of each epoch")
+
+
+@cregister("callback", "resume")
+class ResumeConfig(Base):
+    """When the state of a run is kept, for `dlk train --resume` to go on from."""
+
+    enabled = BoolField(True, help="keep states; false: a run that is stopped cannot go on")
+    at_evaluation = BoolField(True, help="keep one before each validation, and at ends of epochs")
+    pause = FloatField(
+        value=10.0, minimum=0.0, help="seconds at least from a state to one of at_evaluation"
+    )
+    every_n_train_steps: int | None = IntField(
+        None, minimum=1, additions=[None], help="keep one each so many optimizer steps too"
+    )
+    train_time_interval: float | None = FloatField(
+        600.0, minimum=0.1, additions=[None], help="keep one each so many seconds too"
+    )
+    in_background = BoolField(
+        True, help="write states and checkpoints while training goes on; false: training waits"
+    )

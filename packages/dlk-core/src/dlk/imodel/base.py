@@ -62,6 +62,25 @@ class IModel(pl.LightningModule, ABC):
             assert self.metrics is not None
             self.found = self.postprocessor.found(self.metrics)
 
+    def course(self) -> dict[str, Any]:
+        """Return what a run that is stopped needs besides weights to go on as if it were not.
+
+        Plain containers, numbers, texts and tensors. A subclass with more puts its own beside it.
+        """
+        return {
+            "history": self.history,
+            "found": self.found,
+            "table": self.table,
+            "shown": self.shown,
+        }
+
+    def load_course(self, course: Mapping[str, Any]) -> None:
+        """Take up what `course` returned."""
+        self.history = list(course["history"])
+        self.found = dict(course["found"])
+        self.table = list(course["table"])
+        self.shown = dict(course["shown"])
+
     @property
     def latest(self) -> dict[str, float]:
         """The metrics of the newest evaluation, by prefixed name."""

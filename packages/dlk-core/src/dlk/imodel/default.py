@@ -253,6 +253,22 @@ class DefaultIModel(IModel):
         for logger in self.trainer.loggers:
             logger.log_metrics({**values, "epoch": float(self.trainer.current_epoch)}, step=step)
 
+    def course(self) -> dict[str, Any]:
+        """Return what going on needs: losses that are not logged yet, and the newest rates."""
+        return {
+            **super().course(),
+            "losses": self._losses.state_dict(),
+            "logged_step": self._logged_step,
+            "rates": {name: float(rate) for name, rate in self._rates.items()},
+        }
+
+    def load_course(self, course: Mapping[str, Any]) -> None:
+        """Take up what `course` returned."""
+        super().load_course(course)
+        self._losses.load_state_dict(course["losses"], self.device)
+        self._logged_step = course["logged_step"]
+        self._rates = dict(course["rates"])
+
     def on_fit_start(self) -> None:
         """Put every part into training mode: pretrained encoders arrive in evaluation mode."""
         self.train()
@@ -377,8 +393,10 @@ _OF_THE_BATCH = re.compile(
 def _is_of_the_batch(error: Exception) -> bool:
     """Return whether an error may come of a batch that the config does not fit.
 
-    Not where memory ran out, or a device failed.
+    Not where memory ran out, a device failed, or the model cannot be compiled.
     """
+    if type(error).__module__.startswith("torch._dynamo"):
+        return False
     return not isinstance(error, RuntimeError) or bool(_OF_THE_BATCH.search(str(error)))
 
 

@@ -20,12 +20,15 @@ from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, Progress
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
-from dlk.config import children, node_of, thaw
+from dlk.callback.resume import Resume
+from dlk.config import children, make, node_of, thaw
 from dlk.config._intc import fields_of
 from dlk.errors import ConfigError, Problem, RunError, did_you_mean
 from dlk.flow.metrics import missing_metric, monitored
 from dlk.inference import to_device
 from dlk.registry import register
+from dlk.trainer._resume import Keeper
+from dlk.trainer._settings import settings
 from dlk.trainer._steps import StepLoop
 from dlk.trainer.jsonl import JsonlLogger
 
@@ -43,6 +46,18 @@ _OWN = {
     "enable_checkpointing",
     "use_distributed_sampler",
     "plugins",
+}
+
+
+_OURS = {  # fields that are no options of Lightning's Trainer, or are passed in another way
+    "extra",
+    "enable_progress_bar",
+    "enable_model_summary",
+    "matmul_precision",
+    "compile",
+    "compile_mode",
+    "compile_dynamic",
+    "compile_backend",
 }
 
 
@@ -74,15 +89,18 @@ class LightningTrainer:
         self.tensorboard = TensorBoardLogger(
             save_dir=run_dir, name="metrics", version="", default_hp_metric=False
         )
+        resume = next((c for c in self.callbacks.values() if isinstance(c, Resume)), None)
+        resume = resume or register.build(make("callback", "resume"))
+        self.keeper = resume.keeper = Keeper(run_dir, resume, self.tensorboard)
         options = self._options(config)
         interactive = sys.stderr.isatty()
         bars = [c for c in self.callbacks.values() if isinstance(c, ProgressBar)]
         show = config.enable_progress_bar and interactive
         named = [c for c in self.callbacks.values() if not isinstance(c, ProgressBar) or show]
-        callbacks: list[pl.Callback] = [_LastStep(), *named]
+        named = [c for c in named if c is not resume]
+        callbacks: list[pl.Callback] = [_LastStep(), resume, *named]
         if show and not bars:
             from dlk.callback.progress_bar import make_progress_bar
-            from dlk.config import make
 
             callbacks.append(make_progress_bar(make("callback", "progress_bar")))
         with _quiet(), self._refusals():
@@ -95,8 +113,10 @@ class LightningTrainer:
                 enable_progress_bar=show,
                 enable_model_summary=config.enable_model_summary and interactive,
                 use_distributed_sampler=False,
+                plugins=[self.keeper.io],
             )
         StepLoop.install(self.trainer, to_device)
+        self.keeper.install(self.trainer)
         if self.trainer.world_size > 1:
             message = (
                 f"one device trains a run so far, these options ask for {self.trainer.world_size}: "
@@ -108,8 +128,7 @@ class LightningTrainer:
     def _options(config: LightningTrainerConfig) -> dict[str, Any]:
         """Return Lightning's options by their names, those of `extra` included."""
         fields = fields_of(type(config))
-        ours = {"extra", "enable_progress_bar", "enable_model_summary"}
-        options = {name: thaw(getattr(config, name)) for name in fields if name not in ours}
+        options = {name: thaw(getattr(config, name)) for name in fields if name not in _OURS}
         known = set(inspect.signature(pl.Trainer.__init__).parameters) - {"self"}
         problems = []
         for name, value in config.extra.items():
@@ -164,17 +183,28 @@ class LightningTrainer:
         if problems:
             raise ConfigError(problems)
 
-    def fit(self, imodel: IModel, datamodule: Any) -> None:
+    def fit(self, imodel: IModel, datamodule: Any, *, state: dict[str, Any] | None = None) -> None:
         """Train, with validation where there is validation data.
+
+        Args:
+            imodel: what is trained.
+            datamodule: its data.
+            state: what a run that was stopped goes on from.
 
         Raises:
             RunError: there was nothing to train on.
-            ConfigError: Lightning refuses an option for this data or model.
+            ConfigError: Lightning refuses an option for this data or model, or torch cannot
+                compile the model.
             KeyboardInterrupt: training was stopped by Ctrl-C.
         """
         imodel.datamodule = datamodule
-        with self._quiet(), _cheap_device_checks(self.trainer.strategy.root_device):
-            self.trainer.fit(imodel, datamodule=_Loaders(datamodule))
+        with self._quiet(), self._settings(imodel):
+            path = None
+            if state is not None:
+                path = self.keeper.resume(state)
+                self.trainer.num_sanity_val_steps = 0  # done when the run began
+            with self.keeper.watching():
+                self.trainer.fit(imodel, datamodule=_Loaders(datamodule), ckpt_path=path)
         if not self.trainer.global_step and self.trainer.max_epochs and self.trainer.max_steps:
             raise RunError(
                 "no training step was made: the training data makes no whole batch "
@@ -205,7 +235,7 @@ class LightningTrainer:
     ) -> dict[str, float]:
         imodel.datamodule = datamodule
         before = len(imodel.history)
-        with self._quiet():
+        with self._quiet(), self._settings(imodel):
             evaluate(imodel, datamodule=_Loaders(datamodule), verbose=False)
         return imodel.latest if len(imodel.history) > before else {}
 
@@ -227,6 +257,9 @@ class LightningTrainer:
         finally:
             if in_main and handler is not None:
                 signal.signal(signal.SIGINT, handler)
+
+    def _settings(self, imodel: IModel) -> contextlib.AbstractContextManager[None]:
+        return settings(self.config, imodel.model, self.trainer.strategy.root_device)
 
     @contextlib.contextmanager
     def _refusals(self) -> Iterator[None]:
@@ -292,26 +325,6 @@ class _Loaders(pl.LightningDataModule):
 
     def test_dataloader(self) -> Any:
         return self.inner.loader("test") or []
-
-
-@contextlib.contextmanager
-def _cheap_device_checks(device: torch.device) -> Iterator[None]:
-    """Spare a run on the CPU a look for GPUs in each step.
-
-    torch's Adam asks in each step whether there is a GPU. Lightning, when it is imported, has this
-    answered by NVML, a library that is loaded anew each time, so that processes can be forked
-    safely; a run that uses no GPU needs no such care.
-    """
-    name = "PYTORCH_NVML_BASED_CUDA_CHECK"
-    before = os.environ.get(name)
-    if device.type != "cpu" or before is None:
-        yield
-        return
-    os.environ[name] = "0"
-    try:
-        yield
-    finally:
-        os.environ[name] = before
 
 
 @contextlib.contextmanager
