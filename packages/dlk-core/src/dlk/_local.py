@@ -13,7 +13,7 @@ from types import ModuleType
 
 from dlk.plugin import Component
 
-__all__ = ["PREFIX", "Scan", "import_local", "path_of", "scan"]
+__all__ = ["PREFIX", "Scan", "import_local", "path_of", "python_files", "scan"]
 
 PREFIX = "dlk_local."
 _FILES: dict[str, str] = {}
@@ -42,7 +42,7 @@ def scan(source: str) -> Scan:
     found = Scan()
     configs: list[tuple[tuple[str, str], str, str]] = []
     classes: dict[tuple[str, str], str] = {}
-    for path in _python_files(source):
+    for path in python_files(source):
         try:
             with open(path, "rb") as handle:
                 tree = ast.parse(handle.read(), path)
@@ -128,7 +128,8 @@ def _import_aside(name: str, path: str) -> ModuleType:
     return module
 
 
-def _python_files(source: str) -> list[str]:
+def python_files(source: str) -> list[str]:
+    """Return a source's Python files, absolute; logs, builds and environments are left out."""
     if os.path.isfile(source):
         return [os.path.abspath(source)]
     found: list[str] = []

@@ -43,10 +43,11 @@ class Predict:
     """Predicts with a bundle.
 
     Args:
-        bundle: folder of the bundle.
+        bundle: folder of the bundle, or its zip.
         device: where to run, such as ``cpu`` or ``cuda:0``.
         batch_size: records per forward pass, at most; None: as configured.
         src: folders with project-local components that the bundle needs.
+        trust_code: run the copy of such components that the bundle brings: code of its maker.
 
     Raises:
         BundleError: the bundle is damaged, or needs what is not installed.
@@ -59,10 +60,11 @@ class Predict:
         device: str = "cpu",
         batch_size: int | None = None,
         src: Sequence[str] = (),
+        trust_code: bool = False,
     ) -> None:
         from dlk.bundle.read import Bundle
 
-        self.bundle = Bundle(bundle, src=src)
+        self.bundle = Bundle(bundle, src=src, trust_code=trust_code)
         self.engine: Engine = self.bundle.engine(device=device, batch_size=batch_size)
 
     def run(

@@ -13,7 +13,7 @@ from dlk.server import Server
 FIXTURES = Path(__file__).parent / "fixtures"
 
 
-@pytest.mark.parametrize("version", [1])
+@pytest.mark.parametrize("version", [1, 2])
 def test_an_old_bundle_is_loaded_and_predicts_what_it_did(version):
     folder = FIXTURES / f"schema-{version}"
     bundle = Bundle(folder)

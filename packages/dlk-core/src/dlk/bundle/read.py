@@ -27,7 +27,7 @@ class Bundle:
     """A bundle on disk, its manifest and digests checked.
 
     Args:
-        path: the folder, or its zip.
+        path: the folder, or its zip; or what is in it, once that was looked at.
         src: folders with project-local components that it needs.
         trust_code: run the copy of the project's own components that the bundle brings. That is
             code of whoever made the bundle, and may do whatever you may do.
@@ -44,12 +44,12 @@ class Bundle:
 
     def __init__(
         self,
-        path: str | os.PathLike[str],
+        path: str | os.PathLike[str] | Contents,
         *,
         src: Sequence[str] = (),
         trust_code: bool = False,
     ) -> None:
-        self.contents = Contents(path)
+        self.contents = path if isinstance(path, Contents) else Contents(path)
         self.path = self.contents.folder
         self.manifest = self.contents.manifest
         folders = [os.path.abspath(folder) for folder in src]

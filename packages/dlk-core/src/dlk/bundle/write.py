@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from dlk.bundle import describe, schema
+from dlk.bundle.pack import seal
 from dlk.bundle.weights import save_state
 from dlk.config import assets, node_of, to_dict
 from dlk.errors import BundleError, PluginError
@@ -77,7 +78,7 @@ def write_bundle(
             "metrics": plain(dict(metrics)),
             "tolerance": schema.TOLERANCE,
         }
-        _seal(folder, manifest)
+        seal(folder, manifest)
         # Read back as any server would: a bundle that cannot be loaded is never left behind.
         rows = _golden_rows(processed_data_dir, names)
         columns = {name: [row[name] for row in rows] for name in names} if rows else {}
@@ -91,7 +92,7 @@ def write_bundle(
             if rows:
                 described["nullable"] = describe.nullable(engine, rows[0], described["name"])
         manifest["prediction"] = _prediction(engine.postprocessor, predictions)
-        _seal(folder, manifest)
+        seal(folder, manifest)
 
 
 def _prediction(postprocessor: Any, predictions: Sequence[Any]) -> dict[str, Any]:
@@ -120,13 +121,6 @@ def _start_files(processed_data_dir: str) -> tuple[str, ...]:
     from dlk.data.meta import Meta
 
     return Meta.load(processed_data_dir).start_files
-
-
-def _seal(folder: Path, manifest: dict[str, Any]) -> None:
-    """Write ``bundle.json`` with the digests of all other files."""
-    files = sorted(p for p in folder.rglob("*") if p.is_file() and p != folder / schema.MANIFEST)
-    manifest["digests"] = {p.relative_to(folder).as_posix(): sha256_of(p) for p in files}
-    (folder / schema.MANIFEST).write_text(schema.manifest_text(manifest), encoding="utf-8")
 
 
 def _portable(config: Any, folder: Path, taken: set[str]) -> dict[str, Any]:

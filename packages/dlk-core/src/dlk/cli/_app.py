@@ -36,6 +36,7 @@ COMMANDS = {
     "run": "process and train in one go",
     "evaluate": "measure a bundle on labelled data",
     "predict": "predict with a bundle: a file to jsonl or parquet",
+    "bundle": "verify, inspect or zip a bundle",
     "check": "check configs and report all mistakes, without running anything",
     "resolve": "print a config with all defaults, references and expressions filled in",
     "diff": "compare two configs, once they are resolved",

@@ -53,7 +53,7 @@ def add_data(parser: argparse.ArgumentParser) -> None:
 
 def add_bundle(parser: argparse.ArgumentParser) -> None:
     """Add what every command on a bundle takes: the bundle, the data, and where to run."""
-    parser.add_argument("bundle", metavar="BUNDLE", help="folder of a bundle")
+    parser.add_argument("bundle", metavar="BUNDLE", help="folder of a bundle, or its zip")
     parser.add_argument(
         "data",
         metavar="DATA",
@@ -74,6 +74,11 @@ def add_bundle(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="DIR",
         help="folder with the project's own components that the bundle needs; may be repeated",
+    )
+    parser.add_argument(
+        "--trust-code",
+        action="store_true",
+        help="run the copy of the project's own components in the bundle: code of its maker",
     )
 
 

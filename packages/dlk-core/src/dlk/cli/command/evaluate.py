@@ -17,7 +17,13 @@ def run(args: argparse.Namespace, terminal: Terminal) -> None:
     from dlk.predict import Predict
 
     device = device_of(args.device)
-    predict = Predict(args.bundle, device=device, batch_size=args.batch_size, src=args.src)
+    predict = Predict(
+        args.bundle,
+        device=device,
+        batch_size=args.batch_size,
+        src=args.src,
+        trust_code=args.trust_code,
+    )
     found = predict.evaluate(args.data)
     if args.json:
         terminal.json({"rows": found.rows, "metrics": found.metrics, "table": found.table})

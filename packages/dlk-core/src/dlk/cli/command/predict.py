@@ -30,7 +30,13 @@ def run(args: argparse.Namespace, terminal: Terminal) -> None:
     from dlk.predict import Predict
 
     device = device_of(args.device)
-    predict = Predict(args.bundle, device=device, batch_size=args.batch_size, src=args.src)
+    predict = Predict(
+        args.bundle,
+        device=device,
+        batch_size=args.batch_size,
+        src=args.src,
+        trust_code=args.trust_code,
+    )
     if args.output:
         predict.run(args.data, output=args.output)
         terminal.note(f"predictions in {args.output}")
