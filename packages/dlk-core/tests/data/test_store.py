@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dlk.data.ragged import Pieces, Ragged
-from dlk.data.store import SplitWriter, _array_of, _to_table, is_split, open_split
+from dlk.data.store import SplitWriter, _array_of, to_table, is_split, open_split
 from dlk.errors import DataError, RowError
 
 COLUMNS = {
@@ -269,7 +269,7 @@ def test_a_value_that_all_windows_of_a_text_share_is_read_once(tmp_path, monkeyp
         pa, "array", lambda values, *a: sizes.append(len(values)) or real(values, *a)
     )
     shared = [{"start": n, "labels": ["x"]} for n in range(3)]
-    table = _to_table({"e": [shared] * 500 + [[]] * 500, "text": ["long"] * 1000}, {})
+    table = to_table({"e": [shared] * 500 + [[]] * 500, "text": ["long"] * 1000}, {})
     assert [size for size in sizes if size != 1000] == [2, 1]
     assert table.column("e").to_pylist() == [shared] * 500 + [[]] * 500
 

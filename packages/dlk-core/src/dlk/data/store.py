@@ -26,12 +26,13 @@ import pyarrow.compute as pc
 from pyarrow import ipc
 
 from dlk.data._kinds import difference, kind_of_all, kind_of_arrow
+from dlk.data.held import Held, plain
 from dlk.data.ragged import Pieces, Ragged, no_numbers_in
 from dlk.data.texts import flaw_in
 from dlk.errors import DataError, RowError, did_you_mean
 from dlk.io import sha256_of
 
-__all__ = ["Split", "SplitWriter", "is_split", "open_split"]
+__all__ = ["Split", "SplitWriter", "array_of", "is_split", "open_split", "to_table"]
 
 INFO = "split.json"
 IN_MEMORY_BYTES = 1 << 30
@@ -75,9 +76,18 @@ class SplitWriter:
             RowError: so does one, and there is a column `_row` to tell where; `unfit` tells all
                 rows of which that is so.
         """
-        if not columns:
-            return
-        table = _to_table(columns, self._types())
+        if columns:
+            self._append(to_table(columns, self._types()), columns)
+
+    def append(self, table: pa.Table) -> bool:
+        """Append one chunk that `to_table` made, and return true.
+
+        Where its types do not go together with those before, return false, and write nothing:
+        `write` tells of the columns why.
+        """
+        return self._append(table, None)
+
+    def _append(self, table: pa.Table, columns: Mapping[str, Sequence[Any]] | None) -> bool:
         schema = table.schema
         if self._schema is None:
             self._schema = schema
@@ -86,6 +96,8 @@ class SplitWriter:
                 wider = pa.unify_schemas([self._schema, schema], promote_options="permissive")
                 table = _cast(table, wider)
             except _UNFIT as error:
+                if columns is None:
+                    return False
                 for unfit in self.unfit(columns):
                     raise unfit from error
                 last = self.records + table.num_rows - 1
@@ -104,6 +116,7 @@ class SplitWriter:
         self._writer.write_table(table)
         self._in_file += table.num_rows
         self.records += table.num_rows
+        return True
 
     def unfit(self, columns: Mapping[str, Sequence[Any]]) -> list[RowError]:
         """Return an error for each row that cannot stand in one column with the others.
@@ -116,7 +129,8 @@ class SplitWriter:
             return []
         known = self._types()
         found: dict[int, RowError] = {}
-        for name, values in columns.items():
+        for name, given in columns.items():
+            values = plain(given)
             for place, reason in _misfits(values, known.get(name)):
                 error = RowError(rows[place], name, values[place], reason)
                 found.setdefault(rows[place], error)
@@ -178,7 +192,18 @@ class SplitWriter:
             self._end_file()
 
 
-def _to_table(columns: Mapping[str, Sequence[Any]], before: Mapping[str, pa.DataType]) -> pa.Table:
+def to_table(columns: Mapping[str, Sequence[Any]], before: Mapping[str, pa.DataType]) -> pa.Table:
+    """Return columns as they are stored.
+
+    Args:
+        columns: all of one length.
+        before: types of the columns in the chunks before, which decide what is wrong where values
+            do not go together.
+
+    Raises:
+        DataError: as `SplitWriter.write`.
+        RowError: as `SplitWriter.write`.
+    """
     rows = columns.get("_row")
     arrays = [_to_array(name, values, rows, before.get(name)) for name, values in columns.items()]
     lengths = {name: len(values) for name, values in columns.items()}
@@ -199,6 +224,8 @@ _UNFIT = (
 def _to_array(
     name: str, values: Sequence[Any], rows: Sequence[int] | None, before: pa.DataType | None
 ) -> pa.Array:
+    if isinstance(values, Held):
+        return values.array
     if isinstance(values, Ragged):
         return _narrow(values.to_arrow())
     try:
@@ -210,6 +237,14 @@ def _to_array(
         place, reason = _misfits(values, before)[0]
         raise RowError(rows[place], name, values[place], reason) from error
     return _narrow(made)
+
+
+def array_of(values: Sequence[Any]) -> pa.Array | None:
+    """Return a column as it is stored; None where its values are of several types."""
+    try:
+        return _to_array("", values, None, None)
+    except (DataError, RowError):
+        return None
 
 
 def _array_of(values: Sequence[Any]) -> pa.Array:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from dlk.config import (
     Base,
+    BoolField,
     IntField,
     ListField,
     PathField,
@@ -42,6 +43,25 @@ class DefaultProcessorConfig(Base):
     )
     chunk_size = IntField(4096, minimum=1, help="rows that are processed and written at once")
     seed = IntField(0, minimum=0, help="seed of steps that draw random numbers")
+    num_workers = IntField(
+        None,
+        minimum=0,
+        additions=[None],
+        help="processes that run the steps; 0: this one alone; null: this one, joined by others "
+        "where much is left to do and cores are idle. What is written is the same for any number",
+    )
+    shard_rows = IntField(
+        1 << 20, minimum=1, help="records after which a split goes on in another file"
+    )
+    cache = BoolField(
+        True, help="keep what steps make where that cost more than reading it again does"
+    )
+    cache_dir = PathField(
+        "", help="folder where that is kept; empty: .dlk-cache beside processed_data_dir"
+    )
+    cache_mb = IntField(
+        4096, minimum=1, help="megabytes to keep; what was not used for longest goes first"
+    )
 
     children = {"subprocessor": many()}
 

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import json
 import os
-from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+import sys
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dlk._local import PREFIX
 from dlk.config import assets, children, node_of, to_dict
 from dlk.context import Setup
+from dlk.data.held import plain
 from dlk.data.inputs import Source, open_input
 from dlk.data.meta import FILE as META
 from dlk.data.meta import Meta
+from dlk.data.processor._ledger import Ledger, Made, Taught, error_list, errors_of, identity_of
 from dlk.data.processor.base import Online, Processor, Report
 from dlk.data.processor.configs import DefaultProcessorConfig
 from dlk.data.subprocessor.base import (
@@ -25,10 +30,12 @@ from dlk.data.subprocessor.base import (
     TransformContext,
 )
 from dlk.errors import ConfigError, DataError, Problem, RowError, did_you_mean
-from dlk.io import atomic_dir, atomic_write
+from dlk.io import atomic_dir, atomic_write, is_remote
 from dlk.registry import register
 
 if TYPE_CHECKING:
+    from dlk.data.cache import Cache
+    from dlk.data.processor._crew import Crew
     from dlk.data.store import SplitWriter
 
 __all__ = ["DefaultProcessor"]
@@ -36,6 +43,9 @@ __all__ = ["DefaultProcessor"]
 SPLITS = {"train": ("train", "valid", "test"), "predict": ("predict",), "online": ("online",)}
 REJECTS = "rejects.jsonl"
 PROCESS = "process.json"
+CACHE = ".dlk-cache"
+_HOW = {"num_workers": None, "cache": True, "cache_dir": "", "cache_mb": 4096}
+"""Options that say how the work is done, and change nothing of what comes of it; by default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +86,40 @@ class _Lesson:
     def needs(self) -> tuple[str, ...]:
         """Names of the steps that make what it learns from."""
         return tuple(step.name for step, _ in self.plan)
+
+
+@dataclass(slots=True)
+class _Work:
+    """What helps with the work of one call.
+
+    Attributes:
+        crew: worker processes.
+        cache: where results are kept; None: nowhere.
+        put: bytes that were put there, also by workers, since it was last trimmed.
+    """
+
+    crew: Crew
+    cache: Cache | None
+    put: int = 0
+
+
+@dataclass(slots=True)
+class _Block:
+    """What became of a chunk.
+
+    Attributes:
+        columns: what is stored; None where a worker made it.
+        table: what a worker made; None where it left nothing.
+        bad: the bad rows.
+        counts: what steps counted.
+        again: does the chunk once more, for its columns.
+    """
+
+    columns: Columns | None
+    table: Any
+    bad: dict[int, RowError]
+    counts: dict[str, int]
+    again: Callable[[], _Block] | None = None
 
 
 @register("processor", "default")
@@ -158,10 +202,11 @@ class DefaultProcessor(Processor):
             for step in fresh.steps:
                 if step.run.stores:
                     step.run.store(meta)
-            sound = fresh._fit(sources["train"], meta) if "train" in sources else {}
-            report = fresh._write(sources, aside, "train", sound=sound)
+            with fresh._working(out_dir) as work:
+                sound = fresh._fit(sources["train"], meta, work) if "train" in sources else {}
+                report = fresh._write(sources, aside, "train", work, sound=sound)
             with atomic_write(aside / PROCESS) as handle:
-                json.dump(to_dict(self.config), handle, ensure_ascii=False, indent=2)
+                json.dump(_described(self.config), handle, ensure_ascii=False, indent=2)
                 handle.write("\n")
         return report
 
@@ -184,11 +229,12 @@ class DefaultProcessor(Processor):
             _refuse_foreign_split(Path(out_dir) / split)
         self._refuse_other_steps(Path(out_dir))
         total = Report()
-        for split, source in sources.items():
-            with atomic_dir(Path(out_dir) / split) as aside:
-                part = self._write({split: source}, aside, stage, flat=True)
-            for name in ("rows", "records", "rejects", "counts"):
-                getattr(total, name).update(getattr(part, name))
+        with self._working(out_dir) as work:
+            for split, source in sources.items():
+                with atomic_dir(Path(out_dir) / split) as aside:
+                    part = self._write({split: source}, aside, stage, work, flat=True)
+                for name in ("rows", "records", "rejects", "counts"):
+                    getattr(total, name).update(getattr(part, name))
         return total
 
     def _refuse_other_steps(self, folder: Path) -> None:
@@ -267,9 +313,170 @@ class DefaultProcessor(Processor):
         if problems:
             raise ConfigError(list(problems))
 
-    def _fit(self, source: Source, meta: Meta) -> _Sound:
-        """Let the steps learn; return which of them can learn from all rows of each chunk."""
-        sound: _Sound = {}
+    # Learning and writing ---------------------------------------------------------------------
+
+    @contextmanager
+    def _working(self, out_dir: str | os.PathLike[str]) -> Iterator[_Work]:
+        """Give the workers and the cache of one call; end them, and keep it to its size."""
+        from dlk.data.processor._crew import Crew
+
+        modules = self._modules()
+        if modules is None and self._config.num_workers:
+            message = "num_workers: a step that no file holds cannot be built in another process"
+            raise ConfigError([Problem(node_of(self.config).path, message)])
+        work = _Work(
+            Crew(self._config.num_workers, is_possible=modules is not None), self._cache(out_dir)
+        )
+        try:
+            yield work
+        finally:
+            work.crew.end()
+            if work.cache is not None and (work.put or work.cache.put_bytes):
+                work.cache.trim()
+
+    def _cache(self, out_dir: str | os.PathLike[str]) -> Cache | None:
+        """Return where results of steps are kept; None where that is switched off, or far away."""
+        folder: str = self._config.cache_dir
+        if not self._config.cache or (not folder and is_remote(out_dir)):
+            return None
+        from dlk.data.cache import Cache
+
+        place = folder or os.path.join(os.path.dirname(os.path.abspath(out_dir)), CACHE)
+        return Cache(place, limit=self._config.cache_mb << 20)
+
+    def _modules(self) -> list[tuple[str, str]] | None:
+        """Return name and file of the modules that the steps stand in, beside a project's own.
+
+        None where a worker could not import one of them.
+        """
+        found: dict[str, str] = {}
+        for cls in (cls for step in self.steps for cls in (type(step.run), type(step.run.config))):
+            name = cls.__module__
+            file = getattr(sys.modules.get(name), "__file__", None)
+            if name == "__main__" or not file:
+                return None
+            if not name.startswith(PREFIX):
+                found[name] = file
+        return list(found.items())
+
+    def _ledger(self, cache: Cache | None) -> Ledger | None:
+        """Return the book of results of a pass, which knows the steps as they are now."""
+        if cache is None:
+            return None
+        identities = {
+            step.name: identity_of(step.run, step.meta, self.setup.meta) for step in self.steps
+        }
+        return Ledger(cache, identities, self.seed)
+
+    def _begin(self, work: _Work) -> Ledger | None:
+        """Begin a pass over data."""
+        ledger = self._ledger(work.cache)
+        if work.crew.size:
+            kept = {} if ledger is None else {
+                "folder": str(ledger.cache.folder),
+                "limit": ledger.cache.limit,
+                "identities": dict(ledger.identities),
+            }  # fmt: skip
+            work.crew.begin({
+                "do": "setup",
+                "config": to_dict(self.config),
+                "folder": os.getcwd(),
+                "meta": self.setup.meta.dir,
+                "seed": self.setup.seed,
+                "sources": list(register.sources),
+                "modules": self._modules() or [],
+                "cache": kept,
+            })  # fmt: skip
+        return ledger
+
+    def _each(
+        self,
+        chunks: Iterable[Columns],
+        work: _Work,
+        *,
+        total: int | None,
+        where: str,
+        ask: Callable[[Columns], Mapping[str, Any]],
+        here: Callable[[Columns], Any],
+        read: Callable[[Columns, Mapping[str, Any], bytes], Any],
+    ) -> Iterator[tuple[Columns, Any]]:
+        """Yield each chunk with what is made of it, in order, by workers where they are wanted.
+
+        Args:
+            chunks: with `_row`.
+            work: the workers.
+            total: rows of all chunks, where that is known.
+            where: what is worked at, in errors.
+            ask: gives a worker's message for a chunk.
+            here: does a chunk in this process.
+            read: makes the same of a worker's answer.
+        """
+        from dlk.data.processor._crew import Refused
+
+        waiting: deque[tuple[Columns, Any]] = deque()
+        done = 0
+
+        def first() -> tuple[Columns, Any]:
+            columns, future = waiting.popleft()
+            try:
+                answer, body = future.result()
+            except Refused:
+                return columns, here(columns)
+            work.put += answer["put"]
+            return columns, read(columns, answer, body)
+
+        for columns in chunks:
+            rows = len(columns["_row"])
+            if rows and work.crew.is_wanted(done, total):
+                begin, end = columns["_row"][0], columns["_row"][-1]
+                try:
+                    future = work.crew.submit(ask(columns), f"{where}: rows {begin} to {end}")
+                except ValueError:  # something in it is no plain data
+                    while waiting:
+                        yield first()
+                    yield columns, here(columns)
+                else:
+                    waiting.append((columns, future))
+                    if len(waiting) > work.crew.window:
+                        yield first()
+            else:
+                yield columns, here(columns)
+            done += rows
+            if work.cache is not None and work.put + work.cache.put_bytes > work.cache.limit // 4:
+                work.cache.trim()
+                work.put = 0
+        while waiting:
+            yield first()
+
+    def answer(
+        self, message: Mapping[str, Any], ledger: Ledger | None
+    ) -> tuple[dict[str, Any], Any]:
+        """Return what a worker answers to a message of its parent, and the bytes beside it."""
+        before = 0 if ledger is None else ledger.cache.put_bytes
+        columns = message["columns"]
+        body: Any = b""
+        answer: dict[str, Any]
+        if message["do"] == "learn":
+            group = self._lessons()[message["group"]]
+            found = self._taught(group, columns, ledger)
+            answer = {
+                "taught": [
+                    [dict(taught.counts), error_list(taught.bad), sound] for taught, sound in found
+                ]
+            }
+        else:
+            block = self._block(
+                columns, message["stage"], message["split"], message["screened"], ledger
+            )
+            assert block.columns is not None
+            if block.columns["_row"]:
+                body = _to_bytes(block.columns)
+            answer = {"bad": error_list(block.bad), "counts": block.counts}
+        answer["put"] = 0 if ledger is None else ledger.cache.put_bytes - before
+        return answer, body
+
+    def _lessons(self) -> list[list[_Lesson]]:
+        """Return the steps that learn, those together that may go through the data together."""
         learners = [step for step in self.steps if step.run.learns and step.is_on("train", "train")]
         lessons: list[list[_Lesson]] = []
         for step in learners:
@@ -280,15 +487,22 @@ class DefaultProcessor(Processor):
                 lessons[-1].append(lesson)
             else:
                 lessons.append([lesson])
-        for group in lessons:
+        return lessons
+
+    def _fit(self, source: Source, meta: Meta, work: _Work) -> _Sound:
+        """Let the steps learn; return which of them can learn from all rows of each chunk."""
+        sound: _Sound = {}
+        lessons = self._lessons()
+        for number, group in enumerate(lessons):
             title = "learning " + ", ".join(lesson.step.name for lesson in group)
+            ledger = self._begin(work)
             with _progress(title, source.num_rows) as advance:
-                if len(group) == 1:
-                    chunks = (chunk for (chunk,) in self._fit_chunks(group, source, sound, advance))
-                    group[0].step.run.fit(chunks, meta)
+                if isinstance(group[0].step.run, CountingSubprocessor):
+                    self._fit_counting(number, group, source, sound, advance, meta, work, ledger)
                 else:
-                    self._fit_counting(group, source, sound, advance, meta)
-        learnt = {file for step in learners for file in step.meta}
+                    chunks = self._fit_chunks(group[0], source, sound, advance, ledger)
+                    group[0].step.run.fit(chunks, meta)
+        learnt = {file for group in lessons for lesson in group for file in lesson.step.meta}
         for group in lessons:
             for lesson in group:
                 # what a vocabulary decides may look otherwise once all of it is learnt
@@ -298,40 +512,106 @@ class DefaultProcessor(Processor):
         return sound
 
     def _fit_counting(
-        self, group: Sequence[_Lesson], source: Source, sound: _Sound, advance: Any, meta: Meta
+        self,
+        number: int,
+        group: Sequence[_Lesson],
+        source: Source,
+        sound: _Sound,
+        advance: Any,
+        meta: Meta,
+        work: _Work,
+        ledger: Ledger | None,
     ) -> None:
-        steps = [lesson.step.run for lesson in group]
-        totals: list[Counter[str]] = [Counter() for _ in steps]
-        for chunks in self._fit_chunks(group, source, sound, advance):
-            for step, columns, total in zip(steps, chunks, totals, strict=True):
-                assert isinstance(step, CountingSubprocessor)
-                step.tally(columns, total)
-        for step, total in zip(steps, totals, strict=True):
+        def read(_: Columns, answer: Mapping[str, Any], __: bytes) -> list[tuple[Taught, bool]]:
+            return [
+                (Taught(Counter(counts), errors_of(bad)), is_sound)
+                for counts, bad, is_sound in answer["taught"]
+            ]
+
+        totals: list[Counter[str]] = [Counter() for _ in group]
+        found = self._each(
+            _numbered(source, self.chunk_size),
+            work,
+            total=source.num_rows,
+            where="learning from train",
+            ask=lambda columns: {"do": "learn", "group": number, "columns": columns},
+            here=lambda columns: self._taught(group, columns, ledger),
+            read=read,
+        )
+        for columns, lessons in found:
+            for lesson, total, (taught, is_sound) in zip(group, totals, lessons, strict=True):
+                self._stop_at(taught.bad, "train", source)
+                if columns["_row"] and is_sound:
+                    sound.setdefault(columns["_row"][0], set()).add(lesson.step.name)
+                total.update(taught.counts)
+            advance(len(columns["_row"]))
+        for lesson, total in zip(group, totals, strict=True):
+            step = lesson.step.run
             assert isinstance(step, CountingSubprocessor)
             step.conclude(total, meta)
 
+    def _taught(
+        self, group: Sequence[_Lesson], columns: Columns, ledger: Ledger | None
+    ) -> list[tuple[Taught, bool]]:
+        """Return for each step of a group what it takes from a chunk, and whether from all rows."""
+        found: dict[tuple[str, ...], tuple[Columns, dict[int, RowError], dict[str, Any]]] = {}
+        results = []
+        for lesson in group:
+            if lesson.needs not in found:
+                plan = _joined_plan([each for each in group if each.needs == lesson.needs])
+                found[lesson.needs] = self._prepared(plan, lesson, group, columns, ledger)
+            made, refused, keys = found[lesson.needs]
+            step = lesson.step.run
+            assert isinstance(step, CountingSubprocessor)
+            key = kept = None
+            if ledger is not None:
+                key = ledger.key(lesson.step.name, "tally", (), step.learns_from, keys)
+                kept = ledger.find_taught(key) if key else None
+            if kept is None:
+                began = time.perf_counter()
+                bad: dict[int, RowError] = {}
+                good = self._screen(lesson.step, made, bad)
+                kept = Taught(Counter(), bad)
+                if not bad or self.bad_rows != "stop":
+                    step.tally({name: plain(good[name]) for name in step.learns_from}, kept.counts)
+                if ledger is not None and key:
+                    ledger.keep_taught(key, kept, time.perf_counter() - began)
+            results.append((Taught(kept.counts, {**refused, **kept.bad}), not kept.bad))
+        return results
+
+    def _prepared(
+        self,
+        plan: _Plan,
+        lesson: _Lesson,
+        group: Sequence[_Lesson],
+        columns: Columns,
+        ledger: Ledger | None,
+    ) -> tuple[Columns, dict[int, RowError], dict[str, Any]]:
+        """Return what a step learns from, the rows that steps before it refused, and the keys."""
+        refused: dict[int, RowError] = {}
+        if ledger is not None:
+            # what the steps make is kept for writing, where more of it may be wanted
+            later = {step.name: wanted for step, wanted in self._plans["train", "train"]}
+            plan = tuple((step, wanted | later[step.name]) for step, wanted in plan)
+        same = [each for each in group if each.needs == lesson.needs]
+        read = {name for each in same for name in each.step.run.learns_from}
+        keys: dict[str, Any] = {}
+        made = self._run(plan, columns, "train", "train", refused, {}, (), ledger, keys, read)
+        return made, refused, keys
+
     def _fit_chunks(
-        self, group: Sequence[_Lesson], source: Source, sound: _Sound, advance: Any
-    ) -> Iterator[list[Columns]]:
-        """Yield what each step of a group learns from, chunk by chunk."""
+        self, lesson: _Lesson, source: Source, sound: _Sound, advance: Any, ledger: Ledger | None
+    ) -> Iterator[Columns]:
+        """Yield what a step learns from, chunk by chunk."""
         for columns in _numbered(source, self.chunk_size):
             rows = len(columns["_row"])
-            found: dict[tuple[str, ...], tuple[Columns, dict[int, RowError]]] = {}
-            chunks = []
-            for lesson in group:
-                if lesson.needs not in found:
-                    refused: dict[int, RowError] = {}
-                    plan = _joined_plan([each for each in group if each.needs == lesson.needs])
-                    made = self._run(plan, columns, "train", "train", refused, {})
-                    found[lesson.needs] = made, refused
-                made, refused = found[lesson.needs]
-                bad = dict(refused)
-                made = self._screen(lesson.step, made, bad)
-                self._stop_at(bad, "train", source)
-                if rows and len(bad) == len(refused):
-                    sound.setdefault(columns["_row"][0], set()).add(lesson.step.name)
-                chunks.append({name: made[name] for name in lesson.step.run.learns_from})
-            yield chunks
+            made, refused, _ = self._prepared(lesson.plan, lesson, [lesson], columns, ledger)
+            bad = dict(refused)
+            made = self._screen(lesson.step, made, bad)
+            self._stop_at(bad, "train", source)
+            if rows and len(bad) == len(refused):
+                sound.setdefault(columns["_row"][0], set()).add(lesson.step.name)
+            yield {name: plain(made[name]) for name in lesson.step.run.learns_from}
             advance(rows)
 
     def _write(
@@ -339,6 +619,7 @@ class DefaultProcessor(Processor):
         sources: Mapping[str, Source],
         folder: Path,
         stage: str,
+        work: _Work,
         *,
         flat: bool = False,
         sound: _Sound | None = None,
@@ -348,73 +629,115 @@ class DefaultProcessor(Processor):
         report = Report()
         for split, source in sources.items():
             target = folder if flat else folder / split
+            ledger = self._begin(work)
             with (
                 _progress(f"processing {split}", source.num_rows) as advance,
-                SplitWriter(target) as writer,
+                SplitWriter(target, file_rows=self._config.shard_rows) as writer,
             ):
                 counts: dict[str, int] = {}
-                rows, rejects, first = self._write_split(
-                    source, writer, stage, split, advance, counts, sound or {}
-                )
+                rows = rejects = 0
+                first: RowError | None = None
+                for size, block in self._blocks(source, stage, split, sound or {}, work, ledger):
+                    self._put(writer, block, source, split)
+                    if block.bad:
+                        first = first or block.bad[min(block.bad)]
+                    for name, number in block.counts.items():
+                        counts[name] = counts.get(name, 0) + number
+                    rows, rejects = rows + size, rejects + len(block.bad)
+                    advance(size)
                 counts = dict(sorted(counts.items()))
                 writer.info.update(
                     {"split": split, "rows": rows, "rejects": rejects, "counts": counts}
                 )
-            records = writer.records
             if rows and rows == rejects:
                 raise DataError(f"{split}: all {rows} rows are bad; the first: {first}") from first
             report.rows[split] = rows
-            report.records[split] = records
+            report.records[split] = writer.records
             report.rejects[split] = rejects
             report.counts[split] = counts
         return report
 
-    def _write_split(
+    def _blocks(
         self,
         source: Source,
-        writer: SplitWriter,
         stage: str,
         split: str,
-        advance: Any,
-        counts: dict[str, int],
         sound: _Sound,
-    ) -> tuple[int, int, RowError | None]:
-        """Return how many rows there were and were rejected, and the first of these.
+        work: _Work,
+        ledger: Ledger | None,
+    ) -> Iterator[tuple[int, _Block]]:
+        """Yield how many rows each chunk has, and what became of it, in order."""
 
-        What the steps count is added to `counts`; `sound` says which rows were screened before.
-        """
-        rows = rejects = 0
-        first: RowError | None = None
-        for columns in _numbered(source, self.chunk_size):
-            bad: dict[int, RowError] = {}
-            size = len(columns["_row"])
-            screened = sound.get(columns["_row"][0], ()) if size else ()
-            plan = self._plans[stage, split]
-            made = self._run(plan, columns, stage, split, bad, counts, screened)
-            made = self._stored(plan, made)
-            self._stop_at(bad, split, source)
-            while made["_row"]:
-                try:
-                    writer.write(made)
-                except RowError as error:  # values that cannot stand in one column with the others
-                    bad.update((each.row, each) for each in writer.unfit(made) or [error])
-                    self._stop_at(bad, split, source)
-                    made = _without(made, bad)
-                else:
-                    break
-            if bad:
-                first = first or bad[min(bad)]
-                # half a surrogate, which UTF-8 cannot hold, becomes what JSON writes for it
-                with open(
-                    writer.folder / REJECTS, "a", encoding="utf-8", errors="backslashreplace"
-                ) as handle:
-                    handle.writelines(
-                        json.dumps(_reject(split, bad[row], source), ensure_ascii=False) + "\n"
-                        for row in sorted(bad)
-                    )
-            rows, rejects = rows + size, rejects + len(bad)
-            advance(size)
-        return rows, rejects, first
+        def screened(columns: Columns) -> list[str]:
+            return sorted(sound.get(columns["_row"][0], ())) if columns["_row"] else []
+
+        def here(columns: Columns) -> _Block:
+            return self._block(columns, stage, split, screened(columns), ledger)
+
+        def read(columns: Columns, answer: Mapping[str, Any], body: bytes) -> _Block:
+            table = _from_bytes(body) if body else None
+            bad = errors_of(answer["bad"])
+            return _Block(None, table, bad, answer["counts"], lambda: here(columns))
+
+        blocks = self._each(
+            _numbered(source, self.chunk_size),
+            work,
+            total=source.num_rows,
+            where=f"processing {split}",
+            ask=lambda columns: {
+                "do": "write",
+                "stage": stage,
+                "split": split,
+                "screened": screened(columns),
+                "columns": columns,
+            },
+            here=here,
+            read=read,
+        )
+        for columns, block in blocks:
+            yield len(columns["_row"]), block
+
+    def _block(
+        self,
+        columns: Columns,
+        stage: str,
+        split: str,
+        screened: Collection[str],
+        ledger: Ledger | None,
+    ) -> _Block:
+        """Return what becomes of a chunk."""
+        bad: dict[int, RowError] = {}
+        counts: dict[str, int] = {}
+        plan = self._plans[stage, split]
+        made = self._run(plan, columns, stage, split, bad, counts, screened, ledger)
+        return _Block(self._stored(plan, made), None, bad, counts)
+
+    def _put(self, writer: SplitWriter, block: _Block, source: Source, split: str) -> None:
+        """Write a block; rows that cannot stand in one column with the others go into its `bad`."""
+        self._stop_at(block.bad, split, source)
+        made = block.columns
+        if made is None and block.table is not None and not writer.append(block.table):
+            assert block.again is not None
+            made = block.again().columns
+        while made is not None and made["_row"]:
+            try:
+                writer.write(made)
+            except RowError as error:
+                misfits = writer.unfit(made) or [error]
+                block.bad.update((each.row, each) for each in misfits)
+                self._stop_at(block.bad, split, source)
+                made = _without(made, block.bad)
+            else:
+                break
+        if block.bad:
+            # half a surrogate, which UTF-8 cannot hold, becomes what JSON writes for it
+            with open(
+                writer.folder / REJECTS, "a", encoding="utf-8", errors="backslashreplace"
+            ) as handle:
+                handle.writelines(
+                    json.dumps(_reject(split, block.bad[row], source), ensure_ascii=False) + "\n"
+                    for row in sorted(block.bad)
+                )
 
     def _stop_at(self, bad: Mapping[int, RowError], split: str, source: Source) -> None:
         if bad and self.bad_rows == "stop":
@@ -451,15 +774,16 @@ class DefaultProcessor(Processor):
         rows = next(iter(lengths.values()), 0)
         given: Columns = {name: list(values) for name, values in columns.items()}
         made = self._run(plan, {**given, "_row": list(range(rows))}, "online", "online", bad, {})
-        plain = {name: list(values) for name, values in self._stored(plan, made).items()}
-        return Online(plain, dict(sorted(bad.items())))
+        listed = {name: list(values) for name, values in self._stored(plan, made).items()}
+        return Online(listed, dict(sorted(bad.items())))
 
     # Both ----------------------------------------------------------------------------------------
 
     def _screen(self, step: Step, columns: Columns, bad: dict[int, RowError]) -> Columns:
         """Return the rows that a step can learn from; the others go into `bad`."""
         ctx = TransformContext("train", "train", columns["_row"], seed=self.seed)
-        step.run.screen({name: columns[name] for name in (*step.run.learns_from, "_row")}, ctx)
+        given = {name: plain(columns[name]) for name in (*step.run.learns_from, "_row")}
+        step.run.screen(given, ctx)
         bad.update(ctx.bad)
         return _without(columns, ctx.bad) if ctx.bad else columns
 
@@ -472,38 +796,89 @@ class DefaultProcessor(Processor):
         bad: dict[int, RowError],
         counts: dict[str, int],
         screened: Collection[str] = (),
+        ledger: Ledger | None = None,
+        keys: dict[str, Any] | None = None,
+        read: Collection[str] = (),
     ) -> Columns:
         """Run the steps over a chunk with `_row`; bad rows go into `bad`, out of the result.
 
-        What the steps count is added to `counts`. The steps named in `screened` are known to be
-        able to learn from all rows.
+        Args:
+            plan: the steps.
+            columns: the chunk.
+            stage: the stage.
+            split: the split.
+            bad: where the bad rows go.
+            counts: what the steps count is added to it.
+            screened: names of steps that are known to be able to learn from all rows.
+            ledger: where results are kept; None: nowhere.
+            keys: takes the columns' keys in it.
+            read: columns whose keys are wanted beside those that steps read.
         """
+        known: dict[str, Any] = {}
+        if ledger is not None:
+            known = ledger.raw(
+                columns, {*read, *(n for step, _ in plan for n in step.reads(stage))}
+            )
         for step, wanted in plan:
-            if step.run.learns and split == "train" and step.name not in screened:
-                columns = self._screen(step, columns, bad)
-            while True:
-                ctx = TransformContext(stage, split, columns["_row"], wanted, self.seed)
-                given = _given(step, stage, columns)
-                try:
-                    new = step.run.transform({**given, "_row": columns["_row"]}, ctx)
-                except RowError as error:
-                    if error.row not in columns["_row"]:
-                        raise ValueError(
-                            f"{step.path} was not given the row of its error: {error}"
-                        ) from error
-                    ctx.bad.setdefault(error.row, error)
-                    bad.update(ctx.bad)
-                    columns = _without(columns, ctx.bad)
-                    continue  # the others of the chunk once more
-                break
-            for name, number in ctx.counts.items():
-                key = f"{step.name}: {name}"
-                counts[key] = counts.get(key, 0) + number
-            columns = _merged(columns, new, step)
-            if ctx.bad:
-                bad.update(ctx.bad)
-                columns = _without(columns, ctx.bad)
+            key = made = None
+            if ledger is not None:
+                key = ledger.key(
+                    step.name,
+                    f"{stage} {split}",
+                    wanted.intersection(step.run.writes),
+                    step.reads(stage),
+                    known,
+                )
+                made = ledger.find(key) if key else None
+            if made is None:
+                began = time.perf_counter()
+                made = self._made(step, wanted, columns, stage, split, screened)
+                if ledger is not None and key:
+                    made = ledger.keep(key, made, time.perf_counter() - began)
+            if made.refused:
+                bad.update(made.refused)
+                columns = _without(columns, made.refused)
+            columns = _merged(columns, made.columns)
+            if made.bad:
+                bad.update(made.bad)
+                columns = _without(columns, made.bad)
+            for name, number in made.counts.items():
+                label = f"{step.name}: {name}"
+                counts[label] = counts.get(label, 0) + number
+            if ledger is not None:
+                known = ledger.after(known, key, made, step.run.writes)
+        if keys is not None:
+            keys.update(known)
         return columns
+
+    def _made(
+        self,
+        step: Step,
+        wanted: frozenset[str],
+        columns: Columns,
+        stage: str,
+        split: str,
+        screened: Collection[str],
+    ) -> Made:
+        """Let a step transform a chunk; rows that it refuses are left out, and told."""
+        refused: dict[int, RowError] = {}
+        if step.run.learns and split == "train" and step.name not in screened:
+            columns = self._screen(step, columns, refused)
+        while True:
+            ctx = TransformContext(stage, split, columns["_row"], wanted, self.seed)
+            given = _given(step, stage, columns)
+            try:
+                new = step.run.transform({**given, "_row": columns["_row"]}, ctx)
+            except RowError as error:
+                if error.row not in columns["_row"]:
+                    raise ValueError(
+                        f"{step.path} was not given the row of its error: {error}"
+                    ) from error
+                ctx.bad.setdefault(error.row, error)
+                refused.update(ctx.bad)
+                columns = _without(columns, ctx.bad)
+                continue  # the others of the chunk once more
+            return Made(_checked(new, columns, step), refused, ctx.bad, ctx.counts)
 
     def _stored(self, plan: _Plan, columns: Columns) -> Columns:
         """Return the columns without those that steps made for one another alone."""
@@ -607,7 +982,7 @@ def _joined_plan(lessons: Sequence[_Lesson]) -> _Plan:
 def _given(step: Step, stage: str, columns: Columns) -> Columns:
     """Return the columns that a step reads."""
     try:
-        return {name: columns[name] for name in step.reads(stage)}
+        return {name: plain(columns[name]) for name in step.reads(stage)}
     except KeyError as error:
         message = (
             f"reads the column {error}, which the step that writes it makes of the truth: it is "
@@ -625,8 +1000,8 @@ def _numbered(source: Source, size: int) -> Iterator[Columns]:
         start += rows
 
 
-def _merged(columns: Columns, new: Columns, step: Step) -> Columns:
-    """Return the columns with those that a step wrote; repeat the others where it split rows."""
+def _checked(new: Columns, columns: Columns, step: Step) -> Columns:
+    """Return what a step wrote for records, once it is what its signature says."""
     unknown = [name for name in new if name not in step.run.writes and name != "_row"]
     if unknown:
         raise ValueError(
@@ -641,6 +1016,12 @@ def _merged(columns: Columns, new: Columns, step: Step) -> Columns:
             raise ValueError(
                 f"{step.path} was given {expected} records and wrote columns of {wrong}"
             )
+    return new
+
+
+def _merged(columns: Columns, new: Columns) -> Columns:
+    """Return the columns with those that a step wrote; repeat the others where it split rows."""
+    if "_part" not in new:
         return {**columns, **new}
     place = {row: position for position, row in enumerate(columns["_row"])}
     taken = [place[row] for row in new["_row"]]
@@ -656,8 +1037,35 @@ def _taken(columns: Columns, positions: Sequence[int]) -> Columns:
     return {
         name: [rows[position] for position in positions]
         for name, values in columns.items()
-        for rows in (list(values),)
+        for rows in (list(plain(values)),)
     }
+
+
+def _to_bytes(columns: Columns) -> Any:
+    """Return columns as an Arrow stream."""
+    import pyarrow as pa
+    from pyarrow import ipc
+
+    from dlk.data.store import to_table
+
+    table = to_table(columns, {})
+    sink = pa.BufferOutputStream()
+    with ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return sink.getvalue()
+
+
+def _from_bytes(data: bytes) -> Any:
+    from pyarrow import ipc
+
+    with ipc.open_stream(data) as reader:
+        return reader.read_all()
+
+
+def _described(config: Any) -> dict[str, Any]:
+    """Return a config as it is written beside the data, which tells nothing of how it was made."""
+    ((key, values),) = to_dict(config).items()
+    return {key: {**values, **_HOW}}
 
 
 def _reject(split: str, error: RowError, source: Source) -> dict[str, Any]:

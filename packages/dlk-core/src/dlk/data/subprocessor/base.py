@@ -100,6 +100,9 @@ class Subprocessor(ABC):
 
     The files that the signature's `meta` names.
     """
+    is_pure = True
+    """Whether nothing but columns, options, files (assets and those of `meta`) and code decides
+    what `transform`, `screen` and `tally` do: then their results are kept, and not made twice."""
     stores = False
     """Whether `store` puts the files that the signature's `meta` names into the meta folder."""
 
