@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import lightning
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import Callback
@@ -94,7 +95,7 @@ class StepLoop(_TrainingEpochLoop):
     @classmethod
     def install(cls, trainer: pl.Trainer, to_device: Callable[[Any, torch.device], Any]) -> None:
         """Give a new trainer this loop, where its Lightning is one of those compared with."""
-        if pl.__version__.startswith(_COMPARED):
+        if lightning.__version__.startswith(_COMPARED):
             there = trainer.fit_loop.epoch_loop
             trainer.fit_loop.epoch_loop = cls(
                 trainer, to_device, min_steps=there.min_steps, max_steps=there.max_steps
@@ -244,7 +245,7 @@ class StepLoop(_TrainingEpochLoop):
 
         if steps:
             progress.step.increment_ready()
-            plan.optimizer.step(closure)
+            plan.optimizer.step(closure)  # type: ignore[arg-type]  # a tensor is as good as a float
             progress.step.increment_completed()
         else:
             closure()

@@ -75,6 +75,26 @@ class LightningTrainerConfig(Base):
         5.0, help="largest gradient norm or value; null: not clipped"
     )
     gradient_clip_algorithm = StrField("norm", options=["norm", "value"], help="what is clipped")
+    matmul_precision: str | None = StrField(
+        None,
+        options=["highest", "high", "medium", None],
+        help="how exact products of float32 matrices are during the run; medium computes in "
+        "bfloat16 where the device has it; null: as torch is set",
+    )
+    compile = BoolField(
+        False, help="compile the model's forward by torch.compile; weights keep their names"
+    )
+    compile_mode: str | None = StrField(
+        None,
+        options=["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs", None],
+        help="what the compiler aims at; null: its default",
+    )
+    compile_dynamic: bool | None = BoolField(
+        None,
+        additions=[None],
+        help="true: one program for all sizes of batches; false: one for each; null: as it finds",
+    )
+    compile_backend = StrField("inductor", help="what torch.compile compiles with")
     deterministic: Any = BoolField(
         False, additions=["warn"], help='only operations with equal results; "warn": say where not'
     )
@@ -118,6 +138,13 @@ class LightningTrainerConfig(Base):
         clip = self.gradient_clip_val
         if clip is not None and (type(clip) not in (int, float) or clip < 0):
             yield "gradient_clip_val", f"expected a number >= 0 or null, got {clip!r}"
+        for name, unset in (
+            ("compile_mode", None),
+            ("compile_dynamic", None),
+            ("compile_backend", "inductor"),
+        ):
+            if not self.compile and getattr(self, name) != unset:
+                yield name, "says how to compile, and compile is false: set it to true"
         if type(self.fast_dev_run) not in (bool, int):
             yield (
                 "fast_dev_run",
