@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dlk._hooks import around
 from dlk.config import Base, load
@@ -22,6 +22,9 @@ from dlk.data.processor.base import Online, Processor
 from dlk.errors import DataError
 from dlk.plugin import ProcessFacts, ProcessOutcome
 from dlk.registry import register
+
+if TYPE_CHECKING:
+    from dlk.data.processor._explain import Explained
 
 __all__ = ["Process", "Processed"]
 
@@ -121,6 +124,23 @@ class Process:
             made = self._processed(splits)
             done |= {"rows": made.rows, "records": made.records, "rejects": made.rejects}
         return made
+
+    def explain(self, data: Any) -> Explained:
+        """Return what `run` would do with data, in the stages train and predict.
+
+        Steps, the columns they read, write and store, how much of their work is kept from before,
+        rows and sizes. Nothing is processed; the data is read.
+
+        Raises:
+            ConfigError: as `run`.
+            DataError: as `run`.
+        """
+        if self.stage == "online":
+            raise ValueError("a request is not explained: stage train or predict")
+        splits = self._splits(data)
+        meta = Meta.empty() if "train" in splits else self._learnt()
+        processor: Processor = register.build(self.config, Setup(meta, seed=self.seed))
+        return processor.explain(splits, self.dir, stage=self.stage)
 
     def _processed(self, splits: Mapping[str, Any]) -> Processed:
         meta = Meta.empty() if "train" in splits else self._learnt()

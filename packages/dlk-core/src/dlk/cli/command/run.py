@@ -7,6 +7,7 @@ import argparse
 from dlk.cli._arguments import add_data, add_set, splits_of
 from dlk.cli._terminal import Terminal
 from dlk.cli.command.check import check
+from dlk.cli.command.process import add_work, work_of
 from dlk.cli.command.train import add_start, report
 
 
@@ -16,20 +17,22 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add_data(parser)
     add_set(parser, file="FIT")
     add_set(parser, option="--set-process", file="PROCESS")
+    add_work(parser)
     add_start(parser)
 
 
 def run(args: argparse.Namespace, terminal: Terminal) -> int:
     # Both configs first: a mistake in FIT is not to be found after an hour of processing.
     data = splits_of(args.data, config=args.process, stage="train")
-    configs = [(args.process, args.set_process), (args.config, args.set)]
+    set_process = [*args.set_process, *work_of(args)]
+    configs = [(args.process, set_process), (args.config, args.set)]
     roots = ("processor", "fit")
     check(configs, Terminal(quiet=True), data=data, roots=roots)
 
     from dlk.preprocess import Process
     from dlk.train import Train
 
-    processed = Process(args.process, overrides=args.set_process).run(data)
+    processed = Process(args.process, overrides=set_process).run(data)
     terminal.note(str(processed))
     check(configs, Terminal(quiet=True), data=data)  # sizes that only the data tells are known now
     train = Train(

@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from dlk.errors import RowError
+from dlk.errors import DataError, RowError
 
 if TYPE_CHECKING:
     from dlk.config import Base
     from dlk.context import Setup
+    from dlk.data.processor._explain import Explained
 
 __all__ = ["Online", "Processor", "Report"]
 
@@ -70,6 +71,16 @@ class Processor(ABC):
         self, data: Mapping[str, Any], out_dir: str | os.PathLike[str], *, stage: str
     ) -> Report:
         """Write splits into `out_dir` with what was learnt before; others there stay."""
+
+    def explain(
+        self, data: Mapping[str, Any], out_dir: str | os.PathLike[str], *, stage: str
+    ) -> Explained:
+        """Return what would be done, without doing it; `out_dir` stays as it is.
+
+        Raises:
+            DataError: this processor cannot tell.
+        """
+        raise DataError(f"{type(self).__name__} cannot tell beforehand what it does")
 
     @abstractmethod
     def online(self, columns: Mapping[str, Sequence[Any]]) -> Online:

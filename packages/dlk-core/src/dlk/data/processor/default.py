@@ -10,11 +10,12 @@ from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from dlk._local import PREFIX
-from dlk.config import assets, children, node_of, to_dict
+from dlk.config import assets, children, ident, node_of, to_dict
 from dlk.context import Setup
 from dlk.data.held import plain
 from dlk.data.inputs import Source, open_input
@@ -36,6 +37,7 @@ from dlk.registry import register
 if TYPE_CHECKING:
     from dlk.data.cache import Cache
     from dlk.data.processor._crew import Crew
+    from dlk.data.processor._explain import Explained
     from dlk.data.store import SplitWriter
 
 __all__ = ["DefaultProcessor"]
@@ -44,6 +46,11 @@ SPLITS = {"train": ("train", "valid", "test"), "predict": ("predict",), "online"
 REJECTS = "rejects.jsonl"
 PROCESS = "process.json"
 CACHE = ".dlk-cache"
+TALLY = "tally"
+_NOT_KEPT = (
+    "What costs less to make than to read is not kept, and stays to do; rows that steps refuse are "
+    "known only where their results are kept."
+)
 _HOW = {"num_workers": None, "cache": True, "cache_dir": "", "cache_mb": 4096}
 """Options that say how the work is done, and change nothing of what comes of it; by default."""
 
@@ -313,6 +320,123 @@ class DefaultProcessor(Processor):
         if problems:
             raise ConfigError(list(problems))
 
+    # Explaining ------------------------------------------------------------------------------
+
+    def explain(
+        self, data: Mapping[str, Any], out_dir: str | os.PathLike[str], *, stage: str
+    ) -> Explained:
+        """Return what `fit_transform` or `transform` would do; see `Processor.explain`."""
+        import tempfile
+
+        sources = _open(data, stage)
+        fits = stage == "train" and not self.setup.meta.dir
+        self._check(sources, stage)
+        self._check_meta(sources, stage, learning=fits and "train" in sources)
+        if not fits:
+            return self._explained(sources, out_dir, stage, learning=False)
+        with tempfile.TemporaryDirectory() as folder:
+            meta = Meta(folder)
+            meta.save()
+            notes = _take_learnt(Path(out_dir) / "meta", meta, self.steps)
+            fresh = DefaultProcessor(self._config, Setup(meta, seed=self.setup.seed))
+            for step in fresh.steps:
+                if step.run.stores:
+                    step.run.store(meta)
+            found = fresh._explained(sources, out_dir, stage, learning=True)
+        found.notes[:0] = notes
+        return found
+
+    def _explained(
+        self,
+        sources: Mapping[str, Source],
+        out_dir: str | os.PathLike[str],
+        stage: str,
+        *,
+        learning: bool,
+    ) -> Explained:
+        from dlk.data.processor._explain import Explained, InputPlan, StepPlan, folder_size
+
+        cache = self._cache(out_dir)
+        ledger = self._ledger(cache)
+        inputs: dict[str, InputPlan] = {}
+        steps: dict[str, StepPlan] = {}
+        for split, source in sources.items():
+            plan = self._plans[stage, split]
+            inputs[split] = about = InputPlan(files=list(getattr(source, "paths", ())))
+            about.bytes = sum(os.path.getsize(file) for file in about.files if os.path.isfile(file))
+            for step, wanted in plan:
+                made = [name for name in step.run.writes if name != "_part"]
+                used = [n for n in made if n in wanted or n not in step.run.passing]
+                entry = steps.setdefault(
+                    step.name,
+                    StepPlan(
+                        step.name,
+                        ident(step.run.config)[1],
+                        list(step.reads(stage)),
+                        used,
+                        [n for n in used if n not in step.run.passing or n in self.keep],
+                        list(step.run.makes or step.meta) if step.run.learns and learning else [],
+                    ),
+                )
+                entry.cached[split] = 0
+                counts = isinstance(step.run, CountingSubprocessor)
+                if learning and split == "train" and step.run.learns and counts:
+                    entry.learnt = 0
+            for columns in _numbered(source, self.chunk_size):
+                about.rows += len(columns["_row"])
+                about.chunks += 1
+                if ledger is not None:
+                    self._look_up(plan, columns, stage, split, ledger, steps)
+        ordered = [steps[step.name] for step in self.steps if step.name in steps]
+        target = Path(out_dir)
+        replaced = [target] if learning else [target / split for split in sources]
+        return Explained(
+            stage,
+            inputs,
+            ordered,
+            os.fspath(out_dir),
+            sum(map(folder_size, replaced)),
+            "" if cache is None else str(cache.folder),
+            0 if cache is None else cache.size(),
+            0 if cache is None else cache.limit,
+            [_NOT_KEPT] if ledger is not None else [],
+        )
+
+    def _look_up(
+        self,
+        plan: _Plan,
+        columns: Columns,
+        stage: str,
+        split: str,
+        ledger: Ledger,
+        steps: Mapping[str, Any],
+    ) -> None:
+        """Count which results of a chunk are kept."""
+        reads = {name for step, _ in plan for name in (*step.reads(stage), *step.run.learns_from)}
+        known = ledger.raw(columns, reads)
+        for step, wanted in plan:
+            entry = steps[step.name]
+            if entry.learnt is not None and split == "train":
+                key = ledger.key(f"{step.name} {TALLY}", TALLY, (), step.run.learns_from, known)
+                entry.learnt += bool(key and ledger.find_taught(key))
+            key = self._key(ledger, step, wanted, stage, split, known)
+            made = ledger.find(key) if key else None
+            entry.cached[split] += made is not None
+            known = ledger.after(known, key, made, step.run.writes)
+
+    def _key(
+        self,
+        ledger: Ledger,
+        step: Step,
+        wanted: frozenset[str],
+        stage: str,
+        split: str,
+        known: dict[str, str | None],
+    ) -> str | None:
+        """Return the key of what a step makes of columns with these keys."""
+        asked = wanted.intersection(step.run.writes)
+        return ledger.key(step.name, f"{stage} {split}", asked, step.reads(stage), known)
+
     # Learning and writing ---------------------------------------------------------------------
 
     @contextmanager
@@ -363,9 +487,12 @@ class DefaultProcessor(Processor):
         """Return the book of results of a pass, which knows the steps as they are now."""
         if cache is None:
             return None
-        identities = {
-            step.name: identity_of(step.run, step.meta, self.setup.meta) for step in self.steps
-        }
+        identities: dict[str, str | None] = {}
+        for step in self.steps:
+            identities[step.name] = identity_of(step.run, step.meta, self.setup.meta)
+            if isinstance(step.run, CountingSubprocessor):  # what it makes decides no count
+                others = [file for file in step.meta if file not in step.run.makes]
+                identities[f"{step.name} {TALLY}"] = identity_of(step.run, others, self.setup.meta)
         return Ledger(cache, identities, self.seed)
 
     def _begin(self, work: _Work) -> Ledger | None:
@@ -565,7 +692,8 @@ class DefaultProcessor(Processor):
             assert isinstance(step, CountingSubprocessor)
             key = kept = None
             if ledger is not None:
-                key = ledger.key(lesson.step.name, "tally", (), step.learns_from, keys)
+                name = f"{lesson.step.name} {TALLY}"
+                key = ledger.key(name, TALLY, (), step.learns_from, keys)
                 kept = ledger.find_taught(key) if key else None
             if kept is None:
                 began = time.perf_counter()
@@ -822,13 +950,7 @@ class DefaultProcessor(Processor):
         for step, wanted in plan:
             key = made = None
             if ledger is not None:
-                key = ledger.key(
-                    step.name,
-                    f"{stage} {split}",
-                    wanted.intersection(step.run.writes),
-                    step.reads(stage),
-                    known,
-                )
+                key = self._key(ledger, step, wanted, stage, split, known)
                 made = ledger.find(key) if key else None
             if made is None:
                 began = time.perf_counter()
@@ -888,6 +1010,25 @@ class DefaultProcessor(Processor):
             passing.update(name for name in step.run.passing if name in wanted)
         passing.difference_update(self.keep)
         return {name: values for name, values in columns.items() if name not in passing}
+
+
+def _take_learnt(folder: Path, meta: Meta, steps: Sequence[Step]) -> list[str]:
+    """Copy what steps learnt before into a meta folder, to go by; return notes that tell of it."""
+    learns = {file: step.name for step in steps if step.run.learns for file in step.meta}
+    if not learns:
+        return []
+    notes = []
+    for file, name in learns.items():
+        if (folder / file).is_file():
+            meta.put_start(file, {}, partial(_put_bytes, (folder / file).read_bytes()))
+            notes.append(f"Counted as if {name} learnt the same {file} as before.")
+        else:
+            notes.append(f"What reads {file} is to do: {name} has yet to learn it.")
+    return notes
+
+
+def _put_bytes(content: bytes, handle: IO[bytes]) -> None:
+    handle.write(content)
 
 
 def _recipe(config: Any) -> dict[str, Any]:
