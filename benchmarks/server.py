@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer
@@ -35,7 +36,7 @@ def bare(bundle: Path) -> Callable[[str], int]:
     tokenizer = Tokenizer.from_file(str(minilm() / "tokenizer.json"))
     tokenizer.no_padding()
     tokenizer.no_truncation()
-    model = Bundle(bundle).engine().model
+    model: Any = Bundle(bundle).engine().model
     encoder, head = model.embedding.bert, model.decoder.linear
 
     def answer(text: str) -> int:
@@ -79,7 +80,9 @@ def run(*, rounds: int = 60) -> dict[str, float]:
                 best = server.fit({"sentence": text})["label"]
                 assert best == server.engine.postprocessor.words[peer(text)]  # type: ignore[attr-defined]  # of txt_cls
             theirs, mine = by_turns(
-                [peer, lambda text: server.fit({"sentence": text})], asked, rounds
+                [peer, lambda text, server=server: server.fit({"sentence": text})],  # type: ignore[misc]  # bound now
+                asked,
+                rounds,
             )
         ratio = mine / theirs
         results[encoder] = round(ratio, 3)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, overload
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any, Self, overload
 
 from dlk._hooks import Hook, around, change_predictions, change_rows
 from dlk.errors import DataError, RowError
@@ -15,24 +19,39 @@ if TYPE_CHECKING:
 
     from dlk.config.reading import Source
     from dlk.inference import Engine
+    from dlk.micro_batch import MicroBatcher
 
 __all__ = ["Server"]
+
+_PLAIN = frozenset({str, int, float, bool, type(None)})
+_STRETCHES = (1, 4, 16)
+"""How many times over `warm` says the texts of a row, so that there are rows of several lengths."""
 
 
 class Server:
     """Answers rows with predictions.
 
     Either ``Server(bundle)``, or ``Server(process_config, fit_config, checkpoint)`` for a run that
-    is not a bundle yet. Read-only once built: `fit` may be called from many threads at once.
+    is not a bundle yet. `fit` may be called from many threads at once, and `submit` joins the rows
+    of concurrent callers into batches. A row on which a component fails does so alone: the others
+    of its call, and of its batch, get their answers.
 
     Args:
-        bundle: folder of a bundle, or path (or content) of a process config.
+        bundle: folder or zip of a bundle, or path (or content) of a process config.
         fit_config: path or content of the fit config; only with a checkpoint.
         checkpoint: a run's ``.ckpt``, or a ``model.safetensors``; only with a fit config.
-        device: where to run, such as ``cpu`` or ``cuda:0``.
+        device: where to run, such as ``cpu`` or ``cuda:0``; ``auto``: a GPU where there is one.
         batch_size: records per forward pass, at most; None: as configured.
         src: folders with project-local components that a bundle needs.
+        trust_code: run the copy of such components that a bundle brings: code of its maker.
         overrides: overrides of the fit config.
+        packed: on a CPU, keep a copy of the weights in the layout that its fastest matrix product
+            wants, for the sizes where that is measured to pay (`dlk.nn.module.packed_linear`).
+        micro_batch: let `fit` join the rows of concurrent callers, as `submit` does.
+        max_rows: rows that one call may hold; for more there is `Predict`.
+        max_chars: characters that the columns of one row may hold together.
+        max_waiting: calls that may be under way, and rows that may wait in `submit`.
+        max_batch_tokens: records times their length, at most, in a batch that `submit` joins.
 
     Attributes:
         engine: what computes the predictions.
@@ -42,6 +61,7 @@ class Server:
         BundleError: the bundle is damaged, or needs what is not installed.
         ConfigError: a config is wrong.
         RunError: the checkpoint cannot be read.
+        DlkError: the device cannot be used.
     """
 
     def __init__(
@@ -53,9 +73,21 @@ class Server:
         device: str = "cpu",
         batch_size: int | None = None,
         src: Sequence[str] = (),
+        trust_code: bool = False,
         overrides: Sequence[str] | Mapping[str, Any] = (),
+        packed: bool = False,
+        micro_batch: bool = False,
+        max_rows: int = 10_000,
+        max_chars: int = 1_000_000,
+        max_waiting: int = 1024,
+        max_batch_tokens: int = 4096,
     ) -> None:
+        limits = {"max_rows": max_rows, "max_chars": max_chars, "max_waiting": max_waiting}
+        for name, number in {**limits, "max_batch_tokens": max_batch_tokens}.items():
+            if number < 1:
+                raise ValueError(f"{name} is at least 1, got {number}")
         self.engine: Engine
+        self._golden: Callable[[], list[dict[str, Any]]] = list
         if fit_config is not None and checkpoint is not None:
             self.engine = _from_configs(
                 bundle, fit_config, os.fspath(checkpoint), device, batch_size, overrides
@@ -63,13 +95,24 @@ class Server:
         elif fit_config is None and checkpoint is None and not isinstance(bundle, Mapping):
             from dlk.bundle.read import Bundle
 
-            self.engine = Bundle(bundle, src=src).engine(device=device, batch_size=batch_size)
+            opened = Bundle(bundle, src=src, trust_code=trust_code)
+            self.engine = opened.engine(device=device, batch_size=batch_size)
+            self._golden = opened.golden
         else:
             raise TypeError(
                 "expected Server(bundle) or Server(process_config, fit_config, checkpoint)"
             )
+        self.engine.max_chars = max_chars
+        if packed:
+            self.engine.pack()
+        self.max_rows, self.max_waiting = max_rows, max_waiting
+        self.max_batch_tokens, self.joins = max_batch_tokens, micro_batch
         self.inputs = list(self.engine.inputs)
         self._name = "" if isinstance(bundle, Mapping) or fit_config else os.fspath(bundle)
+        self._lock = threading.Lock()
+        self._under_way = 0
+        self._is_closed = False
+        self._batcher: MicroBatcher | None = None
         # Looked up once: a request costs nothing where no plugin takes part.
         self._rows, self._predictions = Hook("dlk_change_rows"), Hook("dlk_change_predictions")
         watched = (Hook(f"dlk_{when}_request") for when in ("before", "after"))
@@ -83,8 +126,9 @@ class Server:
     def fit(self, rows: Any) -> Any:
         """Return the prediction of one row (a mapping), or a list of them for several rows.
 
-        Predictions come in the order of the rows, one each. A row that cannot be processed gets
-        ``{"error": {"column": …, "reason": …}}`` in its place; one bad row alone raises.
+        Predictions come in the order of the rows, one each. A row that cannot be processed, or on
+        which a component fails, gets ``{"error": {"column": …, "reason": …}}`` in its place; one
+        bad row alone raises, and so does what fails on every row of a call.
 
         Args:
             rows: a mapping of columns, a list of such mappings, or a DataFrame. Columns that the
@@ -92,35 +136,207 @@ class Server:
 
         Raises:
             RowError: the one row given is bad.
-            DataError: the rows are of no such kind, or a column is missing.
+            DataError: the rows are of no such kind, too many, or a column is missing.
+            ServerBusyError: as many calls as may are under way.
+            ServerClosedError: `close` was called.
             DlkError: a plugin refused, or failed where it changes rows or predictions.
         """
-        from dlk.inference import answer_of
+        if self.joins:
+            return self.submit(rows).result()
+        with self._place():
+            is_one = isinstance(rows, Mapping)
+            columns = self._columns(rows)
+            if not self._is_watched:
+                return _shaped(self.engine.predict(columns), is_one)
+            finish, columns = self._watched(columns, is_one)
+            return finish(lambda: self.engine.predict(columns))
 
-        if self._is_watched:
-            return self._watched(rows)
-        if isinstance(rows, Mapping):
-            (answer,) = self.engine.predict(_columns([rows]))
-            if isinstance(answer, RowError):
-                raise answer
-            return answer
-        return [answer_of(answer) for answer in self.engine.predict(_columns(_checked(rows)))]
+    def submit(self, rows: Any, *, timeout_s: float | None = None) -> Future[Any]:
+        """Let rows wait for the model, together with those of other callers; return a future.
 
-    def _watched(self, rows: Any) -> Any:
-        """Answer as `fit` does, with plugins before, after and in between."""
-        from dlk.inference import answer_of
+        One thread runs the model. It takes the row that waits longest and, of the others, those of
+        like length, as many as one forward pass may hold; nobody waits for a batch to fill. The
+        rows are tokenised in the caller's thread.
 
+        Args:
+            rows: as `fit` takes them.
+            timeout_s: how long they may wait; what waits longer is dropped before it is computed.
+
+        Returns:
+            A future of what `fit` returns or raises. Cancelled while it waits, it costs nothing.
+
+        Raises:
+            ServerBusyError: `max_waiting` rows wait already.
+            ServerClosedError: `close` was called.
+            DataError: as `fit`.
+            DlkError: a plugin refused.
+        """
+        batcher = self._joined()
         is_one = isinstance(rows, Mapping)
-        given = [rows] if is_one else _checked(rows)
-        facts, refused = RequestFacts(len(given), self._name), 0
-        with around("request", facts, lambda s, error: RequestOutcome(s, error, refused)):
-            columns = change_rows(self._rows, _columns(given), facts)
-            found = self.engine.predict(columns)
-            refused = sum(isinstance(each, RowError) for each in found)
-            if is_one and isinstance(found[0], RowError):
-                raise found[0]
-            answers = change_predictions(self._predictions, [answer_of(a) for a in found], facts)
-        return answers[0] if is_one else answers
+        columns = self._columns(rows)
+        if not self._is_watched:
+            return batcher.submit(
+                columns, timeout_s=timeout_s, finish=lambda found: _shaped(found(), is_one)
+            )
+        finish, columns = self._watched(columns, is_one)
+        try:
+            return batcher.submit(columns, timeout_s=timeout_s, finish=finish)
+        except Exception as error:  # noqa: BLE001 - told to plugins, and raised again
+            return finish(_raises(error))  # type: ignore[no-any-return]  # it raises
+
+    def warm(self, rows: Sequence[Mapping[str, Any]] = ()) -> int:
+        """Answer some rows of several lengths, alone and together, so that no request is the first.
+
+        Args:
+            rows: what to answer; by default the inputs that a bundle keeps beside its predictions,
+                their texts also 4 and 16 times over.
+
+        Returns:
+            How many rows were answered; 0 where none were given and the bundle keeps none.
+
+        Raises:
+            DlkError: one of the rows, as it was given, cannot be answered.
+        """
+        given: list[Mapping[str, Any]] = list(rows)
+        given = given or [
+            each["input"]
+            for each in self._golden()
+            if "input" in each and "error" not in each.get("prediction", ())
+        ]
+        answered = 0
+        for times in _STRETCHES if given else ():
+            found = [row if times == 1 else _stretched(row, times) for row in given]
+            for part in (found[:1], found):
+                answers = self.engine.predict(self._columns(part))
+                bad = [answer for answer in answers if isinstance(answer, RowError)]
+                if bad and times == 1:
+                    raise bad[0]
+                answered += len(answers) - len(bad)
+        return answered
+
+    def close(self, timeout_s: float = 30.0) -> None:
+        """Answer what waits, for so long at most, and refuse all that comes after."""
+        with self._lock:
+            self._is_closed, batcher = True, self._batcher
+        if batcher is not None:
+            batcher.close(timeout_s)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _columns(self, rows: Any) -> dict[str, list[Any]]:
+        """Return rows as columns of plain values, as files and Process give them."""
+        if type(rows) is dict and (fast := _columns_of_one(rows)) is not None:
+            return fast
+        given = [rows] if isinstance(rows, Mapping) else _checked(rows)
+        if len(given) > self.max_rows:
+            raise DataError(
+                f"the request holds {len(given):,} rows, and {self.max_rows:,} may be "
+                "(max_rows): send them in parts, or use Predict"
+            )
+        return _columns(given)
+
+    @contextlib.contextmanager
+    def _place(self) -> Iterator[None]:
+        """Hold one of the places for calls under way."""
+        from dlk.micro_batch import ServerBusyError, ServerClosedError
+
+        with self._lock:
+            if self._is_closed:
+                raise ServerClosedError("the server was closed")
+            if self._under_way >= self.max_waiting:
+                raise ServerBusyError(
+                    f"{self._under_way} calls are under way (max_waiting): ask again later, or "
+                    "allow more"
+                )
+            self._under_way += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._under_way -= 1
+
+    def _joined(self) -> MicroBatcher:
+        """Return what joins the rows of concurrent callers; made when it is first needed."""
+        from dlk.micro_batch import MicroBatcher, ServerClosedError
+
+        with self._lock:
+            if self._is_closed:
+                raise ServerClosedError("the server was closed")
+            if self._batcher is None:
+                self._batcher = MicroBatcher(
+                    self.engine, max_tokens=self.max_batch_tokens, max_waiting=self.max_waiting
+                )
+                weakref.finalize(self, self._batcher.close, 0.0)
+            return self._batcher
+
+    def _watched(
+        self, columns: dict[str, list[Any]], is_one: bool
+    ) -> tuple[Callable[[Callable[[], list[Any]]], Any], Any]:
+        """Tell plugins that a request begins; return what ends it, and the columns as they want."""
+        from dlk.inference import answer_of
+
+        facts, refused = RequestFacts(len(next(iter(columns.values()), ())), self._name), 0
+        stack = contextlib.ExitStack()
+        stack.enter_context(around("request", facts, lambda s, e: RequestOutcome(s, e, refused)))
+        with contextlib.ExitStack() as until_sound:
+            until_sound.push(stack)
+            asked = change_rows(self._rows, columns, facts)
+            until_sound.pop_all()
+
+        def finish(answers: Callable[[], list[Any]]) -> Any:
+            nonlocal refused
+            with stack:
+                found = answers()
+                refused = sum(isinstance(each, RowError) for each in found)
+                if is_one and isinstance(found[0], RowError):
+                    raise found[0]
+                changed = change_predictions(
+                    self._predictions, [answer_of(each) for each in found], facts
+                )
+            return changed[0] if is_one else changed
+
+        return finish, asked
+
+
+def _shaped(found: list[Any], is_one: bool) -> Any:
+    """Return answers as `fit` gives them."""
+    from dlk.inference import answer_of
+
+    if not is_one:
+        return [answer_of(answer) for answer in found]
+    (answer,) = found
+    if isinstance(answer, RowError):
+        raise answer
+    return answer
+
+
+def _raises(error: Exception) -> Callable[[], list[Any]]:
+    def answers() -> list[Any]:
+        raise error
+
+    return answers
+
+
+def _stretched(row: Mapping[str, Any], times: int) -> dict[str, Any]:
+    """Return a row with its texts said several times over."""
+    return {
+        name: " ".join([value] * times) if isinstance(value, str) else value
+        for name, value in row.items()
+    }
+
+
+def _columns_of_one(row: dict[Any, Any]) -> dict[str, list[Any]] | None:
+    """Return one row as columns, where neither its names nor its values need a closer look."""
+    for name, value in row.items():
+        if type(name) is not str or name[:1] == "_" or not name.isascii():
+            return None
+        if type(value) not in _PLAIN:
+            return None
+    return {name: [value] for name, value in row.items()} or None
 
 
 def _checked(rows: Any) -> Any:
