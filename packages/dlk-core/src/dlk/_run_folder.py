@@ -10,7 +10,7 @@ import socket
 from dlk.errors import RunError
 from dlk.io import is_alive
 
-__all__ = ["OWNER", "claim_number", "left_weights", "refuse_busy", "release", "take"]
+__all__ = ["OWNER", "claim_number", "go_on", "left_weights", "refuse_busy", "release", "take"]
 
 OWNER = "running"
 """File in the folder of a run that goes on: host and process that write there."""
@@ -64,12 +64,29 @@ def take(folder: str) -> None:
     _sign(folder)
 
 
+def go_on(folder: str) -> None:
+    """Take the folder of a run that was stopped, and leave in it what it came to.
+
+    Raises:
+        RunError: another process writes there, or it cannot be written to.
+    """
+    refuse_busy(folder)
+    try:
+        for name in ("result.json", "error.txt"):
+            with contextlib.suppress(FileNotFoundError):
+                os.remove(os.path.join(folder, name))
+        _sign(folder)
+    except OSError as error:
+        raise RunError(f"cannot write a run to {folder}: {error.strerror or error}") from error
+
+
 def left_weights(folder: str) -> bool:
-    """Return whether a run's folder holds a bundle or a checkpoint."""
+    """Return whether a run's folder holds a bundle, a checkpoint or a state."""
     if os.path.isdir(os.path.join(folder, "bundle")):
         return True
-    checkpoints = os.path.join(folder, "checkpoint")
-    return any(name.endswith(".ckpt") for _, _, names in os.walk(checkpoints) for name in names)
+    kept = [os.walk(os.path.join(folder, part)) for part in ("checkpoint", "state")]
+    names = [name for walk in kept for _, _, names in walk for name in names]
+    return any(name.endswith((".ckpt", ".state")) for name in names)
 
 
 def refuse_busy(folder: str) -> None:

@@ -8,6 +8,7 @@ A config with ``_search`` spans a grid; its runs go in turn, each in its own fol
         environment.json   versions, platform, seed
         metrics.jsonl      what was logged; metrics/ holds the same for TensorBoard
         checkpoint/        where a checkpoint callback is configured
+        state/             while it is not done: what a run that was stopped goes on from
         result.json        state, metrics, which weights were kept
         bundle/            the artefact to predict and serve with
 """
@@ -23,6 +24,7 @@ import shutil
 import sys
 import time
 import traceback
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -30,11 +32,12 @@ from typing import Any
 
 from dlk._hooks import Hook
 from dlk._override import shown_overrides
-from dlk._run_folder import OWNER, claim_number, left_weights, refuse_busy, release, take
+from dlk._resuming import changed_versions, check_same, config_of, find, versions
+from dlk._run_folder import OWNER, claim_number, go_on, left_weights, refuse_busy, release, take
 from dlk.config import Point, changed, child, node_of, thaw
 from dlk.config.keys import locate
 from dlk.config.reading import Source
-from dlk.errors import ConfigError, DlkError, Problem, RunError
+from dlk.errors import ConfigError, DlkError, Problem, RunError, StateWarning
 from dlk.fit import load_fit, load_meta
 from dlk.flow.metrics import missing_metric, reported
 from dlk.io import atomic_write, open_file, sha256_of
@@ -61,6 +64,8 @@ class RunResult:
         error: why it failed.
         found: what validation found for options that were searched for, by config path.
         skipped: true where an earlier call had done it.
+        resumed: the steps after which it was stopped and went on.
+        note: what is to be said of how it began.
     """
 
     name: str
@@ -74,6 +79,8 @@ class RunResult:
     error: str = ""
     found: dict[str, Any] = field(default_factory=dict)
     skipped: bool = False
+    resumed: list[int] = field(default_factory=list)
+    note: str = ""
 
 
 @dataclass(slots=True)
@@ -127,6 +134,9 @@ class Train:
         checkpoint: weights to start from, or to test where there is no training data: a run's
             ``.ckpt`` or a ``.safetensors``.
         overwrite: take the name of a run that is there already, which becomes ``NAME.old``.
+        resume: go on with what was stopped: the run of this folder (its path, or its name below
+            the log folder); true: the newest that is not done. Of a search, runs that are done are
+            kept, and those that were not begun are made.
 
     Raises:
         ConfigError: the config is wrong; all mistakes that can be seen are named.
@@ -140,6 +150,7 @@ class Train:
         overrides: Sequence[str] | Mapping[str, Any] = (),
         checkpoint: str = "",
         overwrite: bool = False,
+        resume: bool | str = False,
     ) -> None:
         self.source = config
         self.overrides = overrides
@@ -147,6 +158,12 @@ class Train:
         self.points: list[Point] = list(self.loaded)
         self.checkpoint = checkpoint
         self.overwrite = overwrite
+        self.resume = resume
+        if resume and (checkpoint or overwrite):
+            other = "checkpoint" if checkpoint else "overwrite"
+            raise ConfigError(f"a run that goes on has weights and folder: leave out {other}")
+        if isinstance(resume, str) and len(self.points) > 1:
+            raise ConfigError("this config searches over several runs: resume them all (no name)")
         if checkpoint and len(self.points) > 1:
             raise ConfigError("a checkpoint fits one run, but this config searches over several")
         self._parameters = [_parameters(point) for point in self.points]
@@ -162,6 +179,8 @@ class Train:
             RunError: a run's folder holds something else; nothing was trained then.
         """
         runs = self._planned()
+        if self.resume:
+            runs = self._begun_before(runs)
         for run in runs:
             self._check_folder(run, is_search=len(runs) > 1)
         return TrainResult([self._one(run, is_search=len(runs) > 1) for run in runs])
@@ -194,11 +213,69 @@ class Train:
             runs.append(_Run(point, name, folder, parameters or dict(point.choice)))
         return runs
 
+    def _begun_before(self, runs: list[_Run]) -> list[_Run]:
+        """Return the runs with the folders of those that were begun before."""
+        if isinstance(self.resume, str):
+            (run,) = runs
+            log_dir = run.point.root("fit").log_dir
+            folder = self.resume if os.path.isdir(self.resume) else ""
+            folder = os.path.abspath(folder or os.path.join(log_dir, self.resume))
+            if config_of(folder) is None:
+                raise RunError(f"{folder} holds no run to go on with (resume)")
+            return [replace(run, name=os.path.relpath(folder, log_dir), dir=folder)]
+        found: list[_Run] = []
+        for run in runs:
+            taken = [other.dir for other in found]
+            folder = "" if run.name else find(run.dir, run.point, taken=taken, only=len(runs) == 1)
+            named = {"name": os.path.basename(folder), "dir": folder} if folder else {}
+            found.append(replace(run, **named))
+        return found
+
+    def _check_same(self, run: _Run) -> None:
+        """Refuse to go on where config or data are not what they were."""
+        before = config_of(run.dir)
+        if before is None:
+            return
+        check_same(run.dir, before, run.point)
+        data = _digest_of_data(run.point.root("fit").processed_data_dir)
+        if _data_of(run) not in ("", data):
+            raise RunError(
+                f"{run.dir} cannot go on: it was trained on other data, which was processed anew "
+                "since. Process what it was, or train anew (without resume)."
+            )
+
+    def _state_of(self, run: _Run) -> tuple[dict[str, Any] | None, str]:
+        """Return the state to go on from, and what is to be said of it."""
+        from dlk.trainer._state import States
+
+        if config_of(run.dir) is None:
+            return None, ""
+        state, wrong = States(run.dir).newest()
+        if state is None:
+            return None, "it was stopped before it kept a state, so it starts again"
+        own = state["dlk"]
+        check_same(run.dir, json.loads(own["config"]), run.point)
+        changed = changed_versions(own["versions"])
+        note = f"goes on from step {state['global_step']}"
+        if wrong:
+            note += f", as a newer state cannot be used: {wrong[0]}"
+        if changed:
+            note += (
+                f"; versions are others now ({', '.join(changed)}), so it need not come to the "
+                "same bits"
+            )
+        if wrong or changed:
+            warnings.warn(f"{run.dir} {note}", StateWarning, stacklevel=2)
+        return state, note
+
     def _check_folder(self, run: _Run, *, is_search: bool) -> None:
         """Refuse a folder that is in use by something else than this very run."""
         if not run.name or not os.path.lexists(run.dir):
             return
         refuse_busy(run.dir)
+        if self.resume and not _came_to_nothing(run.dir):
+            self._check_same(run)
+            return
         if os.path.isdir(run.dir) and set(os.listdir(run.dir)) <= {OWNER}:
             return
         if not os.path.isfile(os.path.join(run.dir, "config.json")):
@@ -224,21 +301,31 @@ class Train:
 
     def _one(self, run: _Run, *, is_search: bool) -> RunResult:
         self._check_folder(run, is_search=is_search)  # a run before may have taken hours
-        done = _finished(run) if is_search and not self.overwrite else None
+        keeps = bool(self.resume) or (is_search and not self.overwrite)
+        done = _finished(run) if keeps else None
         if done is not None:
+            done.note = "it was done already"
             return done
-        run = _begun(run)
-        result = RunResult(name=run.name, dir=run.dir, parameters=run.parameters)
+        state, note = self._state_of(run) if self.resume and run.name else (None, "")
+        if state is None:
+            run = _begun(run)
+        else:
+            go_on(run.dir)
+        result = RunResult(name=run.name, dir=run.dir, parameters=run.parameters, note=note)
+        before = 0.0
+        if state is not None:
+            before = float(state["dlk"]["seconds"])
+            result.resumed = [*state["dlk"]["resumed"], int(state["global_step"])]
         facts = FitFacts(run.name, run.dir, run.parameters, run.point.resolved)
         started = time.monotonic()
         try:
-            self._write_head(run.point, run.dir)
+            self._write_head(run.point, run.dir, result.resumed)
             Hook("dlk_before_fit").tell(may_veto=True, facts=facts)
-            self._work(run.point, result)
+            self._work(run.point, result, *([] if state is None else [state]))
             result.state = "done"
         except KeyboardInterrupt:
             result.state = "interrupted"
-            result.error = "stopped by Ctrl-C; checkpoints written before are kept"
+            result.error = "stopped by Ctrl-C; resume (--resume) goes on"
             raise
         except Exception as error:
             result.state = "failed"
@@ -251,26 +338,28 @@ class Train:
         finally:
             if result.state == "running":  # the process is being ended
                 result.state = "interrupted"
-            result.seconds = time.monotonic() - started
+            result.seconds = before + time.monotonic() - started
             try:
                 with atomic_write(os.path.join(run.dir, "result.json")) as handle:
                     json.dump(plain(asdict(result)), handle, indent=2, ensure_ascii=False)
             finally:
                 release(run.dir)
+            if result.state == "done":
+                shutil.rmtree(os.path.join(run.dir, "state"), ignore_errors=True)
             after = Hook("dlk_after_fit")
             if after:
                 after.tell(facts=facts, outcome=_outcome(result))
             gc.collect()
         return result
 
-    def _write_head(self, point: Point, run_dir: str) -> None:
+    def _write_head(self, point: Point, run_dir: str, resumed: Sequence[int]) -> None:
         """Write what tells later what was run, and on what."""
         fit = point.root("fit")
         _dump(os.path.join(run_dir, "config.json"), point.resolved)
-        _dump(
-            os.path.join(run_dir, "environment.json"),
-            {**environment(fit.seed), "data": _digest_of_data(fit.processed_data_dir)},
-        )
+        about = {**environment(fit.seed), "data": _digest_of_data(fit.processed_data_dir)}
+        if resumed:
+            about["resumed"] = list(resumed)
+        _dump(os.path.join(run_dir, "environment.json"), about)
         source = os.path.join(run_dir, "source")
         if self.loaded.document.file:
             _copy(self.loaded.document.file, source)
@@ -282,7 +371,7 @@ class Train:
         if os.path.exists(processed):
             _copy(processed, source)
 
-    def _work(self, point: Point, result: RunResult) -> None:
+    def _work(self, point: Point, result: RunResult, state: dict[str, Any] | None = None) -> None:
         import lightning.pytorch as pl
 
         from dlk.bundle.write import write_bundle
@@ -293,7 +382,7 @@ class Train:
         fit = point.root("fit")
         pl.seed_everything(fit.seed, workers=True, verbose=False)
         meta = load_meta(fit.processed_data_dir)
-        setup = Setup(meta=meta, pretrained=not self.checkpoint, seed=fit.seed)
+        setup = Setup(meta=meta, pretrained=not self.checkpoint and state is None, seed=fit.seed)
         datamodule = register.build(child(fit, "datamodule"), setup)
         datamodule.open(fit.processed_data_dir)
         has = self._check_splits(datamodule, fit.processed_data_dir)
@@ -307,7 +396,7 @@ class Train:
             load_weights(imodel.model, read_weights(self.checkpoint))
             result.weights = f"those of {self.checkpoint}"
         if "train" in has:
-            trainer.fit(imodel, datamodule)
+            self._fit(trainer, imodel, datamodule, point=point, result=result, state=state)
             result.metrics.update(self._keep_best(trainer, imodel, result))
         if imodel.postprocessor.searched:
             fit = self._settle(trainer, imodel, datamodule, fit, result)
@@ -331,6 +420,28 @@ class Train:
             result.parameters or {"seed": fit.seed},
             {f"final/{name}": result.metrics[name] for name in chosen if name in result.metrics},
         )
+
+    @staticmethod
+    def _fit(
+        trainer: Any,
+        imodel: Any,
+        datamodule: Any,
+        *,
+        point: Point,
+        result: RunResult,
+        state: dict[str, Any] | None,
+    ) -> None:
+        """Train; a trainer that keeps states is told what the run is, and where it goes on."""
+        keeper = getattr(trainer, "keeper", None)
+        if keeper is None:
+            trainer.fit(imodel, datamodule)
+            return
+        keeper.about = {
+            "config": json.dumps(point.resolved),
+            "versions": versions(),
+            "resumed": result.resumed,
+        }
+        trainer.fit(imodel, datamodule, state=state)
 
     def _check_splits(self, datamodule: Any, folder: str) -> list[str]:
         """Return the splits with rows; refuse data that leaves nothing to do."""
@@ -419,20 +530,12 @@ def _check_hp_metrics(name: str | None, metrics: Iterable[str], has: Sequence[st
 
 def environment(seed: int) -> dict[str, Any]:
     """Return versions, platform and command line, to be kept beside a run."""
-    import importlib.metadata
     import platform
 
-    versions = {}
-    others = ("torch", "lightning", "transformers", "tokenizers", "intc", "numpy")
-    for name in (*(plugin.distribution for plugin in register.plugins), *others):
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except (importlib.metadata.PackageNotFoundError, ValueError):
-            continue
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "versions": versions,
+        "versions": versions(),
         "overrides": shown_overrides(),
         "argv": [os.path.basename(sys.argv[0]), *sys.argv[1:]] if sys.argv else [],
         "seed": seed,

@@ -17,6 +17,16 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", metavar="FIT", help="fit.jsonc")
     add_set(parser)
     add_start(parser)
+    parser.add_argument(
+        "--resume",
+        nargs="?",
+        const=True,
+        default=False,
+        metavar="RUN",
+        help="go on with a run that was stopped, to the very result it would have had; RUN: its "
+        "folder, or its name below the log folder; without RUN: the newest that is not done, and "
+        "of a search all that are not",
+    )
 
 
 def add_start(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +46,11 @@ def run(args: argparse.Namespace, terminal: Terminal) -> int:
     from dlk.train import Train
 
     train = Train(
-        args.config, overrides=args.set, checkpoint=args.checkpoint, overwrite=args.overwrite
+        args.config,
+        overrides=args.set,
+        checkpoint=args.checkpoint,
+        overwrite=args.overwrite,
+        resume=args.resume,
     )
     return report(train.run(), terminal)
 
@@ -44,6 +58,9 @@ def run(args: argparse.Namespace, terminal: Terminal) -> int:
 def report(result: TrainResult, terminal: Terminal) -> int:
     """Show what came of the runs; return 1 where one failed."""
     bundles = [run.bundle for run in result.runs if run.bundle]
+    for run in result.runs:
+        if run.note:
+            terminal.note(f"run {run.name}: {run.note}")
     if terminal.quiet:
         for bundle in bundles:
             terminal.result(bundle)
