@@ -82,6 +82,7 @@ def test_an_unknown_exactness_is_refused():
         make("trainer", "lightning", {"matmul_precision": "low"})
 
 
+@pytest.mark.slow
 def test_a_compiled_model_is_trained_saved_and_served_under_its_own_names(toy, programs):
     plain = toy.train(*PLAIN)
     compiled = toy.train(*PLAIN, "trainer.compile=true", "trainer.compile_backend=as_it_is")
@@ -99,6 +100,7 @@ def test_a_compiled_model_is_trained_saved_and_served_under_its_own_names(toy, p
     )
 
 
+@pytest.mark.slow
 def test_gradients_of_a_compiled_model_are_compiled_too(toy):
     torch._dynamo.reset()
     toy.edit({"@trainer@lightning/@callback@checkpoint": None})

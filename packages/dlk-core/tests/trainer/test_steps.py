@@ -251,6 +251,30 @@ def test_a_fused_step_is_taken_where_it_is_asked_for(tmp_path, fused):
     assert same(weights(imodel), weights(reference))
 
 
+def test_a_compiled_model_learns_the_same_under_the_same_names(tmp_path, monkeypatch):
+    given = []
+
+    def backend(graph, inputs):
+        given.append(graph)
+        return graph.forward
+
+    registry = torch._dynamo.backends.registry
+    monkeypatch.setitem(registry._BACKENDS, "as_it_is", None)
+    monkeypatch.setitem(registry._COMPILER_FNS, "as_it_is", backend)
+    data = batches(4)
+    _, plain = trained(tmp_path, data, max_epochs=1)
+    torch._dynamo.reset()
+    try:
+        _, compiled = trained(
+            tmp_path, data, max_epochs=1, compile=True, compile_backend="as_it_is"
+        )
+    finally:
+        torch._dynamo.reset()
+    assert given
+    assert list(compiled.state_dict()) == list(plain.state_dict())
+    assert same(weights(compiled), weights(plain))
+
+
 def test_a_scheduled_loss_sees_optimizer_steps_and_their_total(tmp_path, monkeypatch):
     """14 batches in steps of 3: 5 steps an epoch, the last of 2 batches; 10 in all."""
     from dlk.nn.loss.cross_entropy import CrossEntropyLoss

@@ -58,7 +58,7 @@ def _refused(config: LightningTrainerConfig) -> Iterator[None]:
         yield
     except Exception as error:
         if config.compile and type(error).__module__.startswith(("torch._dynamo", "torch._induct")):
-            reason = str(error).strip().partition("\n")[0]
+            reason = " ".join(str(error).strip().partition("\n\n")[0].split())
             message = f"the model cannot be compiled: {reason}; set compile to false"
             raise ConfigError([Problem(f"{node_of(config).path}.compile", message)]) from error
         raise
