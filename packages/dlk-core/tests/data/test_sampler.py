@@ -168,6 +168,112 @@ def test_a_place_in_another_order_is_refused_in_the_middle_of_an_epoch_only(chan
     assert (other.epoch, other.start) == (3, 0)
 
 
+TOKENS = st.lists(st.integers(0, 40), max_size=60)
+BUDGETS = st.integers(1, 120)
+WORLDS = st.integers(1, 4)
+
+
+def budget(tokens, max_tokens, epoch=0, **options):
+    made = TrainBatches(len(tokens), 1, tokens=tokens, max_tokens=max_tokens, **options)
+    made.set_epoch(epoch)
+    return made
+
+
+@given(
+    tokens=TOKENS,
+    max_tokens=BUDGETS,
+    world=WORLDS,
+    window=st.integers(1, 4),
+    seed=st.integers(0, 2),
+    shuffle=st.booleans(),
+    drop_last=st.booleans(),
+)
+def test_a_budget_holds_in_every_process_and_each_record_stands_once(
+    tokens, max_tokens, world, window, seed, shuffle, drop_last
+):
+    counts = set()
+    options = {"window": window, "seed": seed, "shuffle": shuffle, "drop_last": drop_last}
+    for epoch in range(3):
+        made = [
+            budget(tokens, max_tokens, epoch, rank=rank, world_size=world, **options)
+            for rank in range(world)
+        ]
+        shares = [list(each) for each in made]
+        counts |= {len(share) for share in shares} | {len(each) for each in made}
+        for joint in zip(*shares, strict=True):
+            assert len({len(batch) for batch in joint}) == 1
+        for batch in (batch for share in shares for batch in share):
+            padded = len(batch) * max(tokens[record] for record in batch)
+            assert padded <= max_tokens or len(batch) == 1
+        met = Counter(record for share in shares for batch in share for record in batch)
+        if drop_last:
+            assert set(met.values()) <= {1}
+            assert met.total() == len(tokens) // world * world
+        else:
+            assert set(met) == set(range(len(tokens)))
+            assert met.total() - len(tokens) < world
+    assert len(counts) == 1, "the schedule counts on equally many batches in every epoch"
+
+
+def test_a_budget_fills_batches_and_shuffles_records_and_batches():
+    tokens = np.clip(np.random.default_rng(1).lognormal(3, 0.7, 4000), 2, 217).astype(int)
+    orders = [list(budget(tokens, 1024, epoch, window=20)) for epoch in range(2)]
+    for batches in orders:
+        padded = sum(len(batch) * tokens[batch].max() for batch in batches)
+        assert tokens.sum() / padded > 0.9
+        assert padded / len(batches) > 0.9 * 1024
+        longest = [tokens[batch].max() for batch in batches]
+        assert np.corrcoef(longest, np.arange(len(batches)))[0, 1] == pytest.approx(0, abs=0.3)
+    first, second = ({frozenset(batch) for batch in batches} for batches in orders)
+    assert len(first & second) < len(first) / 10
+
+
+def test_a_budget_leaves_no_record_out_for_good():
+    met = set()
+    for epoch in range(40):
+        batches = budget(
+            [1, 1, 2, 2, 30, 30, 30], 60, epoch, window=2, world_size=3, drop_last=True
+        )
+        met |= {record for batch in batches for record in batch}
+    assert met == set(range(7))
+
+
+def test_a_budget_in_order_takes_as_many_records_as_fit():
+    tokens = [3, 3, 4, 1, 1, 20, 1]
+    assert list(budget(tokens, 10, shuffle=False)) == [[0, 1], [2, 3], [4], [5], [6]]
+    assert list(budget([1] * 300, 128, shuffle=False)) == [
+        list(range(128)), list(range(128, 256)), list(range(256, 300)),
+    ]  # fmt: skip
+
+
+@given(tokens=TOKENS.filter(len), max_tokens=BUDGETS, data=st.data())
+def test_a_place_in_batches_of_a_budget_goes_on_with_the_next_one(tokens, max_tokens, data):
+    whole = list(budget(tokens, max_tokens, 3, window=2))
+    done = data.draw(st.integers(0, len(whole) - 1))
+    batches = budget(tokens, max_tokens, window=2)
+    batches.load_state_dict(batches.state_dict() | {"epoch": 3, "start": done})
+    batches.set_epoch(3)
+    assert list(batches) == whole[done:]
+    batches.load_state_dict(batches.state_dict() | {"epoch": 3, "start": len(whole)})
+    assert (batches.epoch, batches.start) == (4, 0)
+
+
+def test_a_place_among_other_lengths_or_another_budget_is_refused():
+    tokens = [5, 3, 8, 2, 9, 4]
+    state = budget(tokens, 16, window=2).state_dict() | {"epoch": 1, "start": 1}
+    with pytest.raises(DataError, match="max_tokens 16 -> 20"):
+        budget(tokens, 20, window=2).load_state_dict(state)
+    with pytest.raises(DataError, match="lengths "):
+        budget([*tokens[:-1], 5], 16, window=2).load_state_dict(state)
+
+
+def test_a_budget_needs_tokens_and_a_window():
+    with pytest.raises(ValueError, match="tokens of each of 3 records"):
+        TrainBatches(3, 1, max_tokens=4, window=1)
+    with pytest.raises(ValueError, match="needs a window"):
+        budget([1, 2], 4)
+
+
 ROWS = st.lists(st.integers(1, 5), max_size=15).map(
     lambda parts: [row for row, n in enumerate(parts) for _ in range(n)]
 )
@@ -194,6 +300,37 @@ def test_evaluation_keeps_the_records_of_a_row_together_and_gives_each_to_one_pr
         assert flat == sorted(flat)
         for batch in share:
             assert len(batch) <= batch_size or len({rows[record] for record in batch}) == 1
+
+
+@given(rows=ROWS, batch_size=BATCHES, world=st.integers(1, 3), window=st.integers(1, 9))
+def test_evaluation_by_length_meets_each_row_once_and_whole(rows, batch_size, world, window):
+    lengths = np.random.default_rng(len(rows)).integers(1, 9, len(rows))
+    options = {"rows": rows, "lengths": lengths, "window": window}
+    shares = [
+        list(EvalBatches(len(rows), batch_size, rank=rank, world_size=world, **options))
+        for rank in range(world)
+    ]
+    found = [record for share in shares for batch in share for record in batch]
+    assert sorted(found) == list(range(len(rows)))
+    for batch in (batch for share in shares for batch in share):
+        of_batch = [rows[record] for record in batch]
+        assert len(batch) <= batch_size or len(set(of_batch)) == 1
+        for row in set(of_batch):
+            assert [n for n in batch if rows[n] == row] == [
+                n for n in range(len(rows)) if rows[n] == row
+            ]
+
+
+def test_evaluation_by_length_begins_each_window_with_its_longest_row():
+    lengths = [1, 5, 3, 9, 2, 8]
+    assert list(EvalBatches(6, 2, lengths=lengths, window=9)) == [[3, 5], [1, 2], [4, 0]]
+    assert list(EvalBatches(6, 1, lengths=lengths, window=3)) == [[1], [2], [0], [3], [5], [4]]
+    rows = [0, 0, 1, 2, 2, 3]
+    assert list(EvalBatches(6, 2, rows=rows, lengths=lengths, window=9)) == [
+        [3, 4], [5], [0, 1], [2],
+    ]  # fmt: skip
+    with pytest.raises(ValueError, match="length of each of 6 records"):
+        EvalBatches(6, 2, window=1)
 
 
 def test_evaluation_fills_batches_with_as_many_rows_as_fit():

@@ -113,6 +113,10 @@ class Ragged(Sequence[Any]):
             raise IndexError(
                 f"rows 0 to {len(self) - 1} can be taken, got {chosen.min()} to {chosen.max()}"
             )
+        return self.gather(chosen)
+
+    def gather(self, chosen: NDArray[np.int64]) -> Ragged:
+        """Return the rows of `chosen` as `take` does, of which all are known to be there."""
         taken: list[Array] = []
         for edges in self.offsets:
             starts = edges[chosen]
@@ -136,8 +140,11 @@ class Ragged(Sequence[Any]):
 
     def mask(self) -> NDArray[np.bool_]:
         """Return an array of `shape`, true where a value stands and false where padding would."""
-        kept = np.ones(len(self), dtype=np.bool_)
-        for edges in self.offsets:
+        if not self.offsets:
+            return np.ones(len(self), dtype=np.bool_)
+        lengths = _lengths(self.offsets[0])
+        kept: NDArray[np.bool_] = np.arange(lengths.max(initial=0)) < lengths[:, None]
+        for edges in self.offsets[1:]:
             lengths = np.zeros(kept.shape, dtype=np.int64)
             lengths[kept] = _lengths(edges)  # both go in the order of the rows
             kept = np.arange(lengths.max(initial=0)) < lengths[..., None]
@@ -293,6 +300,10 @@ class Pieces:
         chosen = np.asarray(indices, dtype=np.int64)
         if chosen.size and (chosen.min() < 0 or chosen.max() >= len(self)):
             raise IndexError(f"rows 0 to {len(self) - 1} can be taken, got {chosen.tolist()}")
+        return self.gather(chosen)
+
+    def gather(self, chosen: NDArray[np.int64]) -> Ragged:
+        """Return the rows of `chosen` as `take` does, of which all are known to be there."""
         number = np.searchsorted(self._starts, chosen, side="right") - 1
         order = np.argsort(number, kind="stable")
         touched, firsts = np.unique(number[order], return_index=True)

@@ -178,6 +178,108 @@ def test_evaluation_never_splits_a_row(tmp_path):
     assert numbers(data.loader("valid")) == [[0, 1], [2, 3, 4], [5]]
 
 
+def test_windows_of_lengths_are_the_default_for_training_and_row_order_otherwise():
+    made = make("datamodule", "default", VALUES)
+    assert (made.shuffle, made.window, made.predict_window) == (True, 20, 0)
+
+
+def test_evaluation_by_length_gives_the_rows_of_a_batch_as_row_order_does(opened, processed):
+    loader = opened(predict_window=9).loader("valid")
+    batches = list(loader)
+    found = [number for batch in batches for number in batch["_index"].tolist()]
+    sizes = [len(values) + len(chars) for values, chars in zip(
+        columns(7)["input_ids"], columns(7)["chars"], strict=True
+    )]  # fmt: skip
+    assert [sizes[number] for number in found] == sorted(sizes, reverse=True)
+    assert sorted(found) == list(range(7))
+    plain = opened().loader("valid")
+    for batch in batches:
+        again = plain.collate_fn(plain.dataset.__getitems__(batch["_index"].tolist()))
+        assert equal(batch, again)
+
+
+def test_evaluation_by_length_of_data_without_lists_goes_in_row_order(tmp_path):
+    with SplitWriter(tmp_path / "valid") as writer:
+        writer.write({"label": [0, 1, 0, 1], "_row": [0, 1, 2, 3]})
+    data = module(**{
+        "predict_window": 5,
+        "@dataset@default": {"key_type_pairs": {"label": "long"}},
+        "@data_collate@default": {},
+    })  # fmt: skip
+    data.open(tmp_path)
+    assert numbers(data.loader("valid")) == [[0, 1, 2], [3]]
+
+
+def test_a_budget_of_tokens_decides_how_many_records_a_batch_holds(opened):
+    data = opened(max_tokens=9, train_batch_size=1)
+    loader = data.loader("train")
+    for epoch in range(3):
+        data.set_epoch(epoch)
+        batches = list(loader)
+        assert len(batches) == len(loader)
+        assert sorted(n for batch in batches for n in batch["_index"].tolist()) == list(range(21))
+        for batch in batches:
+            records = batch["_index"].tolist()
+            longest = max(n % 5 + 1 + n % 3 for n in records)  # input_ids and chars
+            assert len(records) * longest <= 9 or len(records) == 1
+    assert max(len(batch["_index"]) for batch in batches) > 2
+
+
+def test_columns_that_run_side_by_side_count_once_as_tokens(tmp_path):
+    with SplitWriter(tmp_path / "train") as writer:
+        ids = [[1] * 4] * 6
+        writer.write({"input_ids": ids, "tags": ids, "other": [[1]] * 6, "_row": list(range(6))})
+
+    def sizes(*names):
+        types = {"key_type_pairs": dict.fromkeys(names, "long")}
+        data = module(**{"@dataset@default": types, "@data_collate@default": {}, "max_tokens": 8})
+        data.open(tmp_path)
+        return sorted(len(batch["_index"]) for batch in data.loader("train"))
+
+    assert sizes("input_ids") == sizes("input_ids", "tags") == [2, 2, 2]
+    assert sizes("input_ids", "other") == [1] * 6
+
+
+def test_a_budget_needs_lists_and_a_window(opened):
+    plain = {"key_type_pairs": {"label": "long"}}
+    with pytest.raises(DataError, match="no column of the training data holds lists"):
+        opened(**{
+            "max_tokens": 9, "@dataset@default": plain, "@data_collate@default": {}
+        }).loader("train")  # fmt: skip
+    with pytest.raises(ConfigError, match="set window to 1 or more"):
+        opened(max_tokens=9, window=0)
+    assert len(numbers(opened(max_tokens=99, window=0, shuffle=False).loader("train"))) == 2
+
+
+@pytest.mark.parametrize("done", [0, 1, 4])
+def test_a_place_in_a_budget_goes_on_with_the_next_batch_to_the_bit(opened, done):
+    batches = list(opened(max_tokens=9).loader("train"))
+    loader = opened(max_tokens=9).loader("train")
+    iterator = iter(loader)
+    for _ in range(done):
+        next(iterator)
+    state = json.loads(json.dumps(loader.state_dict()))
+    resumed = opened(max_tokens=9).loader("train")
+    resumed.load_state_dict(state)
+    rest = list(resumed)
+    assert len(rest) == len(batches) - done
+    assert all(map(equal, rest, batches[done:]))
+
+
+def test_a_budget_plans_as_many_steps_as_the_trainer_makes(toy):
+    toy.edit({"@datamodule@default/max_tokens": 40, "@datamodule@default/window": 2})
+    done = toy.train("trainer.max_epochs=3", "trainer.log_every_n_steps=1")
+    lines = [line for line in toy.metrics() if "train_loss" in line]
+    steps = len(lines)
+    by_epoch = [sum(line["epoch"] == epoch for line in lines) for epoch in range(3)]
+    assert by_epoch == [steps // 3] * 3
+    rates = [line["lr"] for line in lines]
+    decay = rates[-2] - rates[-1]
+    assert decay > 0, "the schedule goes down to the last step"
+    assert rates[-1] == pytest.approx(decay, rel=0.01), "and would be at 0 with the next"
+    assert done.metrics
+
+
 def test_a_split_that_is_not_there_has_no_loader(opened):
     data = opened()
     assert data.loader("test") is None

@@ -44,8 +44,9 @@ class DataModule(ABC):
     ) -> DataLoader[dict[str, Tensor]] | None:
         """Return the loader of a split; None where there is none.
 
-        Loaders other than "train" go in row order, never split the records of one `_row` over two
-        batches, and give each row to one rank.
+        Loaders other than "train" go in row order unless the config says otherwise (`_index` tells
+        which record is which), never split the records of one `_row` over two batches, and give
+        each row to one rank.
 
         Args:
             name: train, valid, test or predict.

@@ -13,7 +13,7 @@ __all__ = ["DefaultDataModuleConfig"]
 
 @cregister("datamodule", "default")
 class DefaultDataModuleConfig(Base):
-    """Batches: shuffled and grouped by length for training, in row order otherwise."""
+    """Batches: shuffled and grouped by length for training, otherwise in row order or by length."""
 
     train_batch_size = IntField(32, minimum=1, help="records in a training batch")
     predict_batch_size = IntField(
@@ -29,6 +29,19 @@ class DefaultDataModuleConfig(Base):
         20,
         minimum=0,
         help="batches sorted by length together, so that little is padded; 0: plain shuffle",
+    )
+    max_tokens = IntField(
+        0,
+        minimum=0,
+        help="tokens of a training batch, at most, in place of train_batch_size: records times the "
+        "tokens of the longest, so there are more short ones in a batch; a record of more tokens "
+        "is alone. 0: a fixed number of records",
+    )
+    predict_window = IntField(
+        0,
+        minimum=0,
+        help="batches of validation, test and prediction sorted by length together, so that little "
+        "is padded; 0: all in row order",
     )
     drop_last = BoolField(False, help="whether an incomplete last training batch is left out")
     pin_memory = BoolField(
@@ -63,6 +76,12 @@ class DefaultDataModuleConfig(Base):
             if mask in columns:
                 message = f'data_collate makes the mask "{mask}", which is a column of the dataset'
                 yield _place(collate, mask), message
+        if self.max_tokens and self.shuffle and not self.window:
+            yield (
+                "max_tokens",
+                "a budget of tokens needs records of like length in a batch: "
+                "set window to 1 or more (20 is the default), or shuffle to false",
+            )
 
 
 def _place(config: Any, name: str) -> tuple[str, ...]:

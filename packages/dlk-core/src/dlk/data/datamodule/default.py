@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -43,6 +44,8 @@ class DefaultDataModule(DataModule):
         self.num_workers = (os.cpu_count() or 1) if workers < 0 else workers
         self.shuffle: bool = config.shuffle
         self.window: int = config.window
+        self.max_tokens: int = config.max_tokens
+        self.predict_window: int = config.predict_window
         self.drop_last: bool = config.drop_last
         pin: bool | None = config.pin_memory
         self.pin_memory = torch.cuda.is_available() if pin is None else pin
@@ -79,23 +82,31 @@ class DefaultDataModule(DataModule):
             )
             return self._train
         rows = split.ragged("_row").values if "_part" in split.column_names else None
+        lengths = _lengths(records) if self.predict_window else None
         batches = EvalBatches(
-            len(split), self.predict_batch_size, rows=rows, rank=rank, world_size=world_size
+            len(split),
+            self.predict_batch_size,
+            rows=rows,
+            rank=rank,
+            world_size=world_size,
+            lengths=lengths,
+            window=0 if lengths is None else self.predict_window,
         )
-        return DataLoader(records, batch_sampler=batches, **self._options())  # type: ignore[arg-type]  # Records is a dataset by its methods
+        return _Loader(records, batches, **self._options())
 
     def _train_batches(self, records: Records, rank: int, world_size: int) -> TrainBatches:
-        lengths = [column.lengths() for column in records.columns.values() if column.depth]
         return TrainBatches(
             len(records),
             self.train_batch_size,
-            lengths=np.sum(lengths, axis=0) if lengths else None,
+            lengths=_lengths(records),
             window=self.window,
             shuffle=self.shuffle,
             drop_last=self.drop_last,
             seed=self.setup.seed,
             rank=rank,
             world_size=world_size,
+            max_tokens=self.max_tokens,
+            tokens=_tokens(records) if self.max_tokens else None,
         )
 
     def _options(self) -> dict[str, Any]:
@@ -118,7 +129,30 @@ class DefaultDataModule(DataModule):
             self._train.set_epoch(epoch)
 
 
-class TrainLoader(DataLoader[dict[str, Tensor]]):
+class _Loader(DataLoader[dict[str, Tensor]]):
+    """torch's loader, without what it does around a batch that this process makes itself.
+
+    That is a third of the time of a batch: torch notes each for its profiler.
+    """
+
+    def __init__(
+        self, records: Records, batches: TrainBatches | EvalBatches, **options: Any
+    ) -> None:
+        super().__init__(records, batch_sampler=batches, **options)  # type: ignore[arg-type]  # Records is a dataset by its methods
+        self._records = records
+        self._numbers = batches
+        self._join: DataCollate = options["collate_fn"]
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:  # type: ignore[override]  # torch names its private iterator class
+        """Yield the batches, made here or by the workers."""
+        if self.num_workers or self.pin_memory:
+            yield from super().__iter__()
+            return
+        for numbers in self._numbers:
+            yield self._join(self._records.__getitems__(numbers))
+
+
+class TrainLoader(_Loader):
     """A loader that knows its place: saved after any batch, it goes on with the next one.
 
     The order can be made again from seed and epoch, so the place is all there is to save. It counts
@@ -127,11 +161,11 @@ class TrainLoader(DataLoader[dict[str, Tensor]]):
     """
 
     def __init__(self, records: Records, batches: TrainBatches, **options: Any) -> None:
-        super().__init__(records, batch_sampler=batches, **options)  # type: ignore[arg-type]  # Records is a dataset by its methods
+        super().__init__(records, batches, **options)
         self.batches = batches
         self._given: int | None = None
 
-    def __iter__(self) -> Iterator[dict[str, Tensor]]:  # type: ignore[override]  # torch names its private iterator class
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:  # type: ignore[override]  # as above
         """Yield the batches of the epoch, from the loaded place on."""
         self._given = self.batches.start
         for batch in super().__iter__():
@@ -153,6 +187,36 @@ class TrainLoader(DataLoader[dict[str, Tensor]]):
         """Go on from a saved place."""
         self.batches.load_state_dict(state)
         self._given = None
+
+
+def _lengths(records: Records) -> NDArray[np.int64] | None:
+    """Return the items of all lists of each record; None where no column holds lists."""
+    lengths = [column.lengths() for column in records.columns.values() if column.depth]
+    if not lengths:
+        return None
+    total: NDArray[np.int64] = np.sum(lengths, axis=0)
+    return total
+
+
+def _tokens(records: Records) -> NDArray[np.int64]:
+    """Return the tokens of each record: columns of equal lengths, such as tags, count once.
+
+    Raises:
+        DataError: no column holds lists.
+    """
+    found: list[NDArray[np.int64]] = []
+    for column in records.columns.values():
+        if column.depth:
+            lengths = column.lengths()
+            if not any(np.array_equal(lengths, other) for other in found):
+                found.append(lengths)
+    if not found:
+        raise DataError(
+            "max_tokens counts the items of lists, and no column of the training data holds lists: "
+            "leave it out, and set train_batch_size"
+        )
+    total: NDArray[np.int64] = np.sum(found, axis=0)
+    return total
 
 
 def _place(rank: int | None, world_size: int | None) -> tuple[int, int]:

@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from dlk.data.ragged import Pieces, Ragged
 
 if TYPE_CHECKING:
@@ -37,14 +39,18 @@ class Records:
         return self.__getitems__([index])
 
     def __getitems__(self, indices: Sequence[int]) -> Items:
-        """Return the columns of the records, and their numbers as `_index`."""
-        import numpy as np
+        """Return the columns of the records, and their numbers as `_index`.
 
+        Raises:
+            IndexError: there is no such record.
+        """
         numbers = np.asarray(indices, dtype=np.int64)
-        return {
-            **{name: column.take(numbers) for name, column in self.columns.items()},
-            "_index": Ragged(numbers),
-        }
+        if numbers.size and (numbers.min() < 0 or numbers.max() >= self._size):
+            raise IndexError(
+                f"records 0 to {self._size - 1} are there, got {numbers.min()} to {numbers.max()}"
+            )
+        items = {name: column.gather(numbers) for name, column in self.columns.items()}
+        return {**items, "_index": Ragged(numbers)}
 
 
 class Dataset(ABC):
