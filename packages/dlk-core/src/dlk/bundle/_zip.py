@@ -164,6 +164,8 @@ def _check_layout(
     """Refuse entries that share bytes, or whose two headers disagree: other readers see others."""
     ends = archive.start_dir
     for entry in sorted(entries, key=lambda e: e.header_offset, reverse=True):
+        if entry.header_offset < 0:
+            raise BundleError(f"{path} is damaged: {entry.filename} begins in front of it")
         handle.seek(entry.header_offset)
         head = handle.read(_LOCAL_HEADER)
         if len(head) < _LOCAL_HEADER or head[:4] != b"PK\x03\x04":

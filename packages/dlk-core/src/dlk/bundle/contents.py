@@ -199,7 +199,7 @@ class Contents:
                     handle.seek(0)
                 else:
                     self._check_content(name, handle, state.st_size)
-                buffer = memoryview(bytearray(_BLOCK))
+                buffer = memoryview(bytearray(min(state.st_size + 1, _BLOCK)))
                 while count := handle.readinto(buffer):
                     digest.update(buffer[:count])
                     if text is not None:

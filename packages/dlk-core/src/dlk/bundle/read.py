@@ -139,12 +139,13 @@ class Bundle:
                     device=device,
                     batch_size=batch_size,
                 )
-        except BundleError as error:
-            raise BundleError(f"{self.path} cannot be loaded: {error}") from error
         except DlkError as error:
             raise BundleError(f"{self.path} cannot be loaded: {error}") from error
         except MemoryError as error:
             raise BundleError(f"{self.path} cannot be loaded: there is no memory for it") from error
+        except Exception as error:  # values of a stranger may let a component raise anything
+            kind = type(error).__name__
+            raise BundleError(f"{self.path} cannot be loaded: {kind}: {error}") from error
         self.contents.check_unchanged()
         weakref.finalize(engine.model, _let_go, self.contents.keep)
         return engine
