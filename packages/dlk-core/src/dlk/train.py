@@ -227,8 +227,8 @@ class Train:
         for run in runs:
             taken = [other.dir for other in found]
             folder = "" if run.name else find(run.dir, run.point, taken=taken, only=len(runs) == 1)
-            named = {"name": os.path.basename(folder), "dir": folder} if folder else {}
-            found.append(replace(run, **named))
+            begun = replace(run, name=os.path.basename(folder), dir=folder) if folder else run
+            found.append(begun)
         return found
 
     def _check_same(self, run: _Run) -> None:
