@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from dlk.errors import RunError
 
-__all__ = ["read_checkpoint", "read_weights"]
+__all__ = ["put_average", "read_checkpoint", "read_weights"]
 
 
 def read_weights(path: str) -> dict[str, Any]:
     """Return the model's weights of a ``.ckpt``, or of a bundle's ``model.safetensors``.
+
+    Where a run was evaluated by an average of its weights, that is what its checkpoints give.
 
     Raises:
         RunError: there is no such checkpoint, or it cannot be read safely.
@@ -20,8 +23,24 @@ def read_weights(path: str) -> dict[str, Any]:
         from dlk.bundle.weights import load_state
 
         return load_state(path)
-    state = read_checkpoint(path)["state_dict"]
-    return {k.removeprefix("model."): v for k, v in state.items() if k.startswith("model.")}
+    checkpoint = read_checkpoint(path)
+    weights = {
+        name.removeprefix("model."): value
+        for name, value in checkpoint["state_dict"].items()
+        if name.startswith("model.")
+    }
+    return put_average(weights, checkpoint.get("average", {}))
+
+
+def put_average(weights: Mapping[str, Any], average: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the weights with the average in their place, under all names of shared ones."""
+    places = {(weights[name].data_ptr(), weights[name].shape): name for name in average}
+    return {
+        name: average[places[key]].to(value.dtype)
+        if (key := (value.data_ptr(), value.shape)) in places
+        else value
+        for name, value in weights.items()
+    }
 
 
 def read_checkpoint(path: str) -> dict[str, Any]:

@@ -67,6 +67,13 @@ def _engine() -> list[Component]:
             cls=f"{callback}.resume:Resume",
             help="says when the state is kept that a stopped run goes on from",
         ),
+        Component(
+            "callback",
+            "weight_average",
+            config=f"{callback}.configs:WeightAverageConfig",
+            cls=f"{callback}.weight_average:WeightAverage",
+            help="averages the weights over training (EMA, SWA)",
+        ),
     ]
 
 

@@ -472,11 +472,17 @@ class Train:
         if best:
             saved = read_checkpoint(best)
             imodel.load_state_dict(saved["state_dict"])
+            average = saved.get("average", {})
             step = int(saved["global_step"])
             by = f"best {callback.monitor}" if callback.monitor else "newest checkpoint"
             result.weights = f"{by}: step {step}, {os.path.relpath(best, result.dir)}"
         else:
             result.weights = f"last: step {step}"
+            keeper = getattr(trainer, "keeper", None)
+            average = keeper.average() if keeper is not None else {}
+        if average:
+            imodel.model.load_state_dict(average, strict=False)
+            result.weights += ", averaged"
         seen = [entry for entry in imodel.history if entry["step"] == step]
         return {k: v for k, v in seen[-1].items() if k not in ("step", "epoch")} if seen else {}
 

@@ -12,6 +12,7 @@ __all__ = [
     "LRMonitorConfig",
     "ProgressBarConfig",
     "ResumeConfig",
+    "WeightAverageConfig",
 ]
 
 
@@ -149,4 +150,37 @@ class ResumeConfig(Base):
     )
     in_background = BoolField(
         True, help="write states and checkpoints while training goes on; false: training waits"
+    )
+
+
+@cregister("callback", "weight_average")
+class WeightAverageConfig(Base):
+    """Averages the weights over training, and evaluates and bundles the average."""
+
+    method = StrField(
+        "ema",
+        options=["ema", "mean"],
+        help="ema: newer weights count more; mean: all that were taken count the same, as in SWA",
+    )
+    decay = FloatField(
+        value=0.999, minimum=0.0, maximum=1.0, help="ema: what is left of the average at an update"
+    )
+    warmup = BoolField(
+        True, help="ema: a smaller decay at first, (1 + n) / (10 + n) after n updates"
+    )
+    start_step = IntField(value=0, minimum=0, help="optimizer steps before the first update")
+    start_epoch = IntField(value=0, minimum=0, help="epochs before the first update")
+    every_n_train_steps: int | None = IntField(
+        1,
+        minimum=1,
+        additions=[None],
+        help="optimizer steps between updates; null: one at the end of each epoch",
+    )
+    buffers = StrField(
+        "copied",
+        options=["copied", "averaged"],
+        help="numbers that are not trained, such as those of batch norm: the newest, or averaged",
+    )
+    is_used = BoolField(
+        True, help="evaluate and bundle the average; false: the weights, the average beside them"
     )

@@ -28,7 +28,9 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.loops.fetchers import _DataFetcher
 from lightning.pytorch.loops.loop import _Loop
 from lightning.pytorch.utilities.exceptions import SIGTERMException
+from torch import Tensor
 
+from dlk.callback.weight_average import WeightAverage
 from dlk.checkpoint import read_checkpoint
 from dlk.errors import RunError, StateWarning
 from dlk.trainer._state import FORMAT, States, write_state
@@ -205,6 +207,12 @@ class Keeper:
 
     # Checkpoints ----------------------------------------------------------------------------------
 
+    def average(self) -> Mapping[str, Tensor]:
+        """Return the average of the weights where evaluation takes it; {} otherwise."""
+        dynamic: Any = self.trainer
+        averages = (c.used for c in dynamic.callbacks if isinstance(c, WeightAverage))
+        return next(averages, {})
+
     def doom(self, path: str) -> None:
         """Remove a checkpoint as soon as no state on disk knows it: going on would miss it."""
 
@@ -358,6 +366,9 @@ class _CheckpointIO(CheckpointIO):
         if path.endswith(".state"):
             self.keeper.take(path, checkpoint)
         else:
+            average = self.keeper.average()
+            if average:
+                checkpoint = {**checkpoint, "average": dict(average)}
             self.keeper.alive[path] = None
             self.keeper.writer.write(path, checkpoint)
 
