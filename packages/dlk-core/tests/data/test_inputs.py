@@ -6,6 +6,8 @@ import datetime as dt
 import json
 import math
 import sys
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,6 +15,8 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pyarrow import ipc
 
 from dlk.data.inputs import open_input
@@ -168,9 +172,9 @@ def test_columns_of_one_name_are_refused_instead_of_losing_one(tmp_path):
     twice = pa.table([pa.array([1]), pa.array([2])], names=["text", "text"])
     pyarrow.parquet.write_table(twice, tmp_path / "t.parquet")
     frame = pd.DataFrame([["a", "b"]], columns=["text", "text"])
-    for given in (tmp_path / "t.csv", tmp_path / "t.parquet", twice, frame):
+    for twice_named in (tmp_path / "t.csv", tmp_path / "t.parquet", twice, frame):
         with pytest.raises(DataError, match="two columns have the same name: text"):
-            read(given)
+            read(twice_named)
 
 
 def test_globs_and_lists_of_files_are_read_in_order(tmp_path):
@@ -425,3 +429,48 @@ def test_an_unknown_ending_lists_those_that_are_known(tmp_path, lines_reader, mo
     (tmp_path / "in" / "a.lines").write_text("x")
     with pytest.raises(DataError, match=r"is a folder; give a glob such as .*\*\.lines"):
         open_input(tmp_path / "in")
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ['{"a": 1}, {"a": 2}', '{"a": [{}', "{}]}"],  # as many values as lines, were they joined
+        ['{"a": 1}, 0, {"a": 2}', '{"a": 3}'],
+        ['{"a": [1', "2]}"],
+        ['{"a": 1}', '{"a": 2'],
+        ['{"a": 1}', "[2]"],
+    ],
+)
+def test_each_line_is_one_object_however_many_are_parsed_at_once(tmp_path, lines):
+    path = tmp_path / "rows.jsonl"
+    path.write_text("\n".join(["", *lines, ""]))
+    wrong = 1 if lines[0] != '{"a": 1}' else 2
+    with pytest.raises(DataError, match=rf"rows\.jsonl:{wrong + 1} (is no JSON|should hold)"):
+        open_input(path)
+
+
+VALUES = st.integers() | st.floats(allow_nan=False) | st.text(max_size=4) | st.none()
+
+
+@given(
+    st.lists(
+        st.fixed_dictionaries({"k": VALUES}, optional={"a": VALUES, "b": st.lists(VALUES)}),
+        min_size=1,
+        max_size=6,
+    ),
+    st.integers(1, 4),
+)
+def test_lines_of_json_come_as_they_were_written_in_any_chunks(rows, size):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "rows.jsonl")
+        path.write_text("\n\n".join(json.dumps(row) for row in rows))
+        chunks = list(open_input(path).chunks(size))
+    told = [
+        {name: values[place] for name, values in chunk.items()}
+        for chunk in chunks
+        for place in range(len(chunk["k"]))
+    ]
+    assert [repr(row["k"]) for row in told] == [repr(row["k"]) for row in rows]
+    for read_row, row in zip(told, rows, strict=True):
+        assert {name: row.get(name) for name in read_row} == read_row
+        assert row.keys() <= read_row.keys()

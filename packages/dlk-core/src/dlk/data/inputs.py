@@ -349,23 +349,60 @@ def _read_by(suffix: str, path: str, size: int) -> Iterator[Columns]:
 
 
 def _read_lines(path: str, size: int, name: str) -> Iterator[Columns]:
-    rows: list[Mapping[str, Any]] = []
+    lines: dict[int, str] = {}  # by number
     with _Reading(path, name), open_file(path, encoding=_TEXT) as handle:
         for number, line in enumerate(handle, start=1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except ValueError as error:
-                raise DataError(f"{name}: {path}:{number} is no JSON: {error}") from error
-            if not isinstance(row, dict):
-                raise DataError(f"{name}: {path}:{number} should hold an object, one row a line")
-            rows.append(row)
-            if len(rows) == size:
-                yield _from_records(rows, list(dict.fromkeys(key for each in rows for key in each)))
-                rows = []
-    if rows:
-        yield _from_records(rows, list(dict.fromkeys(key for each in rows for key in each)))
+            if line.strip():
+                lines[number] = line
+                if len(lines) == size:
+                    yield _from_objects(_objects(lines, path, name))
+                    lines = {}
+    if lines:
+        yield _from_objects(_objects(lines, path, name))
+
+
+def _from_objects(rows: Sequence[Mapping[str, Any]]) -> Columns:
+    keys = rows[0].keys()
+    names = list(keys if all(row.keys() == keys for row in rows) else _keys_of(rows))
+    return _from_records(rows, names)
+
+
+def _keys_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, None]:
+    return dict.fromkeys(key for row in rows for key in row)
+
+
+def _objects(lines: Mapping[int, str], path: str, name: str) -> list[Mapping[str, Any]]:
+    """Return the objects of lines of JSON.
+
+    Args:
+        lines: by number.
+        path: of their file.
+        name: what the input is called in errors.
+    """
+    # Parsed as one list, which is several times faster than line by line. Numbers stand between the
+    # lines, so that no two lines can be one value, nor one line two.
+    parts = [part for place, line in enumerate(lines.values()) for part in (line, str(place))]
+    try:
+        found = json.loads(f"[{','.join(parts)}]")
+    except (ValueError, RecursionError):
+        found = []
+    rows: list[Mapping[str, Any]] = found[::2]
+    if (
+        len(found) == len(parts)
+        and found[1::2] == list(range(len(rows)))
+        and set(map(type, rows)) == {dict}
+    ):
+        return rows
+    rows = []
+    for number, line in lines.items():
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise DataError(f"{name}: {path}:{number} is no JSON: {error}") from error
+        if not isinstance(row, dict):
+            raise DataError(f"{name}: {path}:{number} should hold an object, one row a line")
+        rows.append(row)
+    return rows
 
 
 def _batches(path: str, suffix: str, size: int, types: Mapping[str, Any]) -> Iterator[Any]:

@@ -253,6 +253,8 @@ def _array_of(values: Sequence[Any]) -> pa.Array:
     Raises:
         ArrowException: the values are of several types, or no plain data.
     """
+    if 2 * len(set(map(id, values))) > len(values):  # few neighbours can be the same
+        return pa.array(values)
     starts = [n for n, value in enumerate(values) if not n or value is not values[n - 1]]
     if 2 * len(starts) > len(values):
         return pa.array(values)

@@ -93,7 +93,7 @@ class FastTokenizer(Subprocessor):
         self.text_columns = [self.input_map[key] for key in config.text_keys()]
         self.offset_columns = [self.input_map[key] for key in config.offset_keys()]
         tokenizer = read_tokenizer(self.path)
-        self.numbers = _numbers(tokenizer)
+        self._padding = tokenizer.padding
         tokenizer.no_padding()
         tokenizer.no_truncation()
         _apply_options(tokenizer, config)
@@ -128,7 +128,8 @@ class FastTokenizer(Subprocessor):
         Raises:
             DataError: another step keeps a different tokenizer under the same name.
         """
-        keep_tokenizer(meta, self.file, self.copy, self.numbers)
+        numbers = _numbers(self.tokenizer, self._padding)
+        keep_tokenizer(meta, self.file, self.copy, numbers)
 
     def transform(self, columns: Columns, ctx: TransformContext) -> Columns:
         """Return ids and the other outputs that are wanted.
@@ -158,7 +159,10 @@ class FastTokenizer(Subprocessor):
             result["_row"] = [columns["_row"][position] for position in positions]
             result["_part"] = [part for each in windows for part in range(len(each))]
             encodings = [encoding for each in windows for encoding in each]
-        result[self.output_map["ids"]] = [encoding.ids for encoding in encodings]
+        if ctx.stage == "online":
+            result[self.output_map["ids"]] = [encoding.ids for encoding in encodings]
+        else:
+            result[self.output_map["ids"]] = _ids(encodings)
         if self.is_pair or "type_ids" in wanted:
             result[self.output_map["type_ids"]] = [encoding.type_ids for encoding in encodings]
         for key in ("attention_mask", "tokens", "special_tokens_mask", "word_ids", "sequence_ids"):
@@ -301,6 +305,17 @@ class FastTokenizer(Subprocessor):
         return mended
 
 
+def _ids(encodings: Sequence[Any]) -> Ragged:
+    """Return the ids of many encodings as one array, which is what a file takes."""
+    import numpy as np  # here: serving ids alone needs no numpy
+
+    from dlk.data.ragged import Ragged
+
+    edges = np.cumsum([0, *map(len, encodings)])
+    numbers = chain.from_iterable(encoding.ids for encoding in encodings)
+    return Ragged(np.fromiter(numbers, dtype=np.int64, count=int(edges[-1])), (edges,))
+
+
 def _pairs(rows: Iterable[list[tuple[int, int]]], lengths: Sequence[int]) -> Ragged:
     """Return rows of so many pairs each, without keeping the pairs."""
     import numpy as np  # here: serving ids alone needs no numpy
@@ -364,10 +379,12 @@ def _joined(
     return sequence(made) if made else None
 
 
-def _numbers(tokenizer: Tokenizer) -> dict[str, int]:
-    """Return the size (added tokens included) and the ids of the special tokens that there are."""
+def _numbers(tokenizer: Tokenizer, padding: Mapping[str, Any] | None) -> dict[str, int]:
+    """Return the size (added tokens included) and the ids of the special tokens that there are.
+
+    `padding` is what the file says of it, which tells the id better than its text does.
+    """
     found = {"size": max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1) + 1}
-    padding = tokenizer.padding
     for name, texts in _SPECIALS.items():
         ids = [tokenizer.token_to_id(text) for text in texts]
         known = next((found_id for found_id in ids if found_id is not None), None)
