@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dlk.data.ragged import Pieces, Ragged
-from dlk.data.store import SplitWriter, _array_of, to_table, is_split, open_split
+from dlk.data.store import SplitWriter, _array_of, is_split, open_split, to_table
 from dlk.errors import DataError, RowError
 
 COLUMNS = {
