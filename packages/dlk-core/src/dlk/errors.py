@@ -6,6 +6,7 @@ without a traceback. A wrong call from code stays a `ValueError` or `TypeError`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -21,9 +22,11 @@ __all__ = [
     "Problem",
     "RowError",
     "RunError",
+    "StorageError",
     "close_to",
     "did_you_mean",
     "nearest",
+    "redact",
 ]
 
 
@@ -86,10 +89,22 @@ CODES: Mapping[str, str] = {
 """What kinds of mistakes there are in configs; a code stays what it means."""
 
 
+_LOGIN = re.compile(r"(?<=://)[^/\s\"']*@")
+_SIGNED = re.compile(r"(\w://[^\s\"'?]*\?)[^\s\"']*")
+
+
+def redact(text: str) -> str:
+    """Return a text with no user, password or query in its URLs: they may let anybody in."""
+    if "://" not in text:
+        return text
+    return _SIGNED.sub(r"\1***", _LOGIN.sub("***@", text))
+
+
 class DlkError(Exception):
     """Base of all errors that a user can cause.
 
-    The message says what was given, what was expected, and what to do.
+    The message says what was given, what was expected, and what to do; of URLs it tells neither
+    user nor password.
 
     Attributes:
         where: config path of the component that raised it, put in front of the message; empty where
@@ -99,7 +114,7 @@ class DlkError(Exception):
     where: str = ""
 
     def __str__(self) -> str:
-        text = super().__str__()
+        text = redact(super().__str__())
         return f"{self.where}: {text}" if self.where else text
 
     def place(self, where: str) -> None:
@@ -137,7 +152,7 @@ class Problem:
     def __str__(self) -> str:
         where = " ".join(part for part in (self.position, self.path) if part)
         text = f"{self.message} [{self.origin}]" if self.origin else self.message
-        return f"{where}: {text}" if where else text
+        return redact(f"{where}: {text}" if where else text)
 
     @property
     def position(self) -> str:
@@ -218,6 +233,10 @@ class BundleError(DlkError):
 
 class PluginError(DlkError):
     """A plugin or component that is missing, broken or claimed twice."""
+
+
+class StorageError(DlkError, OSError):
+    """A file system that cannot be reached, refuses, or failed half-way; nothing half is left."""
 
 
 class RunError(DlkError):

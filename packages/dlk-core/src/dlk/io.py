@@ -2,7 +2,7 @@
 
 A local file is written aside, flushed to disk and renamed, so a reader sees the old content or the
 new, never a part. A file on another file system is written to a local one first, and sent when it
-is whole.
+is whole: aside and moved, where the protocol can rename.
 """
 
 from __future__ import annotations
@@ -38,23 +38,32 @@ def is_remote(path: str | os.PathLike[str]) -> bool:
 def open_file(
     path: str | os.PathLike[str], mode: str = "r", encoding: str | None = None
 ) -> IO[Any]:
-    """Open a local path or a URL; text is UTF-8 unless `encoding` says otherwise."""
+    """Open a local path or a URL; text is UTF-8 unless `encoding` says otherwise.
+
+    A URL is read from a local copy: all of it was fetched before the first byte is given.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        StorageError: the URL cannot be read.
+    """
     if "b" not in mode:
         encoding = encoding or "utf-8"
     if not is_remote(path):
         return open(_local(path), mode, encoding=encoding)
-    import fsspec
+    if mode not in {"r", "rb"}:
+        raise ValueError(f"a URL is opened with 'r' or 'rb', and written by atomic_write: {mode!r}")
+    from dlk._remote import fetch
 
-    handle: IO[Any] = fsspec.open(os.fspath(path), mode, encoding=encoding).open()
-    return handle
+    return open(fetch(os.fspath(path)), mode, encoding=encoding)
 
 
 def exists(path: str | os.PathLike[str]) -> bool:
     """Return whether the file or folder exists."""
     if not is_remote(path):
         return _local(path).exists()
-    file_system, inner = _remote(path)
-    return bool(file_system.exists(inner))
+    from dlk import _remote
+
+    return _remote.exists(os.fspath(path))
 
 
 def glob(pattern: str | os.PathLike[str]) -> list[str]:
@@ -63,8 +72,9 @@ def glob(pattern: str | os.PathLike[str]) -> list[str]:
         import glob as local
 
         return sorted(local.glob(str(_local(pattern)), recursive=True))
-    file_system, inner = _remote(pattern)
-    return sorted(file_system.unstrip_protocol(name) for name in file_system.glob(inner))
+    from dlk import _remote
+
+    return _remote.glob(os.fspath(pattern))
 
 
 @contextlib.contextmanager
@@ -77,6 +87,9 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO[A
     Args:
         path: where the file is to stand.
         mode: ``"w"`` for UTF-8 text or ``"wb"``.
+
+    Raises:
+        StorageError: a URL cannot be written.
     """
     if mode not in {"w", "wb"}:
         raise ValueError(f"atomic_write opens with 'w' or 'wb', got {mode!r}")
@@ -84,13 +97,14 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO[A
     if is_remote(path):
         import tempfile
 
-        with tempfile.TemporaryDirectory() as folder:
-            aside = Path(folder, "whole")
-            with open(aside, mode, encoding=encoding) as handle:
+        from dlk._remote import check_writable, send
+
+        check_writable(os.fspath(path))  # before any work is done
+        with tempfile.TemporaryDirectory(prefix="dlk-sent-") as folder:
+            whole = Path(folder, "whole")
+            with open(whole, mode, encoding=encoding) as handle:
                 yield handle
-            file_system, inner = _remote(path)
-            file_system.makedirs(inner.rpartition("/")[0], exist_ok=True)
-            file_system.put_file(str(aside), inner)
+            send(whole, os.fspath(path))
         return
     target = _target(path)
     aside = _aside(target)
@@ -151,13 +165,6 @@ def sha256_of(path: str | os.PathLike[str]) -> str:
 
 def _local(path: str | os.PathLike[str]) -> Path:
     return Path(os.fspath(path).removeprefix("file://"))
-
-
-def _remote(path: str | os.PathLike[str]) -> tuple[Any, str]:
-    import fsspec
-
-    file_system, inner = fsspec.core.url_to_fs(os.fspath(path))
-    return file_system, str(inner)
 
 
 def _target(path: str | os.PathLike[str]) -> Path:

@@ -221,10 +221,12 @@ class _Files(Source):
 
 def _expand(pattern: str, name: str) -> list[str]:
     if is_remote(pattern):
-        import fsspec
+        from dlk._remote import protocol_of
+        from dlk.io import glob as remote_glob
 
-        system, inner = fsspec.core.url_to_fs(pattern)
-        found = sorted(system.unstrip_protocol(path) for path in system.glob(inner))
+        if protocol_of(pattern) in {"http", "https"}:  # lists nothing, and has "?" in its names
+            return [pattern]
+        found = remote_glob(pattern)
         if not found:
             raise DataError(f'{name}: no file fits "{pattern}"')
         return found

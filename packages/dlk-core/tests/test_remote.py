@@ -1,0 +1,389 @@
+"""Files, data, predictions and bundles on other file systems: memory, ftp and http."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import json
+import logging
+import os
+import shutil
+import socket
+import threading
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from dlk import _remote, io
+from dlk.bundle import Bundle
+from dlk.errors import BundleError, DataError, DlkError, StorageError, redact
+from dlk.predict import Predict
+from dlk.preprocess import Process
+from dlk.server import Server
+
+with warnings.catch_warnings():  # it stands on asyncore, which Python 3.12 leaves out
+    warnings.simplefilter("ignore", DeprecationWarning)
+    from pyftpdlib.authorizers import DummyAuthorizer
+    from pyftpdlib.handlers import DTPHandler, FTPHandler
+    from pyftpdlib.servers import FTPServer
+
+USER, PASSWORD = "anna", "ge heim/1@x"
+LOGIN = "anna:ge%20heim%2F1%40x"
+
+
+@dataclass
+class Ftp:
+    """An ftp server in a thread, and what it is to do wrong."""
+
+    root: Path
+    port: int = 0
+    cut: list[int] = field(default_factory=list)  # transfers break after so many bytes
+    keeps: bool = False  # refuses to rename over a file
+    renames: int = 0
+
+    @property
+    def url(self) -> str:
+        return f"ftp://{LOGIN}@127.0.0.1:{self.port}"
+
+    @property
+    def reader(self) -> str:
+        return f"ftp://reader:pass@127.0.0.1:{self.port}"
+
+
+@pytest.fixture
+def ftp(tmp_path):
+    logging.getLogger("pyftpdlib").setLevel(logging.CRITICAL)
+    served = Ftp(tmp_path / "served")
+    served.root.mkdir()
+
+    class Cut(DTPHandler):
+        """Breaks off in the middle of a file."""
+
+        def _breaks(self):
+            if served.cut and self.tot_bytes_received + self.tot_bytes_sent >= served.cut[0]:
+                served.cut.pop(0)
+                self.cmd_channel.close()
+                self.close()
+                return True
+            return False
+
+        def handle_read_event(self):
+            super().handle_read()
+            self._breaks()
+
+        def initiate_sendfile(self):
+            super().initiate_sendfile()
+            self._breaks()
+
+    class Handler(FTPHandler):
+        authorizer = DummyAuthorizer()
+        dtp_handler = Cut
+
+        def ftp_RNTO(self, path):  # noqa: N802 - the name of a command
+            served.renames += 1
+            if served.keeps and os.path.exists(path):
+                self.respond("550 File exists.")
+                self._rnfr = None
+                return None
+            return super().ftp_RNTO(path)
+
+    Handler.authorizer.add_user(USER, PASSWORD, str(served.root), perm="elradfmw")
+    Handler.authorizer.add_user("reader", "pass", str(served.root), perm="elr")
+    server = FTPServer(("127.0.0.1", 0), Handler)
+    served.port = server.address[1]
+    stop = threading.Event()
+
+    def serve():
+        while not stop.is_set():
+            server.serve_forever(timeout=0.02, blocking=False)
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    yield served
+    stop.set()
+    thread.join(10)
+    server.close_all()
+
+
+@pytest.fixture
+def web(tmp_path):
+    """A read-only http server of a folder; gives (url, folder)."""
+    folder = tmp_path / "web"
+    folder.mkdir()
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    handler = functools.partial(Quiet, directory=str(folder))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}", folder
+    server.shutdown()
+    server.server_close()
+    thread.join(10)
+
+
+def write(url, text):
+    with io.atomic_write(url) as handle:
+        handle.write(text)
+
+
+def read(url):
+    with io.open_file(url) as handle:
+        return handle.read()
+
+
+# Files --------------------------------------------------------------------------------------------
+
+
+def test_a_file_goes_to_a_server_and_back(ftp):
+    url = f"{ftp.url}/deep/er/f.txt"
+    assert not io.exists(url)
+    write(url, "é\n" * 50_000)
+    assert (ftp.root / "deep/er/f.txt").read_text() == "é\n" * 50_000
+    assert os.listdir(ftp.root / "deep/er") == ["f.txt"]
+    assert read(url) == "é\n" * 50_000
+    assert io.exists(url)
+    write(url, "new")
+    assert read(url) == "new"
+    assert io.sha256_of(url) == io.sha256_of(ftp.root / "deep/er/f.txt")
+
+
+def test_nobody_sees_a_file_before_it_is_whole(ftp):
+    with io.atomic_write(f"{ftp.url}/f") as handle:
+        handle.write("x")
+        assert os.listdir(ftp.root) == []
+    assert ftp.renames == 1
+
+
+def test_a_server_that_does_not_replace_files_gets_the_old_one_out_of_the_way(ftp):
+    ftp.keeps = True
+    for text in ("old", "new"):
+        write(f"{ftp.url}/f", text)
+    assert (ftp.root / "f").read_text() == "new"
+    assert os.listdir(ftp.root) == ["f"]
+
+
+def test_an_upload_that_breaks_once_is_tried_again(ftp):
+    ftp.cut = [1000]
+    write(f"{ftp.url}/f", "x" * 400_000)
+    assert (ftp.root / "f").stat().st_size == 400_000
+    assert os.listdir(ftp.root) == ["f"]
+
+
+def test_an_upload_that_keeps_breaking_leaves_the_old_file_alone(ftp):
+    write(f"{ftp.url}/f", "old")
+    ftp.cut = [1000] * 4
+    with pytest.raises(StorageError, match=r"cannot write ftp://\*\*\*@127") as caught:
+        write(f"{ftp.url}/f", "x" * 400_000)
+    assert isinstance(caught.value, DlkError)
+    assert os.listdir(ftp.root) == ["f"]
+    assert (ftp.root / "f").read_text() == "old"
+
+
+def test_a_download_that_breaks_is_an_error_and_never_a_shorter_file(ftp):
+    (ftp.root / "f").write_text("x" * 800_000)
+    ftp.cut = [1000] * 4
+    with pytest.raises(StorageError, match="cannot read"):
+        read(f"{ftp.url}/f")
+    ftp.cut = []
+    assert len(read(f"{ftp.url}/f")) == 800_000
+
+
+def test_a_wrong_password_is_told_before_any_work_and_not_shown(ftp):
+    url = f"ftp://anna:wr0ngpass@127.0.0.1:{ftp.port}/f"
+    with pytest.raises(StorageError, match="refuses this user or password") as caught:  # noqa: SIM117
+        with io.atomic_write(url):
+            pytest.fail("the block must not begin")
+    with pytest.raises(StorageError) as second:
+        io.open_file(url)
+    for error in (caught.value, second.value):
+        shown = f"{error} {error!r} {error.__cause__!r}"
+        assert "wr0ngpass" not in shown
+        assert "anna" not in shown
+
+
+def test_who_may_only_read_is_refused_to_write(ftp):
+    (ftp.root / "f").write_text("old")
+    assert read(f"{ftp.reader}/f") == "old"
+    with pytest.raises(StorageError, match="may not do this"):
+        write(f"{ftp.reader}/f", "new")
+    with pytest.raises(StorageError, match="may not do this"):
+        write(f"{ftp.reader}/deep/f", "new")
+    assert os.listdir(ftp.root) == ["f"]
+    assert (ftp.root / "f").read_text() == "old"
+
+
+def test_a_server_that_is_not_there_is_named(ftp):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and never listens
+        url = f"ftp://u:secret@127.0.0.1:{taken.getsockname()[1]}/f"
+        with pytest.raises(StorageError, match=r"\*\*\*@127.0.0.1:\d+/f.*refused"):
+            read(url)
+
+
+def test_a_missing_file_is_missing_and_a_folder_is_none(ftp):
+    with pytest.raises(FileNotFoundError, match=r"ftp://\*\*\*@.*/none"):
+        read(f"{ftp.url}/none")
+    (ftp.root / "d").mkdir()
+    with pytest.raises(IsADirectoryError):
+        read(f"{ftp.url}/d")
+
+
+def test_patterns_find_files_of_a_server_by_urls_that_can_be_opened(ftp):
+    for name in ("b.json", "a.json", "c.txt"):
+        (ftp.root / name).write_text(name)
+    found = io.glob(f"{ftp.url}/*.json")
+    assert found == [f"{ftp.url}/a.json", f"{ftp.url}/b.json"]
+    assert [read(url) for url in found] == ["a.json", "b.json"]
+
+
+def test_a_file_is_fetched_anew_once_it_changed_and_only_then(ftp):
+    url = f"{ftp.url}/f"
+    (ftp.root / "f").write_text("one")
+    first = _remote.fetch(url)
+    assert _remote.fetch(url) == first
+    (ftp.root / "f").write_text("two and more")
+    assert read(url) == "two and more"
+    for number in range(20):
+        write(f"memory://spool/{number}", "x")
+        read(f"memory://spool/{number}")
+    assert len(os.listdir(first.parent)) <= 8
+
+
+def test_http_is_read_whole_and_never_written(web):
+    url, folder = web
+    (folder / "f.txt").write_text("x" * 100_000)
+    assert read(f"{url}/f.txt") == "x" * 100_000
+    assert io.exists(f"{url}/f.txt")
+    assert not io.exists(f"{url}/none")
+    with pytest.raises(FileNotFoundError):
+        read(f"{url}/none")
+    with pytest.raises(StorageError, match="http is read-only"):  # noqa: SIM117
+        with io.atomic_write(f"{url}/new"):
+            pytest.fail("the block must not begin")
+
+
+def test_a_url_is_not_opened_for_writing(ftp):
+    with pytest.raises(ValueError, match="atomic_write"):
+        io.open_file(f"{ftp.url}/f", "w")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("ftp://u:p@h/x and s3://k", "ftp://***@h/x and s3://k"),
+        ("ftp://u@h/x", "ftp://***@h/x"),
+        ("https://h/x?sig=abc&t=1 gone", "https://h/x?*** gone"),
+        ("simplecache::ftp://u:p%40@h:21/x", "simplecache::ftp://***@h:21/x"),
+        ("mail a@b.c, c:/x?y", "mail a@b.c, c:/x?y"),
+        ("http://h/a@b", "http://h/a@b"),
+    ],
+)
+def test_logins_and_signatures_are_taken_out_of_messages(text, shown):
+    assert redact(text) == shown
+    assert shown in str(DataError(text))
+
+
+# Data, predictions, bundles -----------------------------------------------------------------------
+
+
+def upload(folder, root):
+    shutil.copytree(folder, root, dirs_exist_ok=True)
+
+
+def test_data_is_processed_from_urls_as_from_files(raw_toy, ftp, web):
+    url, folder = web
+    for split, base in (("train", ftp.root), ("valid", folder), ("test", folder)):
+        lines = "".join(json.dumps(row) + "\n" for row in raw_toy.rows(split))
+        (base / f"{split}.jsonl").write_text(lines)
+    made = Process(raw_toy.process_config).run({
+        "train": f"{ftp.url}/tr*.jsonl", "valid": f"{url}/valid.jsonl", "test": f"{url}/test.jsonl"
+    })  # fmt: skip
+    local = Process(
+        raw_toy.process_config, overrides=[f"processor.processed_data_dir={raw_toy.folder}/local"]
+    ).run({split: raw_toy.rows(split) for split in ("train", "valid", "test")})
+    assert made.rows == local.rows
+    for split in ("train", "valid", "test"):
+        name = f"{split}/data-00000.arrow"
+        assert (Path(made.dir) / name).read_bytes() == (Path(local.dir) / name).read_bytes()
+    for file in Path(made.dir).rglob("*"):
+        assert not file.is_file() or b"ge%20heim" not in file.read_bytes()
+
+
+def test_data_that_a_url_does_not_have_is_told_without_the_password(ftp):
+    with pytest.raises(DataError, match=r"no file fits .*\*\*\*@127") as caught:
+        Process({"@processor@default": {"processed_data_dir": "x"}}).run(
+            {"train": f"{ftp.url}/none*.jsonl"}
+        )
+    assert "anna" not in str(caught.value)
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "parquet"])
+def test_predictions_go_to_a_url_whole(trained, ftp, ending):
+    rows = trained.toy.rows("test")
+    (ftp.root / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    predict = Predict(trained.bundle)
+    out = f"{ftp.url}/out/answers.{ending}"
+    predict.run(f"{ftp.url}/in.jsonl", out)
+    predict.run(rows, trained.toy.folder / f"answers.{ending}")
+    here = (trained.toy.folder / f"answers.{ending}").read_bytes()
+    assert (ftp.root / f"out/answers.{ending}").read_bytes() == here
+    assert os.listdir(ftp.root / "out") == [f"answers.{ending}"]
+
+
+@pytest.mark.parametrize("place", ["ftp", "http", "memory"])
+def test_a_bundle_is_served_from_a_url(trained, ftp, web, place):
+    upload(trained.bundle, ftp.root / "bundle")
+    upload(trained.bundle, web[1] / "bundle")
+    urls = {"ftp": f"{ftp.url}/bundle", "http": f"{web[0]}/bundle/", "memory": "memory://b/bundle"}
+    if place == "memory":
+        for file in trained.bundle.rglob("*"):
+            if file.is_file():
+                with io.atomic_write(
+                    f"{urls[place]}/{file.relative_to(trained.bundle)}", "wb"
+                ) as h:
+                    h.write(file.read_bytes())
+    server = Server(urls[place])
+    row = trained.toy.rows("test")[0]
+    assert server.fit(row) == Server(trained.bundle).fit(row)
+
+
+def test_a_bundle_of_a_url_is_checked_to_the_byte_and_fetched_to_a_place_of_its_own(trained, ftp):
+    upload(trained.bundle, ftp.root / "b")
+    bundle = Bundle(f"{ftp.url}/b")
+    folder = bundle.path
+    assert folder.is_dir()
+    assert "anna" not in bundle.contents.name
+    (ftp.root / "b" / "extra.txt").write_text("not listed, not fetched")
+    Bundle(f"{ftp.url}/b")
+    weights = ftp.root / "b" / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(BundleError, match=r"\*\*\*@.*model.safetensors is not what was written"):
+        Bundle(f"{ftp.url}/b")
+    weights.unlink()
+    with pytest.raises(BundleError, match=r"model\.safetensors is missing"):
+        Bundle(f"{ftp.url}/b")
+    with pytest.raises(BundleError, match=r"expected a folder with bundle\.json"):
+        Bundle(f"{ftp.url}/none")
+    bundle = None
+    assert not folder.exists()
+
+
+def test_a_hostile_list_of_files_fetches_nothing_outside(trained, ftp):
+    upload(trained.bundle, ftp.root / "b")
+    manifest = json.loads((ftp.root / "b" / "bundle.json").read_text())
+    manifest["digests"]["../../evil"] = "0" * 64
+    (ftp.root / "b" / "bundle.json").write_text(json.dumps(manifest))
+    (ftp.root / "evil").write_text("evil")
+    with pytest.raises(BundleError, match="leaves the bundle"):
+        Bundle(f"{ftp.url}/b")
+    (ftp.root / "b" / "bundle.json").write_text("[]")
+    with pytest.raises(BundleError, match="lists no files"):
+        Bundle(f"{ftp.url}/b")
