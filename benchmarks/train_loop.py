@@ -29,6 +29,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,7 @@ class Timed:
     def each(self) -> list[float]:
         """Seconds of each step."""
         kept = self.times[self.skip :]
-        return [after - before for before, after in zip(kept, kept[1:], strict=False)]
+        return [after - before for before, after in pairwise(kept)]
 
 
 def bare(model: nn.Module, forward: Callable[[nn.Module, Batch], Tensor], timed: Timed) -> None:
@@ -126,7 +127,7 @@ def linear_loss(model: nn.Module, batch: Batch) -> Tensor:
     return cross_entropy(model(batch["embedding"]), batch["label_ids"])
 
 
-def run_bare(timed: Timed, folder: str) -> None:
+def run_bare(timed: Timed, _: str) -> None:
     """The plain loop, without what Lightning's import does to it (a look for GPUs each step)."""
     before = os.environ.pop(GPU_CHECK, "")
     bare(nn.Linear(WIDTH, CLASSES), linear_loss, timed)
