@@ -319,7 +319,7 @@ def test_a_saved_place_goes_on_with_the_next_batch_to_the_bit(opened, done):
         resumed.set_epoch(3)
         data.set_epoch(3)
         assert all(map(equal, list(resumed), list(loader)))
-    assert loader.state_dict() == (state if done < 6 else state | {"epoch": 3, "start": 6})
+    assert loader.state_dict() == (state if done < 6 else state | {"epoch": 4, "start": 0})
 
 
 def test_a_place_counts_the_batches_given_not_those_prepared_ahead(opened):

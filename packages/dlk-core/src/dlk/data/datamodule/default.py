@@ -179,9 +179,16 @@ class TrainLoader(_Loader):
         self.batches.set_epoch(epoch)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return epoch, batches given, and what their order depends on, as plain numbers."""
+        """Return epoch, batches given, and what their order depends on, as plain numbers.
+
+        The end of an epoch is told as the start of the next, as it is after loading.
+        """
         state = self.batches.state_dict()
-        return state if self._given is None else {**state, "start": self._given}
+        if self._given is None:
+            return state
+        if self._given >= len(self.batches):
+            return {**state, "epoch": state["epoch"] + 1, "start": 0}
+        return {**state, "start": self._given}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a saved place."""
