@@ -22,7 +22,7 @@ import tempfile
 import threading
 import time
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from tests import small_tasks
 from tests.small_tasks import SmallTask
