@@ -23,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 
 __all__ = ["run"]
@@ -65,9 +66,6 @@ def _cpu() -> float:
 
 def dlk(data: str, tokenizer: str, folder: str, cache: str) -> Callable[[], object]:
     """Return what processes the texts; `cache` is where results are kept, or nothing."""
-    import pyarrow as pa  # noqa: F401 - imported before the clock starts
-
-    from dlk.data import store  # noqa: F401
     from dlk.preprocess import Process
 
     process = Process(
@@ -132,9 +130,13 @@ CASES = {
 
 
 def _measure(name: str, data: str, tokenizer: str, cache: str) -> None:
-    """Run one case in this process, and print its CPU seconds."""
+    """Run one case in this process, and print its CPU seconds; a few texts first, for imports."""
     make, _ = CASES[name]
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as aside:
+        few = os.path.join(aside, "train.jsonl")
+        with open(data, encoding="utf-8") as handle, open(few, "w", encoding="utf-8") as some:
+            some.writelines(islice(handle, 100))
+        make(few, tokenizer, aside, "")()
         call = make(data, tokenizer, folder, cache)
         start = _cpu()
         call()

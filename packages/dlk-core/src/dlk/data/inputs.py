@@ -19,6 +19,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -352,21 +353,26 @@ def _read_by(suffix: str, path: str, size: int) -> Iterator[Columns]:
 
 def _read_lines(path: str, size: int, name: str) -> Iterator[Columns]:
     lines: dict[int, str] = {}  # by number
+    start = 1
     with _Reading(path, name), open_file(path, encoding=_TEXT) as handle:
-        for number, line in enumerate(handle, start=1):
-            if line.strip():
-                lines[number] = line
-                if len(lines) == size:
-                    yield _from_objects(_objects(lines, path, name))
-                    lines = {}
+        while some := list(islice(handle, size - len(lines))):
+            lines.update(
+                enumerate(some, start)
+                if all(map(str.strip, some))
+                else [(number, line) for number, line in enumerate(some, start) if line.strip()]
+            )
+            start += len(some)
+            if len(lines) == size:
+                yield _from_objects(_objects(lines, path, name))
+                lines = {}
     if lines:
         yield _from_objects(_objects(lines, path, name))
 
 
 def _from_objects(rows: Sequence[Mapping[str, Any]]) -> Columns:
-    keys = rows[0].keys()
-    names = list(keys if all(row.keys() == keys for row in rows) else _keys_of(rows))
-    return _from_records(rows, names)
+    if len(set(map(tuple, rows))) == 1:  # the keys of all rows, in one order
+        return _plain({name: list(map(itemgetter(name), rows)) for name in rows[0]})
+    return _from_records(rows, list(_keys_of(rows)))
 
 
 def _keys_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, None]:
@@ -645,6 +651,8 @@ def _plain_column(values: Any) -> list[Any]:
     listed: list[Any] = to_list() if to_list is not None else list(values)
     if kind in "biufU" and _is_numpy(values):
         return listed
+    if set(map(type, listed)) <= _EXACT:
+        return listed
     plain = [item if type(item) in _PLAIN else _plain_value(item) for item in listed]
     numeric = all(item is None or isinstance(item, int | float) for item in plain)
     if numeric and not str(getattr(values, "dtype", "")).startswith("str"):
@@ -653,6 +661,8 @@ def _plain_column(values: Any) -> list[Any]:
 
 
 _PLAIN = frozenset({str, int, float, bool, type(None)})
+_EXACT = frozenset({str, int, bool, type(None)})
+"""What is plain, and cannot be how pandas says "missing"."""
 
 
 def _is_numpy(values: Any) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from tokenizers import Tokenizer, normalizers, pre_tokenizers, processors
@@ -139,7 +140,9 @@ class FastTokenizer(Subprocessor):
         given = [columns[name] for name in self.text_columns]
         words = self.is_pretokenized
         inputs = [
-            [
+            list(texts)
+            if not words and set(map(type, texts)) == {str} and all(map(str.isascii, texts))
+            else [
                 value
                 if type(value) is str and not words and value.isascii()
                 else self._checked(value, at, name, ctx)
@@ -312,7 +315,7 @@ def _ids(encodings: Sequence[Any]) -> Ragged:
     from dlk.data.ragged import Ragged
 
     edges = np.cumsum([0, *map(len, encodings)])
-    numbers = chain.from_iterable(encoding.ids for encoding in encodings)
+    numbers = chain.from_iterable(map(attrgetter("ids"), encodings))
     return Ragged(np.fromiter(numbers, dtype=np.int64, count=int(edges[-1])), (edges,))
 
 
