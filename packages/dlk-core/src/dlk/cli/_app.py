@@ -37,6 +37,7 @@ COMMANDS = {
     "evaluate": "measure a bundle on labelled data",
     "predict": "predict with a bundle: a file to jsonl or parquet",
     "bundle": "verify, inspect or zip a bundle",
+    "export": "write a bundle's model as ONNX or as a program of PyTorch",
     "check": "check configs and report all mistakes, without running anything",
     "resolve": "print a config with all defaults, references and expressions filled in",
     "diff": "compare two configs, once they are resolved",

@@ -1,0 +1,54 @@
+"""`dlk export`: a bundle's model as a graph that runs without dlk."""
+
+from __future__ import annotations
+
+import argparse
+
+from dlk.cli._terminal import Terminal
+
+FORMATS = ("onnx", "torch_export")
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("bundle", metavar="BUNDLE", help="folder of a bundle")
+    parser.add_argument(
+        "--format",
+        required=True,
+        choices=FORMATS,
+        help="onnx: for ONNX Runtime and others; torch_export: for PyTorch without dlk",
+    )
+    parser.add_argument(
+        "-o",
+        "--out",
+        required=True,
+        metavar="DIR",
+        help="folder to write: the graph, what its inputs are made with, and export.json",
+    )
+    parser.add_argument(
+        "--src",
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="folder with the project's own components that the bundle needs; may be repeated",
+    )
+
+
+def run(args: argparse.Namespace, terminal: Terminal) -> None:
+    from dlk.export.write import export_bundle
+
+    done = export_bundle(args.bundle, args.out, format=args.format, src=args.src)
+    manifest = done.manifest
+    for end in ("inputs", "outputs"):
+        for each in manifest[end]:
+            sizes = ", ".join(str(axis or "fixed") for axis in each["axes"])
+            terminal.result(f"{end[:-1]:6} {each['name']} ({sizes}) {each['dtype']}")
+    parity = manifest["parity"]
+    terminal.note(
+        f"{done.path}: {manifest['model']} gives the model's outputs on {len(parity['shapes'])} "
+        f"shapes, off by {parity['largest_difference']:.0e} at most"
+    )
+    if left_out := manifest["not_exported"]:
+        terminal.note(
+            f"warning: {', '.join(left_out['outputs'])} are not part of the graph, what decodes "
+            f"them is left to you: {left_out['reason']}"
+        )
