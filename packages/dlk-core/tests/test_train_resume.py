@@ -45,12 +45,17 @@ def scalars(folder: Path) -> list[Any]:
     from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
     from tensorboard.util.tensor_util import make_ndarray
 
-    found = []
-    for file in sorted(folder.rglob("events*")):
-        for event in EventFileLoader(str(file)).Load():
-            for value in event.summary.value:
-                if value.HasField("tensor") and value.tensor.dtype == 1:
-                    found.append((event.step, value.tag, make_ndarray(value.tensor).tolist()))
+    events = (
+        (event.step, value)
+        for file in sorted(folder.rglob("events*"))
+        for event in EventFileLoader(str(file)).Load()
+        for value in event.summary.value
+    )
+    found = [
+        (step, value.tag, make_ndarray(value.tensor).tolist())
+        for step, value in events
+        if value.HasField("tensor") and value.tensor.dtype == 1
+    ]
     return sorted(found, key=str)
 
 
@@ -121,7 +126,7 @@ class Stops:
 
 @pytest.fixture
 def stops(toy, tmp_path, monkeypatch):
-    """Takes what lies there before each training batch, each validation batch and at other times."""
+    """Takes what lies there before each training batch and each validation batch."""
     from dlk.imodel.default import DefaultIModel
 
     found = Stops(tmp_path / "stops", run=toy.logs / "0")
@@ -290,3 +295,361 @@ def test_a_run_may_be_stopped_again_and_again(toy, stops):
     assert differs({**found, "files": []}, {**expected, "files": []}) == []
     assert len(done.resumed) > 2
     assert json.loads(Path(done.dir, "environment.json").read_text())["resumed"] == done.resumed
+
+
+# Stopping by a signal -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def _ctrl_c_is_heard():
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_ctrl_c_is_heard")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_asked_to_stop_a_run_keeps_the_step_that_goes_on(toy, monkeypatch, number):
+    from dlk.imodel.default import DefaultIModel
+
+    toy.edit({**USUAL, RESUME: {"in_background": True}})  # states only when asked to stop
+    expected = left(toy.train().dir)
+    shutil.rmtree(toy.logs)
+    real = DefaultIModel.training_step
+
+    def step(self, batch, batch_idx):
+        if self.trainer.global_step == 4:
+            signal.raise_signal(number)
+        return real(self, batch, batch_idx)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DefaultIModel, "training_step", step)
+        with pytest.raises(KeyboardInterrupt if number == signal.SIGINT else SystemExit):
+            toy.train()
+    result = json.loads((toy.logs / "0" / "result.json").read_text())
+    assert result["state"] == "interrupted"
+    assert States(str(toy.logs / "0")).steps() == [5]
+    done = toy.train(resume=True)
+    assert done.resumed == [5]
+    assert differs(left(done.dir), expected) == []
+
+
+@pytest.mark.usefixtures("_ctrl_c_is_heard")
+def test_ctrl_c_twice_stops_at_once(toy, monkeypatch):
+    from dlk.imodel.default import DefaultIModel
+
+    seen = []
+
+    def step(self, batch, batch_idx):
+        signal.raise_signal(signal.SIGINT)
+        seen.append("once")
+        signal.raise_signal(signal.SIGINT)
+        seen.append("twice")
+
+    monkeypatch.setattr(DefaultIModel, "training_step", step)
+    with pytest.raises(KeyboardInterrupt):
+        toy.train()
+    assert seen == ["once"]
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments_it_ends_the_same(toy):
+    """`kill -9`, while states are being written too: nearly always, one each step."""
+    toy.edit({**USUAL, RESUME: {**EACH_STEP, "in_background": True}})
+    options = ["--set", "trainer.max_epochs=40"]
+    expected = left(toy.train("trainer.max_epochs=40").dir)
+    shutil.rmtree(toy.logs)
+    command = [sys.executable, "-m", "dlk.cli", "train", str(toy.fit_config), *options]
+    for attempt in range(4):
+        process = subprocess.Popen([*command, "--resume"], stderr=subprocess.PIPE, text=True)
+        before = States(str(toy.logs / "0")).steps()
+        deadline = time.monotonic() + 240
+        while time.monotonic() < deadline and process.poll() is None:
+            if States(str(toy.logs / "0")).steps() != before:
+                time.sleep(0.05 + 0.11 * attempt)
+                break
+            time.sleep(0.01)
+        process.kill()
+        process.communicate()
+    done = subprocess.run(
+        [*command, "--resume"], capture_output=True, text=True, timeout=600, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "goes on from step" in done.stderr
+    assert differs(left(toy.logs / "0"), expected) == []
+    again = subprocess.run(
+        [*command, "--resume"], capture_output=True, text=True, timeout=600, check=False
+    )
+    assert "run 0: it was done already" in again.stderr
+
+
+# What is meant, and what is refused ---------------------------------------------------------------
+
+
+@pytest.fixture
+def stopped(toy, monkeypatch):
+    """The tiny task, stopped after its third step; the states of steps 2 and 3 are there."""
+    toy.edit({**USUAL, "@imodel@default/@scheduler@linear_warmup/num_warmup_steps": 1})
+    stop(toy, monkeypatch, 3)
+    return toy
+
+
+def stop(toy, monkeypatch, after, *overrides, **options):
+    from dlk.imodel.default import DefaultIModel
+
+    real = DefaultIModel.training_step
+
+    def step(self, batch, batch_idx):
+        if self.trainer.global_step == after:
+            raise KeyboardInterrupt
+        return real(self, batch, batch_idx)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DefaultIModel, "training_step", step)
+        with pytest.raises(KeyboardInterrupt):
+            toy.train(*overrides, **options)
+
+
+def states(toy):
+    return States(str(toy.logs / "0"))
+
+
+@pytest.mark.parametrize("overrides", [["imodel.optimizer.lr=0.1", "seed=2"]])
+def test_another_config_is_refused_by_the_paths_that_differ(stopped, overrides):
+    with pytest.raises(RunError) as caught:
+        stopped.train(*overrides, resume=True)
+    message = str(caught.value)
+    assert "imodel.optimizer.lr: 0.05 -> 0.1" in message
+    assert "seed: 1 -> 2" in message
+    assert "What may: log_dir" in message
+    assert states(stopped).steps() == [2, 3]
+
+
+def test_a_longer_training_is_refused_where_the_schedule_depends_on_it(stopped):
+    with pytest.raises(RunError, match=r"trainer\.max_epochs: 2 -> 3 \(the schedule depends"):
+        stopped.train("trainer.max_epochs=3", resume=True)
+
+
+def test_a_longer_training_is_the_same_where_nothing_depends_on_it(toy, monkeypatch):
+    scheduler = {
+        "@imodel@default/@scheduler@linear_warmup": None,
+        "@imodel@default/@scheduler@constant": {},
+    }
+    toy.edit({**USUAL, **scheduler})
+    expected = left(toy.train("trainer.max_epochs=3").dir)
+    shutil.rmtree(toy.logs)
+    stop(toy, monkeypatch, 7)
+    done = toy.train("trainer.max_epochs=3", resume=True)
+    assert done.resumed == [7]
+    assert differs(left(done.dir), expected) == []
+
+
+def test_what_changes_no_number_may_differ(stopped):
+    done = stopped.train(
+        "datamodule.num_workers=1", "trainer.callback@resume.pause=5.0", resume=True
+    )
+    assert done.resumed == [3]
+
+
+def test_other_data_are_refused(stopped):
+    from dlk.preprocess import Process
+
+    data = {split: stopped.rows(split) for split in ("train", "valid", "test")}
+    Process(stopped.process_config).run({**data, "train": data["train"][:60]})
+    with pytest.raises(RunError, match="trained on other data, which was processed anew"):
+        stopped.train(resume=True)
+
+
+def test_other_versions_are_told_and_another_major_lightning_is_refused(stopped):
+    path = states(stopped).path(3)
+    state = read_state(path)
+    state["dlk"]["versions"]["torch"] = "1.0"
+    write_state(path, state)
+    with pytest.warns(StateWarning, match=r"torch 1\.0 -> .*it need not come to the same bits"):
+        assert stopped.train(resume=True).resumed == [3]
+
+
+def test_another_major_lightning_is_refused(stopped):
+    path = states(stopped).path(3)
+    state = read_state(path)
+    state["dlk"]["versions"]["lightning"] = "1.9.0"
+    write_state(path, state)
+    with pytest.raises(RunError, match=r"begun with lightning 1\.9\.0"):
+        stopped.train(resume=True)
+
+
+def test_a_damaged_state_is_told_and_the_one_before_it_taken(stopped):
+    path = Path(states(stopped).path(3))
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.warns(StateWarning, match=r"step 2, as a newer state .*step=3\.state is damaged"):
+        done = stopped.train(resume=True)
+    assert done.resumed == [2]
+    assert done.state == "done"
+
+
+def test_where_no_state_is_whole_nothing_is_lost(stopped):
+    for step in (2, 3):
+        Path(states(stopped).path(step)).write_bytes(b"half")
+    with pytest.raises(RunError, match=r"no state of this run can be used:\n.*is cut"):
+        stopped.train(resume=True)
+    assert states(stopped).steps() == [2, 3]
+
+
+def test_a_run_that_is_done_says_so(toy):
+    first = toy.train()
+    again = toy.train(resume=True)
+    assert again.skipped
+    assert again.note == "it was done already"
+    assert again.metrics == first.metrics
+    assert not (toy.logs / "0" / "state").exists()
+    assert not (toy.logs / "1").exists()
+
+
+def test_without_any_run_one_is_begun(toy):
+    done = toy.train("trainer.max_steps=1", resume=True)
+    assert (done.name, done.resumed, done.note) == ("0", [], "")
+
+
+def test_a_run_is_named_by_its_folder_or_by_its_name(stopped):
+    again = toy_copy = stopped.logs / "7"
+    shutil.copytree(stopped.logs / "0", toy_copy)
+    done = stopped.train(resume="0")
+    assert (done.name, done.resumed) == ("0", [3])
+    done = stopped.train(resume=str(again))  # moved: paths in the state follow
+    assert (done.name, done.resumed) == ("7", [3])
+    assert Path(done.dir) == again
+    ours, theirs = left(again), left(stopped.logs / "0")
+    for found in (ours, theirs):
+        found.pop("checkpoints")  # they name their folder
+    assert differs(ours, theirs) == []
+    with pytest.raises(RunError, match="holds no run to go on with"):
+        stopped.train(resume="8")
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_of_a_search_what_is_done_is_kept_and_the_rest_made(toy, monkeypatch, named):
+    toy.edit(
+        {
+            **USUAL,
+            "_search": {"seed": [5, 6, 7]},
+            **({"specific": {"seed": "seed"}} if named else {}),
+        }
+    )
+    expected = [left(run.dir) for run in Train(toy.fit_config).run().runs]
+    shutil.rmtree(toy.logs)
+    from dlk.imodel.default import DefaultIModel
+
+    real, seen = DefaultIModel.training_step, []
+
+    def step(self, batch, batch_idx):
+        seen.append(batch)
+        if len(seen) == 12 + 9:  # in the second run
+            raise KeyboardInterrupt
+        return real(self, batch, batch_idx)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DefaultIModel, "training_step", step)
+        with pytest.raises(KeyboardInterrupt):
+            Train(toy.fit_config).run()
+    runs = Train(toy.fit_config, resume=True).run().runs
+    assert [run.skipped for run in runs] == [True, False, False]
+    assert [run.resumed for run in runs] == [[], [8], []]
+    assert [differs(left(run.dir), was) for run, was in zip(runs, expected, strict=True)] == [
+        []
+    ] * 3
+
+
+def test_what_does_not_go_together_is_refused(toy):
+    with pytest.raises(ConfigError, match="leave out checkpoint"):
+        Train(toy.fit_config, resume=True, checkpoint="x.ckpt")
+    with pytest.raises(ConfigError, match="leave out overwrite"):
+        Train(toy.fit_config, resume=True, overwrite=True)
+
+
+# Disks that are full ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("in_background", [True, False])
+def test_a_state_that_cannot_be_written_stops_no_training(toy, monkeypatch, in_background):
+    """It is told, the last good one is kept, and the next is tried."""
+    import errno
+
+    from dlk.trainer import _state
+
+    toy.edit({**USUAL, RESUME: {**EACH_STEP, "in_background": in_background}})
+    expected = left(toy.train().dir)
+    shutil.rmtree(toy.logs)
+    real, seen = _state.write_torch, []
+
+    def write_torch(value, handle):
+        if value["global_step"] in (4, 5, 6):
+            handle.write(b"a part")
+            seen.append(states(toy).steps()[-1])
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(value, handle)
+
+    monkeypatch.setattr(_state, "write_torch", write_torch)
+    with pytest.warns(StateWarning, match="No space left on device; the state of step") as told:
+        done = toy.train()
+    assert len(told) == 1
+    assert seen
+    assert max(seen) <= 3
+    assert differs(left(done.dir), expected) == []
+
+
+def test_a_checkpoint_that_cannot_be_written_stops_training_and_can_be_gone_on_from(
+    toy, monkeypatch
+):
+    import errno
+
+    from dlk.trainer import _writer
+
+    toy.edit(USUAL)
+    expected = left(toy.train().dir)
+    shutil.rmtree(toy.logs)
+    real = _writer.write_torch
+
+    def write_torch(value, handle):
+        if value["global_step"] == 12:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(value, handle)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_writer, "write_torch", write_torch)
+        with pytest.raises(RunError, match=r"cannot write .*step=12.*\.ckpt: No space left"):
+            toy.train()
+    assert (toy.logs / "0" / "checkpoint" / "epoch=0-step=6.ckpt").exists()
+    done = toy.train(resume=True)
+    assert done.resumed
+    found = left(done.dir)
+    assert differs({**found, "files": []}, {**expected, "files": []}) == []
+
+
+@pytest.mark.slow
+def test_files_may_not_grow_beyond_a_limit(toy):
+    """The system's own refusal, in a process of its own."""
+    toy.edit({**USUAL, CHECKPOINT: None, "@imodel@default/@model@basic/@decoder@linear/dropout": 0})
+    code = (
+        "import resource, sys, warnings\n"
+        "warnings.simplefilter('always')\n"
+        "from dlk.train import Train\n"
+        "from dlk.trainer import _resume\n"
+        "real = _resume.write_state\n"
+        "def write_state(path, state):\n"
+        "    limit = 2000 if state['global_step'] > 3 else resource.RLIM_INFINITY\n"
+        "    hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]\n"
+        "    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))\n"
+        "    try:\n"
+        "        real(path, state)\n"
+        "    finally:\n"
+        "        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))\n"
+        "_resume.write_state = write_state\n"
+        f"print(Train({str(toy.fit_config)!r}).run().runs[0].state)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.stdout == "done\n", done.stderr
+    assert "File too large; the state of step 3 is kept, training goes on" in done.stderr
