@@ -55,6 +55,8 @@ def flat(name: str, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
             f"{name} needs logits (..., C) and target (...), such as (B, C) and (B,), "
             f"got {tuple(logits.shape)} and {tuple(target.shape)}{hint}"
         )
+    if target.ndim == 1:  # a view would be one more node of the graph
+        return logits, target
     return logits.reshape(-1, logits.shape[-1]), target.reshape(-1)
 
 
@@ -76,4 +78,6 @@ def check_weight(weight: Tensor | None, classes: int) -> None:
 
 def mean(total: Tensor, count: Tensor) -> Tensor:
     """Return ``total / count``, and a zero with a zero gradient where nothing counts."""
+    if not count.is_floating_point():
+        return total / count.clamp(min=1)
     return total / count.where(count > 0, 1)
