@@ -14,11 +14,12 @@ import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import fsspec
 import pytest
 
-from dlk import _remote, io
+from dlk import _remote, _remote_folder, io
 from dlk.bundle import Bundle
-from dlk.errors import BundleError, DataError, DlkError, StorageError, redact
+from dlk.errors import BundleError, ConfigError, DataError, DlkError, StorageError, redact
 from dlk.predict import Predict
 from dlk.preprocess import Process
 from dlk.server import Server
@@ -387,3 +388,134 @@ def test_a_hostile_list_of_files_fetches_nothing_outside(trained, ftp):
     (ftp.root / "b" / "bundle.json").write_text("[]")
     with pytest.raises(BundleError, match="lists no files"):
         Bundle(f"{ftp.url}/b")
+
+
+# Processed data -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(_remote_folder, "_fetched", {})
+    return tmp_path / "cache" / "dlk"
+
+
+@pytest.fixture
+def login(monkeypatch):
+    """User and password as fsspec's settings, so that no config holds them."""
+    monkeypatch.setitem(fsspec.config.conf, "ftp", {"username": USER, "password": PASSWORD})
+
+
+def at_url(toy, url):
+    config = json.loads(Path(toy.process_config).read_text())
+    config["@processor@default"]["processed_data_dir"] = url
+    Path(toy.process_config).write_text(json.dumps(config))
+    toy.edit({"processed_data_dir": url})
+
+
+@pytest.mark.parametrize("place", ["ftp", "memory"])
+def test_data_is_processed_to_a_url_and_trained_on_from_there(raw_toy, ftp, cache, login, place):
+    url = f"ftp://127.0.0.1:{ftp.port}/data" if place == "ftp" else "memory://trained/data"
+    at_url(raw_toy, url)
+    raw_toy.process()
+    here = raw_toy.train("trainer.max_steps=2")
+    local = raw_toy.train(
+        "trainer.max_steps=2",
+        f"fit.processed_data_dir={_remote_folder.fetched(url)}",
+        f"fit.log_dir={raw_toy.folder}/other",
+    )
+    assert here.metrics == local.metrics
+    assert Server(here.bundle).fit({"sentence": "the cat"})
+    # and on another machine, whose cache holds nothing yet
+    shutil.rmtree(cache)
+    _remote_folder._fetched.clear()
+    again = raw_toy.train("trainer.max_steps=2", f"fit.log_dir={raw_toy.folder}/third")
+    assert again.metrics == here.metrics
+
+
+def test_a_new_generation_replaces_the_old_one_and_a_reader_keeps_what_it_has(
+    raw_toy, ftp, cache, login
+):
+    url = f"ftp://127.0.0.1:{ftp.port}/data"
+    at_url(raw_toy, url)
+    raw_toy.process("train", "valid")
+    first = Path(io.local_folder(url))
+    raw_toy.process("train", "valid", "test")
+    assert len(list((ftp.root / "data").glob("generation-*"))) == 1
+    second = Path(io.local_folder(url, anew=True))
+    assert first != second
+    assert not (first / "test").exists()
+    assert (second / "test" / "split.json").is_file()
+    # one more split alone goes on from what is there, also where this machine has it not
+    shutil.rmtree(cache)
+    _remote_folder._fetched.clear()
+    Process(raw_toy.process_config, stage="predict").run(raw_toy.rows("test"))
+    third = Path(io.local_folder(url, anew=True))
+    assert (third / "predict" / "split.json").is_file()
+    assert (third / "train" / "split.json").is_file()
+
+
+def test_an_upload_of_a_folder_that_breaks_leaves_the_old_one(raw_toy, ftp, cache, login):
+    url = f"ftp://127.0.0.1:{ftp.port}/data"
+    at_url(raw_toy, url)
+    raw_toy.process("train", "valid")
+    before = io.sha256_of(ftp.root / "data" / "folder.json")
+    ftp.cut = [1] * 2
+    with pytest.raises(StorageError):
+        raw_toy.process("train", "valid", "test")
+    ftp.cut = []
+    assert io.sha256_of(ftp.root / "data" / "folder.json") == before
+    assert not (Path(io.local_folder(url, anew=True)) / "test").exists()
+    raw_toy.process("train", "valid", "test")
+    assert (Path(io.local_folder(url, anew=True)) / "test").exists()
+
+
+def test_a_damaged_or_hostile_folder_is_refused_and_a_damaged_copy_fetched_anew(
+    raw_toy, ftp, cache, login
+):
+    url = f"ftp://127.0.0.1:{ftp.port}/data"
+    at_url(raw_toy, url)
+    raw_toy.process("train")
+    here = Path(io.local_folder(url))
+    good = (here / "process.json").read_bytes()
+    (here / "process.json").write_bytes(b"changed")
+    assert (Path(io.local_folder(url, anew=True)) / "process.json").read_bytes() == good
+    shutil.rmtree(cache)
+    (generation,) = (ftp.root / "data").glob("generation-*")
+    (generation / "process.json").write_bytes(b"changed")
+    with pytest.raises(DataError, match=r"process\.json is not what was written"):
+        io.local_folder(url, anew=True)
+    (generation / "process.json").unlink()
+    with pytest.raises(DataError, match="names files that lack"):
+        io.local_folder(url, anew=True)
+    for bad in ("[]", "{", '{"schema": "dlk.folder/1", "files": {"../x": "0"}}'):
+        (ftp.root / "data" / "folder.json").write_text(bad)
+        with pytest.raises(DataError, match=r"folder\.json is damaged"):
+            io.local_folder(url, anew=True)
+    with pytest.raises(DataError, match="run `dlk process` first"):
+        io.local_folder(f"{url}/none")
+
+
+def test_a_read_only_place_is_refused_before_any_work(raw_toy, web, cache):
+    at_url(raw_toy, f"{web[0]}/data")
+    with pytest.raises(StorageError, match="http is read-only"):
+        raw_toy.process("train")
+
+
+def test_configs_hold_no_passwords_and_runs_are_local(toy, ftp, cache):
+    secret = f"{ftp.url}/data"
+    process = json.loads(Path(toy.process_config).read_text())
+    process["@processor@default"]["processed_data_dir"] = secret
+    with pytest.raises(ConfigError, match="FSSPEC_FTP_PASSWORD") as caught:
+        Process(process)
+    for change in ({"processed_data_dir": secret}, {"log_dir": f"{ftp.url}/logs"}):
+        toy.edit(change)
+        with pytest.raises(ConfigError) as second:
+            toy.train()
+        for shown in (str(caught.value), str(second.value), repr(second.value)):
+            assert "heim" not in shown
+            assert "anna" not in shown
+        toy.edit({"processed_data_dir": "processed", "log_dir": "logs"})
+    toy.edit({"log_dir": "memory://logs"})
+    with pytest.raises(ConfigError, match="runs are written to a local folder"):
+        toy.train()

@@ -23,7 +23,7 @@ from urllib.parse import unquote, urlsplit
 
 from dlk.errors import DlkError, StorageError, redact
 
-__all__ = ["check_writable", "exists", "fetch", "fetch_to", "glob", "send"]
+__all__ = ["check_writable", "exists", "fetch", "fetch_to", "glob", "remove_folder", "send"]
 
 _SESSIONS = frozenset({"ftp"})
 """A connection is made for each use: an old one may have ended, and its listings are of then."""
@@ -104,6 +104,17 @@ def send(path: str | os.PathLike[str], url: str) -> None:
             _put(os.fspath(path), url)
         except _BREAKS:
             _put(os.fspath(path), url)
+
+
+def remove_folder(url: str) -> None:
+    """Remove a folder with what is in it; where that fails it stays."""
+    with contextlib.suppress(Exception):
+        system, inner = _system(url)
+        for path in system.find(inner):
+            system.rm_file(path)
+        for path in sorted(system.find(inner, withdirs=True), key=len, reverse=True):
+            system.rmdir(path)
+        system.rmdir(inner)
 
 
 def exists(url: str) -> bool:

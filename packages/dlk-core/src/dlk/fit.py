@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dlk.config import MISSING, Base, DictField, IntField, PathField, StrField, cregister, one
-from dlk.errors import ConfigError
+from dlk.errors import ConfigError, redact
+from dlk.io import is_remote, local_folder
 
 if TYPE_CHECKING:
     from dlk.config import Loaded
@@ -23,7 +24,7 @@ class FitConfig(Base):
     """One training run, or the grid of runs that its `_search` spans."""
 
     processed_data_dir = PathField(
-        MISSING, help="folder that Process wrote; a plain path, read before all else"
+        MISSING, help="folder or URL that Process wrote; a plain path, read before all else"
     )
     log_dir = PathField("./logs", help="folder that runs are written to, one folder each")
     specific = DictField(
@@ -52,6 +53,12 @@ class FitConfig(Base):
                 yield "specific", f"a short name is plain text without / and =, got {name!r}"
         if len(set(map(str, names))) != len(names):
             yield "specific", f"two values share a short name: {names}"
+        if is_remote(self.log_dir):
+            yield (
+                "log_dir",
+                "runs are written to a local folder, where they can be resumed after any stop: "
+                f"copy them from there to {redact(self.log_dir)} when they are done",
+            )
 
 
 def load_fit(config: Source, overrides: Sequence[str] | Mapping[str, Any] = ()) -> Loaded:
@@ -74,7 +81,7 @@ def load_meta(processed_data_dir: str) -> Meta:
     """Return the meta of processed data."""
     from dlk.data.meta import Meta
 
-    return Meta.load(processed_data_dir)
+    return Meta.load(local_folder(processed_data_dir))
 
 
 def _processed_dir(tree: Tree) -> str:
@@ -91,5 +98,11 @@ def _processed_dir(tree: Tree) -> str:
                     ]
                 )
             origin = tree.origin((*path, "processed_data_dir"))
+            if redact(value) != value:
+                from dlk.config.node import URL_WITH_LOGIN
+
+                raise ConfigError([tree.problem((*path, "processed_data_dir"), URL_WITH_LOGIN)])
+            if is_remote(value):
+                return local_folder(value, anew=True)
             return os.path.join(origin.folder if origin else os.getcwd(), os.path.expanduser(value))
     raise ConfigError([tree.document.problem((), "", 'expected "@fit" at the top')])

@@ -24,6 +24,7 @@ __all__ = [
     "glob",
     "is_alive",
     "is_remote",
+    "local_folder",
     "open_file",
     "sha256_of",
 ]
@@ -150,6 +151,24 @@ def atomic_dir(path: str | os.PathLike[str]) -> Iterator[Path]:
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     _sweep(target)
+
+
+def local_folder(path: str | os.PathLike[str], *, anew: bool = False) -> str:
+    """Return a folder of processed data as a local path; that of a URL is fetched, and kept.
+
+    Args:
+        path: the folder, or the URL that Process wrote to.
+        anew: whether this process is to see what was written since it fetched the folder.
+
+    Raises:
+        DataError: the URL holds no such folder, or a damaged one.
+        StorageError: it cannot be reached.
+    """
+    if not is_remote(path):
+        return os.fspath(path)
+    from dlk._remote_folder import fetched
+
+    return str(fetched(os.fspath(path), anew=anew))
 
 
 def sha256_of(path: str | os.PathLike[str]) -> str:

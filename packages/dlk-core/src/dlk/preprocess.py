@@ -20,6 +20,7 @@ from dlk.context import Setup
 from dlk.data.meta import Meta
 from dlk.data.processor.base import Online, Processor
 from dlk.errors import DataError
+from dlk.io import is_remote
 from dlk.plugin import ProcessFacts, ProcessOutcome
 from dlk.registry import register
 
@@ -138,18 +139,27 @@ class Process:
         if self.stage == "online":
             raise ValueError("a request is not explained: stage train or predict")
         splits = self._splits(data)
-        meta = Meta.empty() if "train" in splits else self._learnt()
+        folder = self._local()
+        meta = Meta.empty() if "train" in splits else self._learnt(folder)
         processor: Processor = register.build(self.config, Setup(meta, seed=self.seed))
-        return processor.explain(splits, self.dir, stage=self.stage)
+        return processor.explain(splits, folder, stage=self.stage)
 
     def _processed(self, splits: Mapping[str, Any]) -> Processed:
-        meta = Meta.empty() if "train" in splits else self._learnt()
+        if is_remote(self.dir):
+            from dlk._remote_folder import edited
+
+            with edited(self.dir) as folder:
+                return self._processed_in(folder, splits)
+        return self._processed_in(self.dir, splits)
+
+    def _processed_in(self, folder: str, splits: Mapping[str, Any]) -> Processed:
+        meta = Meta.empty() if "train" in splits else self._learnt(folder)
         processor: Processor = register.build(self.config, Setup(meta, seed=self.seed))
         if self.stage == "train" and not meta.dir:
-            report = processor.fit_transform(splits, self.dir)
-            meta = Meta.load(self.dir)
+            report = processor.fit_transform(splits, folder)
+            meta = Meta.load(folder)
         else:
-            report = processor.transform(splits, self.dir, stage=self.stage)
+            report = processor.transform(splits, folder, stage=self.stage)
         return Processed(
             self.dir, report.rows, report.records, report.rejects, report.counts, meta.numbers()
         )
@@ -168,19 +178,27 @@ class Process:
             )
         return data
 
-    def _learnt(self) -> Meta:
+    def _local(self) -> str:
+        """Return the folder that earlier runs wrote, as a local path; it may not be there."""
+        if not is_remote(self.dir):
+            return self.dir
+        from dlk._remote_folder import latest
+
+        return str(latest(self.dir))
+
+    def _learnt(self, folder: str) -> Meta:
         """Return what an earlier run learnt; nothing where there was none."""
-        if self.stage == "train" and not os.path.isfile(
-            os.path.join(self.dir, "meta", "meta.json")
-        ):
+        if self.stage == "train" and not os.path.isfile(os.path.join(folder, "meta", "meta.json")):
             return Meta.empty()
-        return Meta.load(self.dir)
+        return Meta.load(folder)
 
     def _online(self, data: Any) -> Online:
         from dlk.data.inputs import open_input
 
         source = open_input(data, name="the request")
-        processor: Processor = register.build(self.config, Setup(self._learnt(), seed=self.seed))
+        processor: Processor = register.build(
+            self.config, Setup(self._learnt(self._local()), seed=self.seed)
+        )
         columns: dict[str, list[Any]] = {name: [] for name in source.column_names}
         for chunk in source.chunks(4096):
             for name, values in chunk.items():

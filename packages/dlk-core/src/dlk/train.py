@@ -40,7 +40,7 @@ from dlk.config.reading import Source
 from dlk.errors import ConfigError, DlkError, Problem, RunError, StateWarning
 from dlk.fit import load_fit, load_meta
 from dlk.flow.metrics import missing_metric, reported
-from dlk.io import atomic_write, open_file, sha256_of
+from dlk.io import atomic_write, local_folder, open_file, sha256_of
 from dlk.plugin import FitFacts, FitOutcome
 from dlk.postprocessor import plain
 from dlk.registry import register
@@ -237,7 +237,7 @@ class Train:
         if before is None:
             return
         check_same(run.dir, before, run.point)
-        data = _digest_of_data(run.point.root("fit").processed_data_dir)
+        data = _digest_of_data(local_folder(run.point.root("fit").processed_data_dir))
         if _data_of(run) not in ("", data):
             raise RunError(
                 f"{run.dir} cannot go on: it was trained on other data, which was processed anew "
@@ -292,7 +292,7 @@ class Train:
                 f"{run.dir} holds a run already. Give it another name (specific, log_dir), "
                 "remove it, or say overwrite (--overwrite)."
             )
-        data = _digest_of_data(run.point.root("fit").processed_data_dir)
+        data = _digest_of_data(local_folder(run.point.root("fit").processed_data_dir))
         if not self.overwrite and _data_of(run) not in ("", data):
             raise RunError(
                 f"{run.dir} holds a run on other data: it was processed anew since. Give the runs "
@@ -356,7 +356,10 @@ class Train:
         """Write what tells later what was run, and on what."""
         fit = point.root("fit")
         _dump(os.path.join(run_dir, "config.json"), point.resolved)
-        about = {**environment(fit.seed), "data": _digest_of_data(fit.processed_data_dir)}
+        about = {
+            **environment(fit.seed),
+            "data": _digest_of_data(local_folder(fit.processed_data_dir)),
+        }
         if resumed:
             about["resumed"] = list(resumed)
         _dump(os.path.join(run_dir, "environment.json"), about)
@@ -367,7 +370,7 @@ class Train:
             _dump(os.path.join(source, "fit.json"), self.source)
         if self.overrides:
             _dump(os.path.join(source, "overrides.json"), thaw(self.overrides))
-        processed = os.path.join(fit.processed_data_dir, "process.json")
+        processed = os.path.join(local_folder(fit.processed_data_dir), "process.json")
         if os.path.exists(processed):
             _copy(processed, source)
 
@@ -384,7 +387,7 @@ class Train:
         meta = load_meta(fit.processed_data_dir)
         setup = Setup(meta=meta, pretrained=not self.checkpoint and state is None, seed=fit.seed)
         datamodule = register.build(child(fit, "datamodule"), setup)
-        datamodule.open(fit.processed_data_dir)
+        datamodule.open(local_folder(fit.processed_data_dir))
         has = self._check_splits(datamodule, fit.processed_data_dir)
         trainer = register.build(child(fit, "trainer"), setup, run_dir=result.dir)
         metrics = child(fit, "imodel").signature().metrics
@@ -405,13 +408,13 @@ class Train:
         if "test" in has:
             result.metrics.update(trainer.test(imodel, datamodule))
         result.metrics = dict(sorted(result.metrics.items()))
-        if os.path.exists(os.path.join(fit.processed_data_dir, "process.json")):
+        if os.path.exists(os.path.join(local_folder(fit.processed_data_dir), "process.json")):
             bundle = os.path.join(result.dir, "bundle")
             write_bundle(
                 bundle,
                 fit=fit,
                 model=imodel.model,
-                processed_data_dir=fit.processed_data_dir,
+                processed_data_dir=local_folder(fit.processed_data_dir),
                 metrics=result.metrics,
             )
             result.bundle = bundle

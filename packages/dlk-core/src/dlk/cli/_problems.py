@@ -16,7 +16,7 @@ from typing import Any, TextIO
 from urllib.parse import quote
 
 from dlk.cli._terminal import is_terminal
-from dlk.errors import CODES, Problem
+from dlk.errors import CODES, Problem, redact
 
 __all__ = ["FORMATS", "json", "sarif", "text"]
 
@@ -85,7 +85,7 @@ class _Painter:
         room = self.width - len(gutter) - 1
         if room < _NARROWEST // 2:
             return []
-        shown, before = _window(lines[problem.line - 1], problem.column, room)
+        shown, before = _window(redact(lines[problem.line - 1]), problem.column, room)
         pad = f"{_INDENT}{' ' * len(number)} | {' ' * before}"
         caret = f"{_RED}^{_OFF}" if self.coloured else "^"
         return [f"{self.paint(gutter, _DIM, upto=len(gutter))}{shown}", f"{pad}{caret}"]

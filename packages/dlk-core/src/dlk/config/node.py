@@ -17,7 +17,7 @@ import attrs
 from dlk.config._intc import IntcBase, ModuleField, fields_of
 from dlk.config.keys import parse_key
 from dlk.config.tree import Path, Tree
-from dlk.errors import ConfigError, Problem
+from dlk.errors import ConfigError, Problem, redact
 from dlk.registry import register
 
 __all__ = [
@@ -234,6 +234,10 @@ def freeze(tree: Tree, path: Path, problems: list[Problem], unsound: Unsound | N
         value = values[field_name]
         if "asset" in about and field_name not in wrong and isinstance(value, str) and value:
             value = _absolute(tree, (*path, field_name), value, hub=bool(about["asset"]["hub"]))
+            if redact(value) != value:
+                problems.append(
+                    tree.problem((*path, field_name), URL_WITH_LOGIN, code="not-allowed")
+                )
         plain[field_name] = value
     made = {k: freeze(tree, (*path, k), problems, unsound) for k in values if k.startswith("@")}
     sound = {k: frozen(v) for k, v in plain.items() if k not in wrong}
@@ -317,6 +321,12 @@ def _refused(
                 (*path, attribute.name), message, code="not-allowed", help=str(note)
             )
     return found
+
+
+URL_WITH_LOGIN = (
+    "a URL with a user, password or query: configs are kept beside runs and in bundles. Leave it "
+    "out, and give it by fsspec's settings, such as FSSPEC_FTP_USERNAME and FSSPEC_FTP_PASSWORD"
+)
 
 
 def _absolute(tree: Tree, path: Path, value: str, *, hub: bool) -> str:
