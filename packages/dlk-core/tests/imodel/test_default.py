@@ -383,3 +383,124 @@ def test_an_error_that_is_not_of_the_batch_stays_what_it_is():
 
     with pytest.raises(RuntimeError, match="out of memory"):
         computed(run, a=torch.zeros(2, 3))
+
+
+# Losses of steps ----------------------------------------------------------------------------------
+
+
+def stepped(values, weight=1.0, **terms):
+    """What a loss says of some steps."""
+    from dlk.nn.loss.base import LossOut
+
+    return [
+        LossOut(torch.tensor(v), {k: torch.tensor(t) for k, t in terms.items()}, weight)
+        for v in values
+    ]
+
+
+def test_means_are_of_the_steps_since_the_last_time():
+    from dlk.imodel.default import _Losses
+
+    losses = _Losses()
+    assert losses.take() == {}
+    for loss in stepped([1.0, 2.0, 6.0], part=0.5):
+        losses.add(loss)
+    assert losses.take() == {"part": 0.5, "loss": 3.0}
+    assert losses.take() == {}
+    losses.add(stepped([7.0])[0])
+    assert losses.take() == {"loss": 7.0}
+
+
+def test_the_mean_of_an_epoch_is_of_its_items():
+    from dlk.imodel.default import _Losses
+
+    losses = _Losses()
+    assert losses.take_epoch() is None
+    for loss in (*stepped([1.0], torch.tensor(3)), *stepped([5.0], 1.0)):
+        losses.add(loss)
+    losses.take()
+    for loss in stepped([8.0], torch.tensor(4)):
+        losses.add(loss)
+    losses.take()
+    assert losses.take_epoch() == (3 * 1 + 5 + 4 * 8) / 8
+    assert losses.take_epoch() is None
+
+
+def test_an_epoch_in_which_no_item_counts_has_a_mean_of_zero():
+    from dlk.imodel.default import _Losses
+
+    losses = _Losses()
+    losses.add(stepped([0.0], torch.tensor(0))[0])
+    losses.take()
+    assert losses.take_epoch() == 0.0
+
+
+def test_steps_may_have_terms_of_their_own():
+    from dlk.imodel.default import _Losses
+
+    losses = _Losses()
+    for loss in (*stepped([1.0, 2.0], a=4.0), *stepped([3.0], b=5.0), *stepped([6.0], a=7.0)):
+        losses.add(loss)
+    assert losses.take() == {"a": 5.0, "loss": 3.0, "b": 5.0}
+
+
+def test_few_tensors_are_kept_however_rarely_is_logged():
+    from dlk.imodel.default import _KEPT, _Losses
+
+    losses = _Losses()
+    values = [float(n % 7) for n in range(3 * _KEPT + 5)]
+    for loss in stepped(values):
+        losses.add(loss)
+    assert len(losses._kept) <= _KEPT
+    assert len(losses._sums) == 3
+    assert losses.take()["loss"] == pytest.approx(sum(values) / len(values))
+
+
+def test_a_step_that_is_kept_holds_no_graph():
+    from dlk.imodel.default import _Losses
+    from dlk.nn.loss.base import LossOut
+
+    losses = _Losses()
+    losses.add(LossOut((torch.ones(3, requires_grad=True) * 2).sum(), {}, 1.0))
+    ((values, _),) = losses._kept
+    assert values["loss"].grad_fn is None
+
+
+@pytest.mark.parametrize("stop", [1, 3, 7])
+def test_losses_that_are_put_back_give_the_same_means(stop):
+    from dlk.imodel.default import _Losses
+
+    torch.manual_seed(1)
+    steps = [
+        loss
+        for number, value in enumerate(torch.rand(9))
+        for loss in stepped([float(value)], torch.tensor(number + 1), part=float(value) / 3)
+    ]
+    whole, first, second = _Losses(), _Losses(), _Losses()
+    for number, loss in enumerate(steps):
+        whole.add(loss)
+        if number == stop:
+            second.load_state_dict(json.loads(json.dumps(first.state_dict())), "cpu")
+        (first if number < stop else second).add(loss)
+        if number == 4:
+            assert (first if stop > 4 else second).take() == whole.take()
+    assert second.take() == whole.take()
+    assert second.take_epoch() == whole.take_epoch()
+
+
+@pytest.mark.parametrize(("accumulate", "drop_last"), [(1, True), (2, True), (5, True), (5, False)])
+def test_the_schedule_counts_the_batches_that_there_are(toy, accumulate, drop_last):
+    toy.edit({**NO_CHECKPOINT, "@trainer@lightning/log_every_n_steps": 1})
+    toy.drop("valid", "test")
+    size = 7
+    toy.train(
+        f"trainer.accumulate_grad_batches={accumulate}",
+        f"datamodule.train_batch_size={size}",
+        f"datamodule.drop_last={json.dumps(drop_last)}",
+    )
+    rows = len(toy.rows("train"))
+    batches = rows // size if drop_last else math.ceil(rows / size)
+    assert rows % size
+    total = 2 * math.ceil(batches / accumulate)
+    expected = [0.025, 0.05] + [0.05 * (total - s) / (total - 2) for s in range(2, total)]
+    assert rates(toy) == pytest.approx(expected)
