@@ -474,3 +474,39 @@ def test_lines_of_json_come_as_they_were_written_in_any_chunks(rows, size):
     for read_row, row in zip(told, rows, strict=True):
         assert {name: row.get(name) for name in read_row} == read_row
         assert row.keys() <= read_row.keys()
+
+
+def test_a_function_gives_rows_that_are_never_all_in_memory():
+    given_up_to = []
+
+    def rows():
+        for number in range(10_000):
+            given_up_to.append(number)
+            yield {"text": f"t{number}", **({"late": number} if number > 6000 else {})}
+
+    source = open_input(rows)
+    assert source.column_names == ("text",)
+    assert max(given_up_to) < 5000
+    first = next(source.chunks(10))
+    assert first == {"text": [f"t{number}" for number in range(10)]}
+    for _ in range(2):
+        chunks = list(source.chunks(3000))
+        assert [len(chunk["text"]) for chunk in chunks] == [3000, 3000, 3000, 1000]
+        assert chunks[2]["late"][:2] == [None, 6001]
+    assert source.num_rows == 10_000
+
+
+def test_an_iterator_that_runs_dry_is_refused_and_a_function_that_gives_one_too():
+    rows = ({"a": n} for n in range(3))
+    with pytest.raises(DataError, match=r"generator can be gone through once.*the function that"):
+        open_input(rows)
+    source = open_input(lambda: rows)  # the look at its columns took all of it
+    with pytest.raises(DataError, match="the function gave 3 rows at first and 0 now"):
+        list(source.chunks(2))
+    again = ({"a": n} for n in range(9))
+    once = open_input(lambda: iter([{"a": n} for n in range(next(again)["a"] + 1)]))
+    list(once.chunks(2))  # the look at its columns was the first time
+    with pytest.raises(DataError, match="the function gave 2 rows at first and 3 now"):
+        list(once.chunks(2))
+    with pytest.raises(DataError, match="train: row 1: expected a dict, got str"):
+        open_input(lambda: [{"a": 1}, "b"], name="train")

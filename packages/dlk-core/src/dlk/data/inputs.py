@@ -66,7 +66,8 @@ def open_input(data: Any, *, name: str = "data") -> Source:
 
     Args:
         data: a DataFrame, a dict of lists, a list of dicts, a `datasets.Dataset`, an Arrow table,
-            or a path or glob (or a list of them) of files that `endings` names.
+            a path or glob (or a list of them) of files that `endings` names, or a function that
+            gives an iterator over dicts, each time anew: rows that need not be in memory.
         name: what the input is called in errors, such as the split.
 
     Raises:
@@ -123,9 +124,17 @@ def open_input(data: Any, *, name: str = "data") -> Source:
         raise DataError(
             f"{name}: expected a list of dicts, one per row, found {type(found).__name__} in it"
         )
+    if isinstance(data, Iterator):
+        raise DataError(
+            f"{name}: {type(data).__name__} can be gone through once, and rows are read more than "
+            "once: give the function that makes it, as rows instead of rows()"
+        )
+    if callable(data) and not isinstance(data, type):
+        return _Iterated(data, name)
     raise DataError(
         f"{name}: cannot read {type(data).__name__}; expected a DataFrame, a dict of lists, "
-        f"a list of dicts, a datasets.Dataset, or paths of {', '.join(endings())} files"
+        f"a list of dicts, a datasets.Dataset, paths of {', '.join(endings())} files, or a "
+        "function that gives an iterator over dicts"
     )
 
 
@@ -171,6 +180,40 @@ class _Lists(_Sliced):
             lambda start, stop: _plain({k: v[start:stop] for k, v in columns.items()}),
             name,
         )
+
+
+class _Iterated(Source):
+    """Rows of a function that gives an iterator over them, however often it is asked."""
+
+    def __init__(self, make: Callable[[], Iterable[Any]], name: str) -> None:
+        self._make = make
+        self._name = name
+        self.num_rows: int | None = None  # known once all were gone through
+        self._least = 0
+        first: Columns = next(self.chunks(4096), {})
+        self._least = len(next(iter(first.values()), ()))
+        self.column_names = tuple(_check_names(first, name))
+
+    def chunks(self, size: int) -> Iterator[Columns]:
+        seen: dict[str, None] = {}
+        done = 0
+        rows = iter(self._make())
+        while some := list(islice(rows, size)):
+            for number, row in enumerate(some, start=done):
+                if not isinstance(row, Mapping):
+                    raise DataError(
+                        f"{self._name}: row {number}: expected a dict, got {type(row).__name__}"
+                    )
+            seen.update(_keys_of(some))
+            done += len(some)
+            yield _from_records(some, list(seen))
+        if self.num_rows not in {None, done} or done < self._least:
+            before = self._least if self.num_rows is None else self.num_rows
+            raise DataError(
+                f"{self._name}: the function gave {before} rows at first and {done} now: it must "
+                "give them all, however often it is asked"
+            )
+        self.num_rows = done
 
 
 class _Files(Source):
