@@ -137,3 +137,33 @@ def test_outputs_that_nobody_writes_are_named(trained, monkeypatch):
 
 def test_predictions_stay_what_they_are():
     assert answer_of({"label": "x"}) == {"label": "x"}
+
+
+@given(
+    lengths=st.lists(st.integers(0, 30), min_size=1, max_size=60),
+    size=st.integers(1, 4),
+    parts=st.integers(1, 3),
+)
+def test_long_calls_are_cut_by_length_and_no_row_is_lost(lengths, size, parts):
+    numbers = [row for row in range(len(lengths)) for _ in range(1 + row % parts)]
+    ids = [[7] * lengths[row] for row in numbers]
+    engine = Engine(None, None, torch.nn.Identity(), None, size, torch.device("cpu"), ())
+    cut = list(engine._batches({"_row": numbers, "input_ids": ids}))
+    assert sorted(position for batch in cut for position in batch) == list(range(len(numbers)))
+    of_rows = [{numbers[position] for position in batch} for batch in cut]
+    assert all(one.isdisjoint(two) for n, one in enumerate(of_rows) for two in of_rows[:n])
+    longest = [max(lengths[row] for row in rows) for rows in of_rows]
+    if len(numbers) >= 8 * size:
+        assert longest == sorted(longest, reverse=True)
+    else:
+        assert cut == [b for b in EvalBatches(len(numbers), size, rows=numbers) if b]
+
+
+def test_predictions_of_long_data_are_in_the_order_of_the_rows(trained):
+    rows = trained.toy.rows("test") * 4
+    predict = Predict(trained.bundle, batch_size=3)
+    answers = predict.run(rows)
+    alone = [predict.run([row])[0] for row in rows[:21]] * 4
+    for answer, other in zip(answers, alone, strict=True):
+        assert answer["label"] == other["label"]
+        assert answer["score"] == pytest.approx(other["score"], abs=1e-6)

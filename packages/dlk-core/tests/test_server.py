@@ -210,3 +210,266 @@ def test_serving_loads_no_lightning_no_datasets_and_no_pandas(trained, parts):
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+# Poisoned rows -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def poisoned(server, monkeypatch):
+    """A server on which the word "soup" breaks one part: preprocessing, model or decoding."""
+    from dlk.data.subprocessor.fast_tokenizer import FastTokenizer
+    from dlk.nn.layer.embedding.random import RandomEmbedding
+
+    soup = server.engine.prepare({"sentence": ["soup"]}).records["input_ids"][0][0]
+
+    def in_preprocessing():
+        real = FastTokenizer.transform
+
+        def transform(self, columns, ctx):
+            if "soup" in " ".join(map(str, columns["sentence"])):
+                raise KeyError("soup")
+            return real(self, columns, ctx)
+
+        monkeypatch.setattr(FastTokenizer, "transform", transform)
+
+    def in_the_model():
+        real = RandomEmbedding.forward
+
+        def forward(self, x):
+            if (x["input_ids"] == soup).any():
+                raise RuntimeError("soup in the kernel")
+            return real(self, x)
+
+        monkeypatch.setattr(RandomEmbedding, "forward", forward)
+
+    def in_decoding():
+        import toy_labels
+
+        real = toy_labels.ToyLabels.decode
+
+        def decode(self, out, rows):
+            answers = real(self, out, rows)
+            if any(answer["label"] == "food" for answer in answers):
+                raise ZeroDivisionError("food")
+            return answers
+
+        monkeypatch.setattr(toy_labels.ToyLabels, "decode", decode)
+
+    return {"preprocessing": in_preprocessing, "model": in_the_model, "decoding": in_decoding}
+
+
+@pytest.mark.parametrize(
+    ("place", "kind"),
+    [("preprocessing", KeyError), ("model", RuntimeError), ("decoding", ZeroDivisionError)],
+)
+def test_a_row_that_breaks_a_component_fails_alone(server, poisoned, place, kind):
+    texts = ["the cat", "my soup", "a big lake", "soup soup", "my dog"]
+    rows = [{"sentence": text} for text in texts]
+    sound = [server.fit(row) for row in rows]
+    poisoned[place]()
+    answers = server.fit(rows)
+    for number in (0, 2, 4):
+        assert answers[number]["label"] == sound[number]["label"]
+        assert answers[number]["score"] == pytest.approx(sound[number]["score"], abs=1e-6)
+    for number in (1, 3):
+        assert set(answers[number]) == {"error"}
+        assert f"cannot be answered: {kind.__name__}" in answers[number]["error"]["reason"]
+    with pytest.raises(kind):
+        server.fit(rows[1])  # alone, it raises what was raised
+    with pytest.raises(kind):
+        server.fit([rows[1], rows[3]])  # and so does what fails on all rows of a call
+
+
+def test_bad_rows_keep_their_places_beside_poisoned_ones(server, poisoned):
+    poisoned["preprocessing"]()
+    answers = server.fit([{"sentence": t} for t in ("soup", None, "the cat", 3, "soup")])
+    reasons = [answer.get("error", {}).get("reason", "") for answer in answers]
+    assert ["KeyError" in reason for reason in reasons] == [True, False, False, False, True]
+    assert reasons[1] == "there is no text"
+    assert reasons[3] == "expected a text"
+    assert answers[2]["label"] == "animal"
+
+
+def test_a_row_of_nan_harms_no_other(server, monkeypatch):
+    from dlk.nn.layer.embedding.random import RandomEmbedding
+
+    rows = [{"sentence": text} for text in ("the cat", "my soup", "a big lake")]
+    sound = server.fit(rows)
+    soup = server.engine.prepare({"sentence": ["soup"]}).records["input_ids"][0][0]
+    real = RandomEmbedding.forward
+
+    def forward(self, x):
+        out = real(self, x)
+        bad = (x["input_ids"] == soup).any(dim=1)
+        out["embedding"][bad] = float("nan")
+        return out
+
+    monkeypatch.setattr(RandomEmbedding, "forward", forward)
+    answers = server.fit(rows)
+    assert answers[0] == sound[0]
+    assert answers[2] == sound[2]
+    assert np.isnan(answers[1]["score"])
+
+
+def test_what_is_wrong_with_the_call_is_said_once(server, monkeypatch):
+    from dlk.data.processor.default import DefaultProcessor
+
+    calls = []
+
+    def online(self, columns):
+        calls.append(len(columns["sentence"]))
+        raise DataError("the request lacks everything")
+
+    monkeypatch.setattr(DefaultProcessor, "online", online)
+    with pytest.raises(DataError, match="lacks everything"):
+        server.fit([{"sentence": "the cat"}] * 50)
+    assert calls == [50, 1, 1]
+
+
+# Bounds ------------------------------------------------------------------------------------------
+
+
+def test_a_call_of_too_many_rows_is_refused(trained):
+    server = Server(trained.bundle, max_rows=3)
+    assert len(server.fit([{"sentence": "the cat"}] * 3)) == 3
+    with pytest.raises(DataError, match=r"holds 4 rows, and 3 may be \(max_rows\).*Predict"):
+        server.fit([{"sentence": "the cat"}] * 4)
+    with pytest.raises(DataError, match="max_rows"):
+        server.fit(pd.DataFrame({"sentence": ["the cat"] * 4}))
+
+
+def test_a_row_of_too_many_characters_is_a_bad_row(trained):
+    server = Server(trained.bundle, max_chars=20)
+    rows = [{"sentence": "the cat"}, {"sentence": "the cat" + " " * 14}, {"sentence": "a dog"}]
+    answers = server.fit(rows)
+    assert [set(answer) == {"error"} for answer in answers] == [False, True, False]
+    assert answers[1]["error"]["column"] == "sentence"
+    assert "more than 20 characters" in answers[1]["error"]["reason"]
+    assert server.fit({"sentence": "x" * 20})["label"]
+    with pytest.raises(RowError, match="more than 20 characters") as caught:
+        server.fit({"sentence": "x" * 10**7})
+    assert len(str(caught.value)) < 300
+    # what nobody reads may be as long as it likes
+    assert server.fit({"sentence": "the cat", "note": "x" * 1000})["label"] == "animal"
+
+
+@pytest.mark.parametrize("value", [["x" * 30], [[["x"]] * 30], {"a": "x" * 30}, ["x"] * 30])
+def test_texts_within_lists_count_too(trained, value):
+    from dlk.inference import _extent
+
+    assert _extent(value, 20) > 20
+    assert _extent(value, 1000) <= 100
+
+
+def test_nesting_without_end_is_refused(trained):
+    deep = []
+    for _ in range(100_000):
+        deep = [deep]
+    with pytest.raises(DataError, match="nests too deep"):
+        Server(trained.bundle).fit([{"sentence": deep}, {"sentence": "the cat"}])
+
+
+def test_a_million_characters_are_answered(trained):
+    text = "the big cat near my dog " * (10**6 // 24)
+    server = Server(trained.bundle)
+    answers = server.fit([{"sentence": text}, {"sentence": "x" * 10**6}, {"sentence": "the cat"}])
+    assert [answer["label"] for answer in (answers[0], answers[2])] == ["animal", "animal"]
+    assert "label" in answers[1]
+
+
+def test_more_calls_at_once_than_may_be_are_refused(trained, monkeypatch):
+    from threading import Event
+
+    from dlk.inference import Engine
+    from dlk.micro_batch import ServerBusyError
+
+    server = Server(trained.bundle, max_waiting=2)
+    entered, opened, real = [Event(), Event()], Event(), Engine.predict
+
+    def predict(self, columns):
+        next(each for each in entered if not each.is_set()).set()
+        assert opened.wait(20)
+        return real(self, columns)
+
+    monkeypatch.setattr(Engine, "predict", predict)
+    with ThreadPoolExecutor(2) as pool:
+        waiting = []
+        for each in entered:
+            waiting.append(pool.submit(server.fit, {"sentence": "the cat"}))
+            assert each.wait(20)
+        with pytest.raises(ServerBusyError, match=r"2 calls are under way \(max_waiting\)"):
+            server.fit({"sentence": "the cat"})
+        opened.set()
+        assert [each.result(20)["label"] for each in waiting] == ["animal"] * 2
+    monkeypatch.setattr(Engine, "predict", real)
+    assert server.fit({"sentence": "the cat"})["label"] == "animal"
+
+
+@pytest.mark.parametrize("name", ["max_rows", "max_chars", "max_waiting", "max_batch_tokens"])
+def test_bounds_are_at_least_one(trained, name):
+    with pytest.raises(ValueError, match=f"{name} is at least 1, got 0"):
+        Server(trained.bundle, **{name: 0})
+
+
+# Beginning and end -------------------------------------------------------------------------------
+
+
+def test_warming_answers_rows_of_several_lengths(trained, monkeypatch):
+    from dlk.inference import Engine
+
+    server = Server(trained.bundle)
+    shapes, real = set(), Engine.predict_records
+
+    def predict_records(self, records):
+        shapes.add((len(records["_row"]), max(map(len, records["input_ids"]))))
+        return real(self, records)
+
+    monkeypatch.setattr(Engine, "predict_records", predict_records)
+    assert server.warm() == 27
+    assert {rows for rows, _ in shapes} == {1, 8}
+    assert len({length for _, length in shapes}) == 3
+    assert server.warm([{"sentence": "the cat"}]) == 6
+    with pytest.raises(RowError):
+        server.warm([{"sentence": None}])
+
+
+def test_without_rows_of_its_own_a_server_warms_on_those_given(trained):
+    toy = trained.toy
+    server = Server(toy.process_config, toy.fit_config, trained.checkpoint)
+    assert server.warm() == 0
+    assert server.warm([{"sentence": "the cat"}]) == 6
+
+
+def test_a_closed_server_answers_no_more(trained):
+    from dlk.micro_batch import ServerClosedError
+
+    with Server(trained.bundle) as server:
+        assert server.fit({"sentence": "the cat"})["label"] == "animal"
+    for call in (server.fit, server.submit):
+        with pytest.raises(ServerClosedError):
+            call({"sentence": "the cat"})
+
+
+def test_a_device_that_is_not_there_is_named(trained):
+    with pytest.raises(DlkError, match='the device "cudda" cannot be used here'):
+        Server(trained.bundle, device="cudda")
+
+
+def test_auto_takes_what_is_there(trained, monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert Server(trained.bundle, device="auto").engine.device.type == "cpu"
+
+
+def test_packed_weights_change_no_answer(trained, monkeypatch, server, rows):
+    from dlk.nn.module import packed_linear
+
+    monkeypatch.setattr(packed_linear, "GAIN", 0.0)  # wherever it can be, whatever is faster
+    packed = Server(trained.bundle, packed=True)
+    kinds = [type(module).__name__ for module in packed.engine.model.modules()]
+    assert "PackedLinear" in kinds
+    for mine, other in zip(packed.fit(rows), server.fit(rows), strict=True):
+        assert mine["label"] == other["label"]
+        assert mine["score"] == pytest.approx(other["score"], abs=1e-5)

@@ -16,6 +16,7 @@ from dlk.plugin import RequestFacts, RequestOutcome
 
 if TYPE_CHECKING:
     import pandas as pd
+    import torch
 
     from dlk.config.reading import Source
     from dlk.inference import Engine
@@ -86,6 +87,8 @@ class Server:
         for name, number in {**limits, "max_batch_tokens": max_batch_tokens}.items():
             if number < 1:
                 raise ValueError(f"{name} is at least 1, got {number}")
+        if batch_size is not None and batch_size < 1:
+            raise ValueError(f"batch_size is at least 1, got {batch_size}")
         self.engine: Engine
         self._golden: Callable[[], list[dict[str, Any]]] = list
         if fit_config is not None and checkpoint is not None:
@@ -96,7 +99,7 @@ class Server:
             from dlk.bundle.read import Bundle
 
             opened = Bundle(bundle, src=src, trust_code=trust_code)
-            self.engine = opened.engine(device=device, batch_size=batch_size)
+            self.engine = opened.engine(device=_place_of(device), batch_size=batch_size)
             self._golden = opened.golden
         else:
             raise TypeError(
@@ -302,6 +305,12 @@ class Server:
         return finish, asked
 
 
+def _place_of(device: str) -> torch.device:
+    from dlk.inference import choose_device
+
+    return choose_device(device)
+
+
 def _shaped(found: list[Any], is_one: bool) -> Any:
     """Return answers as `fit` gives them."""
     from dlk.inference import answer_of
@@ -363,7 +372,10 @@ def _columns(rows: Any) -> dict[str, list[Any]]:
     source = open_input(rows, name="the request")
     if len(rows) and not source.column_names:
         raise DataError("the request holds rows without any column")
-    return next(source.chunks(len(rows)), {}) if len(rows) else {}
+    try:
+        return next(source.chunks(len(rows)), {}) if len(rows) else {}
+    except RecursionError:
+        raise DataError("the request holds a value that nests too deep to be read") from None
 
 
 def _from_configs(

@@ -41,3 +41,15 @@ def test_nothing_heavy_is_loaded_to_read_the_arguments(arguments):
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == ("0" if arguments == ["--help"] else "2")
+
+
+def test_predicting_takes_packed_weights_and_the_device_that_is_there(trained, tmp_path, capsys):
+    data = tmp_path / "rows.jsonl"
+    data.write_text('{"sentence": "the cat"}\n')
+    answers = []
+    for options in ([], ["--packed"], ["--device", "auto"]):
+        assert main(["predict", str(trained.bundle), str(data), *options]) == 0
+        answers.append(capsys.readouterr().out)
+    assert all('"animal"' in answer for answer in answers)
+    assert main(["predict", str(trained.bundle), str(data), "--device", "cudda"]) == 2
+    assert '--device cudda: the device "cudda" cannot be used here' in capsys.readouterr().err

@@ -11,6 +11,7 @@ from dlk.errors import DlkError, did_you_mean
 __all__ = [
     "UsageError",
     "add_bundle",
+    "add_components",
     "add_data",
     "add_set",
     "device_of",
@@ -61,13 +62,25 @@ def add_bundle(parser: argparse.ArgumentParser) -> None:
         help="files, globs or URLs of json, jsonl, csv, tsv, parquet, arrow or what readers "
         "add (dlk list reader)",
     )
-    parser.add_argument("--device", default="cpu", help="where to run (default: cpu), as cuda:0")
+    parser.add_argument(
+        "--device", default="cpu", help="where to run (default: cpu), as cuda:0, or auto"
+    )
+    parser.add_argument(
+        "--packed",
+        action="store_true",
+        help="keep packed copies of the weights where that is faster on this CPU",
+    )
     parser.add_argument(
         "--batch-size",
         type=_positive,
         metavar="N",
         help="most records at once (default: as configured)",
     )
+    add_components(parser)
+
+
+def add_components(parser: argparse.ArgumentParser) -> None:
+    """Add what says where a bundle's project-local components are."""
     parser.add_argument(
         "--src",
         action="append",
@@ -98,14 +111,12 @@ def device_of(text: str) -> str:
     Raises:
         UsageError: there is no such kind of device, or none on this machine.
     """
-    import torch
+    from dlk.inference import choose_device
 
     try:
-        torch.empty(0, device=text)
-    except (RuntimeError, AssertionError) as error:  # an assertion: torch built without CUDA
-        reason = str(error).splitlines()[0]
-        raise UsageError(f"--device {text} cannot be used here: {reason}") from error
-    return text
+        return str(choose_device(text))
+    except DlkError as error:
+        raise UsageError(f"--device {text}: {error}") from error
 
 
 def splits_of(words: Sequence[str], *, config: str, stage: str) -> dict[str, list[str]]:

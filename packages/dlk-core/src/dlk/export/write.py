@@ -55,6 +55,7 @@ def export_bundle(
     *,
     format: str,
     src: Sequence[str] = (),
+    trust_code: bool = False,
 ) -> Exported:
     """Write a bundle's model as a graph beside what its inputs are made with.
 
@@ -68,6 +69,7 @@ def export_bundle(
         out: folder to write.
         format: "onnx" or "torch_export".
         src: folders with project-local components that the bundle needs.
+        trust_code: run the copy of such components that the bundle brings: code of its maker.
 
     Raises:
         ExportError: the model cannot be a graph, the graph computes something else, or `out` holds
@@ -79,7 +81,7 @@ def export_bundle(
     _refuse_foreign(Path(out))
     if format == "onnx":
         _need("onnx", "onnxscript", "onnxruntime")
-    opened = Bundle(bundle, src=src)
+    opened = Bundle(bundle, src=src, trust_code=trust_code)
     engine = opened.engine()
     rows = [each["input"] for each in opened.golden() if "input" in each]
     if not rows:

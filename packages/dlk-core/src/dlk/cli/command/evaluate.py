@@ -23,6 +23,7 @@ def run(args: argparse.Namespace, terminal: Terminal) -> None:
         batch_size=args.batch_size,
         src=args.src,
         trust_code=args.trust_code,
+        packed=args.packed,
     )
     found = predict.evaluate(args.data)
     if args.json:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from dlk.cli._arguments import add_components
 from dlk.cli._terminal import Terminal
 
 FORMATS = ("onnx", "torch_export")
@@ -24,19 +25,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folder to write: the graph, what its inputs are made with, and export.json",
     )
-    parser.add_argument(
-        "--src",
-        action="append",
-        default=[],
-        metavar="DIR",
-        help="folder with the project's own components that the bundle needs; may be repeated",
-    )
+    add_components(parser)
 
 
 def run(args: argparse.Namespace, terminal: Terminal) -> None:
     from dlk.export.write import export_bundle
 
-    done = export_bundle(args.bundle, args.out, format=args.format, src=args.src)
+    done = export_bundle(
+        args.bundle, args.out, format=args.format, src=args.src, trust_code=args.trust_code
+    )
     manifest = done.manifest
     for end in ("inputs", "outputs"):
         for each in manifest[end]:

@@ -36,6 +36,7 @@ def run(args: argparse.Namespace, terminal: Terminal) -> None:
         batch_size=args.batch_size,
         src=args.src,
         trust_code=args.trust_code,
+        packed=args.packed,
     )
     if args.output:
         predict.run(args.data, output=args.output)
