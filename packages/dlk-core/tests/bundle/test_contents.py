@@ -343,8 +343,8 @@ def test_a_foreign_file_is_told_from_a_bundle(tmp_path):
     file.write_text("hello")
     with pytest.raises(BundleError, match="no zip"):
         Contents(file)
-    with pytest.raises(BundleError, match="copy it here first"):
-        Contents("s3://bucket/bundle")
+    with pytest.raises(BundleError, match="expected a folder with"):
+        Contents("memory://nothing/here")
 
 
 def test_a_manifest_named_in_place_of_its_folder_is_told(tiny):
