@@ -22,9 +22,16 @@ _FREE_NUMBERS = 1 << 27
 _FREE_TENSORS = 100_000
 _TIMES = 8
 
-_BY_SHAPE = ("empty", "zeros", "ones", "rand", "randn", "eye", "empty_strided")
+_BY_SHAPE = ("empty", "zeros", "ones", "rand", "randn", "empty_strided")
 _METHODS = ("new_empty", "new_zeros", "new_ones")
-_START_VALUES = ("normal_", "uniform_", "log_normal_", "cauchy_", "exponential_", "bernoulli_")
+# By name: methods of Tensor, functions of torch.nn.init, and what transformers puts in their place.
+_START_VALUES = frozenset(
+    [
+        *("normal_", "uniform_", "log_normal_", "cauchy_", "exponential_", "bernoulli_"),
+        *("trunc_normal_", "xavier_uniform_", "xavier_normal_", "kaiming_uniform_"),
+        *("kaiming_normal_", "orthogonal_", "sparse_"),
+    ]
+)
 
 
 class Building(TorchFunctionMode):
@@ -48,8 +55,11 @@ class Building(TorchFunctionMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:  # Any: torch's own protocol
         kwargs = kwargs or {}
-        if func in _SKIPPED:
-            return torch.Tensor.zero_(args[0])
+        if getattr(func, "__name__", "") in _START_VALUES:
+            tensor = args[0] if args else kwargs["tensor"]
+            with torch.no_grad():
+                tensor.zero_()
+            return tensor
         size = _SIZES.get(func)
         if size is not None:
             self._count(size(args, kwargs))
@@ -69,6 +79,11 @@ def _shape(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> int:
     if isinstance(given, int):
         return abs(given)
     return math.prod(abs(each) for each in given if isinstance(each, int))
+
+
+def _square(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> int:
+    rows = int(args[0] if args else kwargs.get("n", 0))
+    return abs(rows * int(kwargs.get("m", args[1] if len(args) > 1 else rows)))
 
 
 def _own_shape(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> int:
@@ -92,7 +107,6 @@ def _last_shape(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> int:
     return _shape((found,), {})
 
 
-_SKIPPED = frozenset(getattr(torch.Tensor, name) for name in _START_VALUES)
 _SIZES: Mapping[Any, Callable[[tuple[Any, ...], Mapping[str, Any]], int]] = {
     **{getattr(torch, name): _shape for name in _BY_SHAPE},
     **{getattr(torch.Tensor, name): _own_shape for name in _METHODS},
@@ -103,4 +117,5 @@ _SIZES: Mapping[Any, Callable[[tuple[Any, ...], Mapping[str, Any]], int]] = {
     torch.arange: _range,
     torch.linspace: lambda args, kwargs: int(kwargs.get("steps", args[2] if len(args) > 2 else 0)),
     torch.randperm: _shape,
+    torch.eye: _square,
 }
