@@ -104,9 +104,9 @@ class Process:
 
         Args:
             data: for ``train`` a dict of train, valid and test (any of them), each a DataFrame,
-                dict of lists, list of dicts, `datasets.Dataset`, or paths; for ``predict`` one of
-                these, or ``{"predict": …}``; for ``online`` a dict of lists, a list of dicts or a
-                DataFrame.
+                dict of lists, list of dicts, `datasets.Dataset`, paths, or a function that gives
+                an iterator over dicts; for ``predict`` one of these, or ``{"predict": …}``; for
+                ``online`` a dict of lists, a list of dicts or a DataFrame.
 
         Returns:
             `Processed`; for ``online`` the `Online` of the request.
