@@ -266,7 +266,8 @@ class Ragged(Sequence[Any]):
 class Pieces:
     """Rows in several pieces, each left where it lies, such as in a mapped file.
 
-    Taking a batch costs one gather per piece that it touches, and no memory beyond the batch.
+    Taking a batch costs a cut per row of lists of numbers, otherwise one gather per piece that it
+    touches, and no memory beyond the batch.
 
     Args:
         parts: the pieces, at least one, equally deep.
@@ -305,6 +306,13 @@ class Pieces:
     def gather(self, chosen: NDArray[np.int64]) -> Ragged:
         """Return the rows of `chosen` as `take` does, of which all are known to be there."""
         number = np.searchsorted(self._starts, chosen, side="right") - 1
+        if self.depth == 1:  # a batch hardly takes two rows of one piece: each is cut out
+            places = zip(number.tolist(), (chosen - self._starts[number]).tolist(), strict=True)
+            rows = [self._row(piece, place) for piece, place in places]
+            ends = np.zeros(len(rows) + 1, dtype=np.int64)
+            np.cumsum([len(row) for row in rows], out=ends[1:])
+            values = np.concatenate(rows) if rows else self._parts[0].values[:0]
+            return Ragged._made(values, (ends,))
         order = np.argsort(number, kind="stable")
         touched, firsts = np.unique(number[order], return_index=True)
         shares = np.split(chosen[order], firsts[1:])
@@ -315,6 +323,11 @@ class Pieces:
         back = np.empty_like(order)
         back[order] = np.arange(len(order))
         return Ragged.joined(taken or [self._parts[0].take([])]).take(back)
+
+    def _row(self, piece: int, place: int) -> Array:
+        part = self._parts[piece]
+        edges = part.offsets[0]
+        return part.values[edges[place] : edges[place + 1]]
 
 
 def no_numbers_in(value: Any) -> Iterator[Any]:
