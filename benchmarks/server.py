@@ -4,7 +4,10 @@
 
 Both run in one process and one thread, by turns, over the same real questions; the peer has the
 same tokenizer, model and weights, and nothing else: no check of the row, no named columns, no
-probabilities. Medians of CPU milliseconds. The last line is one JSON object.
+probabilities. Medians of CPU milliseconds.
+
+Then the same questions by `submit`, with 8 and 32 of them waiting at any time, beside one after the
+other by `fit`: what joining the rows of concurrent callers saves. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -15,7 +18,9 @@ import os
 import statistics
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +34,7 @@ from dlk.server import Server
 from examples.data import minilm
 
 GOAL = 1.3
+CLIENTS = (8, 32)
 
 
 def bare(bundle: Path) -> Callable[[str], int]:
@@ -63,6 +69,37 @@ def by_turns(
     return [statistics.median(found[10:]) for found in times]
 
 
+def waiting(server: Server, asked: Sequence[str], clients: int) -> None:
+    """Ask everything by `submit`, so many requests under way at any time."""
+    under_way: deque[Future[Any]] = deque()
+    for text in asked:
+        if len(under_way) == clients:
+            under_way.popleft().result()
+        under_way.append(server.submit({"sentence": text}))
+    for each in under_way:
+        each.result()
+
+
+def joined(server: Server, asked: Sequence[str], rounds: int) -> dict[int, float]:
+    """Return, by clients, how many times the answers per CPU second are those of `fit` alone."""
+
+    def alone() -> None:
+        for text in asked:
+            server.fit({"sentence": text})
+
+    calls: dict[int, Callable[[], None]] = {1: alone}
+    for clients in CLIENTS:
+        calls[clients] = lambda clients=clients: waiting(server, asked, clients)  # type: ignore[misc]  # bound now
+    times: dict[int, list[float]] = {clients: [] for clients in calls}
+    for _ in range(rounds):
+        for clients, call in calls.items():
+            start = time.process_time()
+            call()
+            times[clients].append(time.process_time() - start)
+    medians = {clients: statistics.median(found) for clients, found in times.items()}
+    return {clients: medians[1] / medians[clients] for clients in CLIENTS}
+
+
 def run(*, rounds: int = 60) -> dict[str, float]:
     """Measure all encoders, print them, and return the ratios."""
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
@@ -84,12 +121,17 @@ def run(*, rounds: int = 60) -> dict[str, float]:
                 asked,
                 rounds,
             )
+            gains = joined(server, asked, max(3, rounds // 20))
+            server.close()
         ratio = mine / theirs
         results[encoder] = round(ratio, 3)
         print(
             f"{encoder:14} {theirs:8.2f} {mine:12.2f} {ratio:6.2f}x {GOAL:5.1f}x"
             f"{'' if ratio <= GOAL else '  MISSED'}"
         )
+        for clients, gain in gains.items():
+            results[f"{encoder}, {clients} waiting"] = round(gain, 2)
+            print(f"{'':14} {clients:3} requests waiting: {gain:.2f}x the answers of one by one")
     print(json.dumps(results))
     return results
 

@@ -86,6 +86,14 @@ def test_a_program_holds_no_pickle(program):
             assert not content.startswith((b"PK", b"\x80\x02", b"\x80\x04", b"\x80\x05")), name
 
 
+@pytest.mark.parametrize("kind", ["onnx", "program"])
+def test_a_graph_names_no_file_of_this_machine(request, kind):
+    folder, manifest = request.getfixturevalue(kind)
+    content = (folder / manifest["model"]).read_bytes()
+    assert b"inference.py" not in content
+    assert b"site-packages" not in content
+
+
 def test_a_folder_that_no_export_made_is_not_replaced(trained, onnx, tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(ExportError, match=r"would be replaced, and holds no export\.json"):

@@ -176,9 +176,12 @@ def _traced(
     args = tuple(example[name].clone() for name in graph.inputs)
     try:
         with torch.no_grad(), _quiet():
-            return torch.export.export(graph, args, dynamic_shapes=(free,))
+            program = torch.export.export(graph, args, dynamic_shapes=(free,))
     except Exception as error:
         raise ExportError(f"the model cannot be traced as a graph: {_shortly(error)}") from error
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)  # files and lines of this machine
+    return program
 
 
 def _save_program(program: torch.export.ExportedProgram, file: Path) -> None:
