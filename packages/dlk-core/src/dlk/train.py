@@ -305,6 +305,7 @@ class Train:
         done = _finished(run) if keeps else None
         if done is not None:
             done.note = "it was done already"
+            shutil.rmtree(os.path.join(run.dir, "state"), ignore_errors=True)
             return done
         state, note = self._state_of(run) if self.resume and run.name else (None, "")
         if state is None:
