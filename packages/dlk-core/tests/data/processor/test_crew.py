@@ -262,7 +262,11 @@ def start(program, folder):
     path = folder / "program.py"
     path.write_text(program)
     return subprocess.Popen(
-        [sys.executable, str(path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, str(path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # a terminal sends Ctrl-C to the whole group, as the test does
     )
 
 
@@ -299,13 +303,12 @@ def test_an_end_by_ctrl_c_or_kill_ends_the_workers_and_leaves_the_old_folder(sou
     process = start(script(source, tmp_path, steps, num_workers=2), tmp_path)
     with process:
         wait_for(log, 3, process)
-        process.send_signal(how)
-        process.wait(60)
-        process.stdout.close()
-        process.stderr.close()
+        os.killpg(process.pid, how)
+        _, told = process.communicate(timeout=60)
     gone({line.split()[2] for line in log.read_text().splitlines()})
     assert files(tmp_path / "out") == before
     if how == signal.SIGINT:
+        assert told.count("KeyboardInterrupt") == 1, "workers have nothing to say"
         assert not list(tmp_path.glob(".out.*"))
 
 
@@ -420,3 +423,12 @@ def test_workers_use_what_was_learnt_before(source, tmp_path):
     run(tmp_path, {"test": data}, steps=steps, num_workers=1)
     train, test = (open_split(tmp_path / "out" / name) for name in ("train", "test"))
     assert train.rows(range(30)) == test.rows(range(30))
+
+
+def test_a_worker_is_in_no_group_that_ctrl_c_reaches():
+    worker = _crew._Worker()
+    try:
+        assert os.getpgid(worker.process.pid) == worker.process.pid != os.getpgrp()
+    finally:
+        worker.end()
+    assert worker.process.returncode == -signal.SIGKILL

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dlk.config import make
+from dlk.config import AssetField, Signature, cregister, make
 from dlk.context import Setup
 from dlk.data.cache import Cache
 from dlk.data.meta import Meta
@@ -17,6 +17,7 @@ from dlk.data.processor import _ledger
 from dlk.data.processor._ledger import Ledger, Made, identity_of
 from dlk.data.ragged import Ragged
 from dlk.data.subprocessor.base import Subprocessor
+from dlk.data.subprocessor.configs import SubprocessorConfig
 from dlk.errors import RowError
 from dlk.registry import register
 from dlk.testing.data import tiny_tokenizer
@@ -198,3 +199,37 @@ def test_a_step_that_is_not_pure_has_no_identity(tmp_path, monkeypatch):
     tiny_tokenizer(tmp_path / "t.json")
     monkeypatch.setattr(Subprocessor, "is_pure", False)
     assert _tokenizer(tmp_path / "t.json") is None
+
+
+@cregister("subprocessor", "ledger_hub")
+class HubConfig(SubprocessorConfig):
+    """Names a model on a hub, or a folder."""
+
+    model = AssetField("", hub=True, help="the model")
+
+    def signature(self):
+        return Signature(reads=("sentence",))
+
+
+@register("subprocessor", "ledger_hub")
+class Hub(Subprocessor):
+    def transform(self, columns, ctx):
+        return {}
+
+
+def test_a_name_that_is_no_file_counts_as_it_is_and_a_folder_by_all_that_is_in_it(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr("dlk.data.processor._code._started", lambda: math.inf)
+
+    def identity(model):
+        step = register.build(make("subprocessor", "ledger_hub", {"model": str(model)}))
+        return identity_of(step, (), Meta.empty())
+
+    assert identity("some/model") == identity("some/model") != identity("other/model")
+    for name in ("one", "two"):
+        (tmp_path / name / "deep").mkdir(parents=True)
+        (tmp_path / name / "deep" / "weights").write_text("same")
+    assert identity(tmp_path / "one") == identity(tmp_path / "two")
+    (tmp_path / "two" / "deep" / "more").write_text("")
+    assert identity(tmp_path / "one") != identity(tmp_path / "two")
