@@ -19,6 +19,7 @@ import pytest
 
 from dlk import _remote, _remote_folder, io
 from dlk.bundle import Bundle
+from dlk.cli import main
 from dlk.errors import BundleError, ConfigError, DataError, DlkError, StorageError, redact
 from dlk.predict import Predict
 from dlk.preprocess import Process
@@ -208,6 +209,18 @@ def test_a_wrong_password_is_told_before_any_work_and_not_shown(ftp):
         assert "anna" not in shown
 
 
+def test_a_password_that_a_file_system_repeats_is_taken_out(monkeypatch):
+    def refuse(url, **options):
+        raise ValueError(f"no login with {options} for ge heim/1@x at {url}")
+
+    monkeypatch.setattr(fsspec.core, "url_to_fs", refuse)
+    for url in (f"ftp://{LOGIN}@h/f", f"sftp://{LOGIN}@h/f"):
+        with pytest.raises(StorageError, match="no login with") as caught:
+            read(url)
+        assert caught.value.__cause__ is None
+        assert "heim" not in f"{caught.value} {caught.value!r}"
+
+
 def test_who_may_only_read_is_refused_to_write(ftp):
     (ftp.root / "f").write_text("old")
     assert read(f"{ftp.reader}/f") == "old"
@@ -335,6 +348,25 @@ def test_predictions_go_to_a_url_whole(trained, ftp, ending):
     here = (trained.toy.folder / f"answers.{ending}").read_bytes()
     assert (ftp.root / f"out/answers.{ending}").read_bytes() == here
     assert os.listdir(ftp.root / "out") == [f"answers.{ending}"]
+
+
+def test_commands_take_urls_and_show_no_password(trained, ftp, capsys):
+    upload(trained.bundle, ftp.root / "b")
+    rows = trained.toy.rows("test")
+    (ftp.root / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for arguments in (
+        ["predict", f"{ftp.url}/b", f"{ftp.url}/in.jsonl", "-o", f"{ftp.url}/out.jsonl"],
+        ["bundle", "verify", f"{ftp.url}/b", "--format", "json"],
+        ["bundle", "inspect", f"{ftp.url}/b", "--format", "json"],
+    ):
+        assert main(arguments) == 0
+    assert len((ftp.root / "out.jsonl").read_text().splitlines()) == len(rows)
+    assert main(["bundle", "zip", f"{ftp.url}/b"]) != 0
+    assert main(["predict", f"{ftp.url}/b", f"{ftp.url}/none.jsonl"]) != 0
+    shown = "".join(capsys.readouterr())
+    assert "***@127.0.0.1" in shown
+    assert "heim" not in shown
+    assert "anna" not in shown
 
 
 @pytest.mark.parametrize("place", ["ftp", "http", "memory"])

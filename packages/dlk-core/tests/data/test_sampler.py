@@ -228,6 +228,14 @@ def test_a_budget_fills_batches_and_shuffles_records_and_batches():
     assert len(first & second) < len(first) / 10
 
 
+def test_records_of_a_budget_meet_others_in_each_epoch_where_no_lengths_are_equal():
+    tokens = np.random.default_rng(2).permutation(np.arange(1, 2001))
+    met = [{frozenset(batch) for batch in budget(tokens, 4000, n, window=5)} for n in range(2)]
+    long = [{batch for batch in each if max(tokens[list(batch)]) > 200} for each in met]
+    alone = {frozenset([record]) for record in range(2000)}
+    assert len(long[0] & long[1] - alone) < len(long[0]) / 10
+
+
 def test_a_budget_leaves_no_record_out_for_good():
     met = set()
     for epoch in range(40):

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from dlk.cli._arguments import UsageError, device_of
 from dlk.cli._terminal import Terminal
+from dlk.errors import redact
+from dlk.io import is_remote
 
 if TYPE_CHECKING:
     from dlk.bundle.contents import Contents
@@ -81,7 +83,7 @@ def _verify(args: argparse.Namespace, terminal: Terminal) -> int | None:
 
     if (args.src or args.trust_code) and not args.predict:
         raise UsageError("--src and --trust-code are of use with --predict only")
-    found: dict[str, Any] = {"bundle": args.bundle, "ok": False}
+    found: dict[str, Any] = {"bundle": redact(args.bundle), "ok": False}
     try:
         contents = Contents(args.bundle)
         found |= {
@@ -193,7 +195,7 @@ def _inspect(args: argparse.Namespace, terminal: Terminal) -> None:
     if args.format == "json":
         terminal.json(
             {
-                "bundle": args.bundle,
+                "bundle": redact(args.bundle),
                 **{key: value for key, value in manifest.items() if key != "digests"},
                 "prediction": {
                     "from": prediction.get("from", "golden"),
@@ -214,7 +216,7 @@ def _inspect(args: argparse.Namespace, terminal: Terminal) -> None:
     types = ", ".join(sorted(set(contents.tensors.types.values())))
     environment = manifest.get("environment", {})
     facts: dict[str, object] = {
-        "bundle": args.bundle,
+        "bundle": redact(args.bundle),
         "schema": manifest["schema"],
         "task": manifest.get("task", ""),
         "weights": f"{numbers}, {types}",
@@ -284,6 +286,8 @@ def _type_of(described: object) -> str:
 def _zip(args: argparse.Namespace, terminal: Terminal) -> None:
     from dlk.bundle.pack import zip_bundle
 
+    if is_remote(args.bundle) and not args.output:
+        raise UsageError(f"{args.bundle} is a URL: name the zip with -o")
     output = args.output or f"{os.path.abspath(args.bundle).removesuffix('.zip')}.zip"
     if os.path.isdir(output):
         raise UsageError(f"-o {output}: this is a folder, expected a file such as bundle.zip")

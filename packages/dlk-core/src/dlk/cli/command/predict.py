@@ -7,6 +7,7 @@ import json
 
 from dlk.cli._arguments import UsageError, add_bundle, device_of
 from dlk.cli._terminal import Terminal
+from dlk.errors import redact
 
 ENDINGS = (".jsonl", ".ndjson", ".parquet")
 
@@ -40,7 +41,7 @@ def run(args: argparse.Namespace, terminal: Terminal) -> None:
     )
     if args.output:
         predict.run(args.data, output=args.output)
-        terminal.note(f"predictions in {args.output}")
+        terminal.note(f"predictions in {redact(args.output)}")
         return
     for prediction in predict.stream(args.data):
         terminal.result(json.dumps(prediction, ensure_ascii=False))
