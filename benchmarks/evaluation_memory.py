@@ -109,12 +109,14 @@ def validate(task: SmallTask, folder: Path, count: int) -> int:
     setup = Setup(meta=load_meta(str(folder / "few" / "processed")))
     trainer = register.build(child(fit, "trainer"), setup, run_dir=str(folder / "run"))
     imodel = register.build(child(fit, "imodel"), setup)
+    growth = 0
     for place in ("few", "all"):
         datamodule = register.build(child(fit, "datamodule"), setup)
         datamodule.open(folder / place / "processed")
         with Peak() as peak:
             trainer.validate(imodel, datamodule)
-    return peak.growth
+        growth = peak.growth
+    return growth
 
 
 def prepare(name: str, folder: str, count: str) -> None:

@@ -44,7 +44,7 @@ from dlk.registry import register
 LR = 1e-3
 CLIP = 5.0
 ROWS, WIDTH, CLASSES = 8, 4, 2
-BERT = {
+BERT: dict[str, Any] = {
     "hidden_size": 256,
     "num_hidden_layers": 4,
     "num_attention_heads": 4,
@@ -267,7 +267,7 @@ def small_bert(args: argparse.Namespace) -> float:
             self.bert = BertModel(BertConfig(**BERT), add_pooling_layer=False)
             self.head = nn.Linear(BERT["hidden_size"], CLASSES)
 
-    def loss(model: nn.Module, batch: Batch) -> Tensor:
+    def loss(model: Any, batch: Batch) -> Tensor:
         mask = batch["attention_mask"].long()
         states = model.bert(input_ids=batch["input_ids"], attention_mask=mask)[0]  # (B, T, D)
         weights = mask.unsqueeze(-1)
