@@ -142,6 +142,8 @@ def test_any_number_of_workers_writes_the_same_bytes_with_rejects_windows_and_mi
     ]
     rows[3]["sentence"] = "bad one"
     rows[20]["value"] = "no number"  # of another type than the chunks before
+    for row in rows[42:49]:  # a whole chunk that fits together, and not with those before
+        row["value"] = "text"
     rows[33]["value"] = 2.5  # widens the whole column
     rows[40]["label"] = ["x", None]  # cannot be learnt from
     rows[50]["sentence"] = "half \ud800"
@@ -174,10 +176,10 @@ def test_any_number_of_workers_writes_the_same_bytes_with_rejects_windows_and_mi
         )
         found[workers] = files(tmp_path / "out"), made
     assert found[0] == found[1] == found[2]
-    assert found[0][1].rejects == {"train": 4, "valid": 0}
+    assert found[0][1].rejects == {"train": 11, "valid": 0}
     assert len([name for name in found[0][0] if name.startswith("train/data")]) > 2
     listed = (tmp_path / "out" / "train" / "rejects.jsonl").read_text().splitlines()
-    assert [json.loads(line)["row"] for line in listed] == [3, 20, 40, 50]
+    assert [json.loads(line)["row"] for line in listed] == [3, 20, 40, *range(42, 49), 50]
 
 
 def test_workers_do_the_work_and_leave_the_environment_alone(source, tmp_path, monkeypatch, capfd):
