@@ -497,6 +497,15 @@ def test_where_no_state_is_whole_nothing_is_lost(stopped):
     assert states(stopped).steps() == [2, 3]
 
 
+def test_the_command_says_where_it_goes_on(stopped, capsys):
+    from dlk.cli import main
+
+    assert main(["train", str(stopped.fit_config), "--resume"]) == 0
+    assert "run 0: goes on from step 3\n" in capsys.readouterr().err
+    assert main(["train", str(stopped.fit_config), "--resume", "0"]) == 0
+    assert "run 0: it was done already\n" in capsys.readouterr().err
+
+
 def test_a_run_that_is_done_says_so(toy):
     first = toy.train()
     again = toy.train(resume=True)

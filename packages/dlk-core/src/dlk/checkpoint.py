@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
+from dlk.callback._average import put_average
 from dlk.errors import RunError
 
-__all__ = ["put_average", "read_checkpoint", "read_weights"]
+__all__ = ["read_checkpoint", "read_weights"]
 
 
 def read_weights(path: str) -> dict[str, Any]:
@@ -30,17 +30,6 @@ def read_weights(path: str) -> dict[str, Any]:
         if name.startswith("model.")
     }
     return put_average(weights, checkpoint.get("average", {}))
-
-
-def put_average(weights: Mapping[str, Any], average: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the weights with the average in their place, under all names of shared ones."""
-    places = {(weights[name].data_ptr(), weights[name].shape): name for name in average}
-    return {
-        name: average[places[key]].to(value.dtype)
-        if (key := (value.data_ptr(), value.shape)) in places
-        else value
-        for name, value in weights.items()
-    }
 
 
 def read_checkpoint(path: str) -> dict[str, Any]:

@@ -7,6 +7,7 @@ A config with ``_search`` spans a grid; its runs go in turn, each in its own fol
         source/            the configs as they were written
         environment.json   versions, platform, seed
         metrics.jsonl      what was logged; metrics/ holds the same for TensorBoard
+        average.safetensors  the average of the weights, where a callback keeps one
         checkpoint/        where a checkpoint callback is configured
         state/             while it is not done: what a run that was stopped goes on from
         result.json        state, metrics, which weights were kept
@@ -436,6 +437,10 @@ class Train:
         state: dict[str, Any] | None,
     ) -> None:
         """Train; a trainer that keeps states is told what the run is, and where it goes on."""
+        from dlk.bundle.weights import save_state
+        from dlk.callback._average import put_average
+        from dlk.callback.weight_average import WeightAverage
+
         keeper = getattr(trainer, "keeper", None)
         if keeper is None:
             trainer.fit(imodel, datamodule)
@@ -446,6 +451,10 @@ class Train:
             "resumed": result.resumed,
         }
         trainer.fit(imodel, datamodule, state=state)
+        for callback in trainer.callbacks.values():
+            if isinstance(callback, WeightAverage) and callback.average:
+                weights = put_average(imodel.model.state_dict(), callback.average)
+                save_state(weights, os.path.join(result.dir, "average.safetensors"))
 
     def _check_splits(self, datamodule: Any, folder: str) -> list[str]:
         """Return the splits with rows; refuse data that leaves nothing to do."""

@@ -18,9 +18,8 @@ AVERAGE = "@trainer@lightning/@callback@weight_average"
 KEPT = "@trainer@lightning/@callback@checkpoint"
 
 
-def build(tmp_path, **values):
-    config = make("callback", "weight_average", values)
-    return register.build(config, run_dir=str(tmp_path))
+def build(**values):
+    return register.build(make("callback", "weight_average", values))
 
 
 def walk(callback, count, make_model=lambda: nn.Linear(2, 2)):
@@ -39,8 +38,8 @@ def walk(callback, count, make_model=lambda: nn.Linear(2, 2)):
 
 
 @pytest.mark.parametrize("count", [1, 2, 7])
-def test_the_mean_is_that_of_all_that_were_taken(tmp_path, count):
-    callback = build(tmp_path, method="mean")
+def test_the_mean_is_that_of_all_that_were_taken(count):
+    callback = build(method="mean")
     _, seen = walk(callback, count)
     for name, average in callback.average.items():
         expected = torch.stack([weights[name].double() for weights in seen]).mean(0)
@@ -49,8 +48,8 @@ def test_the_mean_is_that_of_all_that_were_taken(tmp_path, count):
 
 @pytest.mark.parametrize("warmup", [True, False])
 @pytest.mark.parametrize("decay", [0.0, 0.3, 0.9, 1.0])
-def test_the_exponential_average_is_the_recursion(tmp_path, decay, warmup):
-    callback = build(tmp_path, decay=decay, warmup=warmup)
+def test_the_exponential_average_is_the_recursion(decay, warmup):
+    callback = build(decay=decay, warmup=warmup)
     _, seen = walk(callback, 12)
     for name, average in callback.average.items():
         expected = seen[0][name].double()
@@ -60,8 +59,8 @@ def test_the_exponential_average_is_the_recursion(tmp_path, decay, warmup):
         torch.testing.assert_close(average.double(), expected, rtol=1e-6, atol=1e-6)
 
 
-def test_small_moves_are_not_lost_in_bfloat16(tmp_path):
-    callback = build(tmp_path, decay=0.999, warmup=False)
+def test_small_moves_are_not_lost_in_bfloat16():
+    callback = build(decay=0.999, warmup=False)
     model = nn.Linear(1, 1, bias=False).bfloat16()
     with torch.no_grad():
         for value in [0.0] + [1.0] * 100:
@@ -71,7 +70,7 @@ def test_small_moves_are_not_lost_in_bfloat16(tmp_path):
     assert callback.average["weight"].item() == pytest.approx(1 - 0.999**100, rel=1e-4)
 
 
-def test_frozen_weights_are_left_out_and_shared_ones_taken_once(tmp_path):
+def test_frozen_weights_are_left_out_and_shared_ones_taken_once():
     class Tied(nn.Module):
         def __init__(self):
             super().__init__()
@@ -79,14 +78,14 @@ def test_frozen_weights_are_left_out_and_shared_ones_taken_once(tmp_path):
             self.b.weight = self.a.weight
             self.frozen.requires_grad_(False)
 
-    callback = build(tmp_path)
+    callback = build()
     callback.update(Tied())
     assert set(callback.average) == {"a.weight", "a.bias", "b.bias"}
 
 
 @pytest.mark.parametrize("buffers", ["copied", "averaged"])
-def test_numbers_that_are_not_trained_are_copied_or_averaged(tmp_path, buffers):
-    callback = build(tmp_path, method="mean", buffers=buffers)
+def test_numbers_that_are_not_trained_are_copied_or_averaged(buffers):
+    callback = build(method="mean", buffers=buffers)
     _, seen = walk(callback, 3, lambda: nn.BatchNorm1d(2))
     assert ("running_mean" in callback.average) == (buffers == "averaged")
     assert "num_batches_tracked" not in callback.average  # a count is no float

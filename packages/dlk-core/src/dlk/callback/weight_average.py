@@ -8,7 +8,6 @@ for batch norm: average or copy the buffers).
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as pl
@@ -16,7 +15,6 @@ import torch
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
 
-from dlk.checkpoint import put_average
 from dlk.registry import register
 
 if TYPE_CHECKING:
@@ -42,8 +40,7 @@ class WeightAverage(pl.Callback):
         is_used: whether evaluation and the bundle take the average.
     """
 
-    def __init__(self, config: WeightAverageConfig, run_dir: str) -> None:
-        self.run_dir = run_dir
+    def __init__(self, config: WeightAverageConfig) -> None:
         self.is_ema: bool = config.method == "ema"
         self.decay: float = config.decay
         self.warmup: bool = config.warmup
@@ -151,18 +148,6 @@ class WeightAverage(pl.Callback):
         self.average = {name: tensor.clone() for name, tensor in state_dict["average"].items()}
         self.count, self._step = state_dict["count"], state_dict["step"]
         self._is_loaded = True
-
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Write the model with the newest average beside the run's checkpoints."""
-        from dlk.bundle.weights import save_state
-
-        if self.average and not getattr(trainer, "fast_dev_run", False):
-            os.makedirs(self.run_dir, exist_ok=True)
-            weights = put_average(_model(pl_module).state_dict(), self.average)
-            save_state(weights, os.path.join(self.run_dir, _FILE))
-
-
-_FILE = "average.safetensors"
 
 
 def _model(module: pl.LightningModule) -> nn.Module:

@@ -31,7 +31,6 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
 
 from dlk.callback.weight_average import WeightAverage
-from dlk.checkpoint import read_checkpoint
 from dlk.errors import RunError, StateWarning
 from dlk.trainer._state import FORMAT, States, write_state
 from dlk.trainer._writer import Writer, copied
@@ -390,7 +389,8 @@ class _CheckpointIO(CheckpointIO):
     ) -> dict[str, Any]:
         if os.fspath(path).endswith(".state"):
             return self.keeper.lightnings
-        return read_checkpoint(os.fspath(path))
+        found: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        return found
 
     def remove_checkpoint(self, path: str | os.PathLike[str]) -> None:
         self.keeper.doom(os.fspath(path))
