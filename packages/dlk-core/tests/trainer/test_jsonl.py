@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import json
 
+import pytest
 import torch
 
+from dlk.errors import RunError
 from dlk.trainer.jsonl import JsonlLogger
 
 
@@ -32,3 +34,9 @@ def test_it_has_a_name_and_one_version(tmp_path):
     logger.log_hyperparams({"lr": 1})
     assert (logger.name, logger.version) == ("jsonl", "")
     assert not (tmp_path / "metrics.jsonl").exists()
+
+
+def test_where_nothing_can_be_written_it_says_which_file(tmp_path):
+    (tmp_path / "metrics.jsonl").mkdir()
+    with pytest.raises(RunError, match=r"cannot write metrics to .*metrics\.jsonl: Is a dir"):
+        JsonlLogger(str(tmp_path / "metrics.jsonl")).log_metrics({"x": 1.0}, step=1)
