@@ -82,6 +82,7 @@ def ftp(tmp_path):
     class Handler(FTPHandler):
         authorizer = DummyAuthorizer()
         dtp_handler = Cut
+        auth_failed_timeout = 0
 
         def ftp_RNTO(self, path):  # noqa: N802 - the name of a command
             served.renames += 1
