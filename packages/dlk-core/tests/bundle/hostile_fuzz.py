@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from dlk.bundle import Bundle
 from dlk.bundle.pack import seal
 from dlk.errors import BundleError, DlkError
+from dlk.inference import Engine
 
 KEPT, FOLDER, EXAMPLES = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 WORK = FOLDER / "bundle"
@@ -113,27 +114,27 @@ def places(value: object, above: tuple[object, ...] = ()) -> list[tuple[object, 
     return found
 
 
-ORIGINALS = {
-    name: json.loads((KEPT / name).read_text())
-    for name in ("bundle.json", "process.json", "fit.json")
-}
-counts = {"refused": 0, "worked": 0}
+def aim_everywhere() -> None:
+    """Let each text that looks like a file be a path outside, and those beside it no file."""
+    for name in ("process.json", "fit.json"):
+        for number, original in enumerate(components(ORIGINALS[name])):
+            texts = [key for key, part in original.items() if isinstance(part, str) and "." in part]
+            for aimed in texts:
+                changed = copy.deepcopy(ORIGINALS[name])
+                chosen = components(changed)[number]
+                chosen |= dict.fromkeys(texts, "none.json") | {aimed: str(SECRET)}
+                check(name, changed)
 
 
-@settings(
-    max_examples=EXAMPLES,
-    deadline=None,
-    database=None,
-    derandomize=True,
-    suppress_health_check=list(HealthCheck),
-)
-@given(data=st.data())
-def attack(data: st.DataObject) -> None:
-    global watching
-    shutil.rmtree(WORK, ignore_errors=True)
-    shutil.copytree(KEPT, WORK)
-    name = data.draw(st.sampled_from(["fit.json", "fit.json", "process.json", "bundle.json"]))
-    changed = copy.deepcopy(ORIGINALS[name])
+def components(config: dict[str, object]) -> list[dict[str, object]]:
+    found = [config[key] for key in config if key.startswith("@")]
+    for above in found:
+        found += [part for key, part in above.items() if key.startswith("@")]
+    return found
+
+
+def mutate(data: st.DataObject, changed: dict[str, object]) -> None:
+    """Change one to three values or keys."""
     for _ in range(data.draw(st.integers(1, 3))):
         *above, last = data.draw(st.sampled_from(places(changed)))
         here = changed
@@ -149,6 +150,20 @@ def attack(data: st.DataObject) -> None:
             here[key] = here.pop(last) if how == "rename" else data.draw(VALUES)
         if not places(changed):
             break
+
+
+ORIGINALS = {
+    name: json.loads((KEPT / name).read_text())
+    for name in ("bundle.json", "process.json", "fit.json")
+}
+counts = {"refused": 0, "worked": 0}
+
+
+def check(name: str, changed: dict[str, object]) -> None:
+    """Load a bundle with a changed file: refused, or it predicts; nothing outside is opened."""
+    global watching
+    shutil.rmtree(WORK, ignore_errors=True)
+    shutil.copytree(KEPT, WORK)
     manifest = changed if name == "bundle.json" else ORIGINALS["bundle.json"]
     if name != "bundle.json":
         (WORK / name).write_text(json.dumps(changed))
@@ -157,26 +172,41 @@ def attack(data: st.DataObject) -> None:
     watching = True
     try:
         engine = Bundle(WORK).engine()
+        counts["worked"] += 1
+        answer(engine, changed)
     except BundleError:
-        engine = None
         counts["refused"] += 1
     finally:
         watching = False
-    if engine is not None:
-        counts["worked"] += 1
-        watching = True
-        try:
-            engine.predict(SENTENCES)
-        except DlkError:
-            pass
-        except Exception as error:
-            raise AssertionError(f"predict raised {error!r}; {json.dumps(changed)}") from error
-        finally:
-            watching = False
     outside = [path for path in opened if not is_harmless(path)]
     assert not outside, f"{outside}: {json.dumps(changed)}"
 
 
+def answer(engine: Engine, changed: dict[str, object]) -> None:
+    try:
+        engine.predict(SENTENCES)
+    except DlkError:
+        pass
+    except Exception as error:
+        raise AssertionError(f"predict raised {error!r}; {json.dumps(changed)}") from error
+
+
+@settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    database=None,
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
+)
+@given(data=st.data())
+def attack(data: st.DataObject) -> None:
+    name = data.draw(st.sampled_from(["fit.json", "fit.json", "process.json", "bundle.json"]))
+    changed = copy.deepcopy(ORIGINALS[name])
+    mutate(data, changed)
+    check(name, changed)
+
+
 warnings.simplefilter("error")
+aim_everywhere()
 attack()
 print(json.dumps(counts))
