@@ -88,7 +88,7 @@ def hugging_face(data: str, tokenizer: str, folder: str, _: str) -> Callable[[],
     import datasets
     from transformers import PreTrainedTokenizerFast
 
-    fast = PreTrainedTokenizerFast(tokenizer_file=tokenizer)
+    fast = PreTrainedTokenizerFast(tokenizer_file=tokenizer)  # type: ignore[no-untyped-call]
 
     def run() -> None:
         rows = datasets.load_dataset("json", data_files=data, split="train", cache_dir=folder)
