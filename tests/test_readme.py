@@ -41,6 +41,22 @@ def test_the_first_example_s_commands_and_python_run(
     (answer,) = Path("answers.jsonl").read_text(encoding="utf-8").splitlines()
     Path("answers.jsonl").unlink()
 
+    (long_runs,), (packing,) = (
+        blocks(name, "bash") for name in ("Large data, long runs", "Deploy")
+    )
+    lines = [shlex.split(line, comments=True) for line in (long_runs + packing).splitlines()]
+    assert [line[1] for line in lines] == [
+        "process",
+        "process",
+        "train",
+        "bundle",
+        "bundle",
+        "export",
+    ]
+    for line in lines[:-1]:  # tests of their own export
+        assert main(line[1:]) == 0, capsys.readouterr().err
+    assert Path("trec.zip").is_file()
+
     (python,) = blocks("First example", "python")
     exec(compile(python, "README.md", "exec"), {})
     (again,) = Path("answers.jsonl").read_text(encoding="utf-8").splitlines()
