@@ -39,7 +39,8 @@ Indices = list[list[int]]
 def lengths_of(rows: int, seed: int) -> list[int]:
     """Return log-normal lengths: mean 28, median 21, one in twenty above 70, the longest 217."""
     drawn = np.random.default_rng(seed).lognormal(np.log(21), 0.73, rows)
-    return np.clip(np.round(drawn), 2, 217).astype(int).tolist()
+    lengths: list[int] = np.clip(np.round(drawn), 2, 217).astype(int).tolist()
+    return lengths
 
 
 def columns_of(rows: int, seed: int) -> dict[str, list[Any]]:
