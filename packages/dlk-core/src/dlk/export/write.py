@@ -23,6 +23,8 @@ from torch import Tensor
 from dlk.bundle import schema
 from dlk.bundle.read import Bundle
 from dlk.export.graph import ExportError, Graph, Seen, batches_of, look
+from dlk.export.quantize import QUANTIZED, compared, golden_answers, quantize_onnx
+from dlk.inference import Engine
 from dlk.io import atomic_dir, sha256_of
 
 __all__ = ["FORMATS", "Exported", "export_bundle"]
@@ -54,6 +56,7 @@ def export_bundle(
     out: str | os.PathLike[str],
     *,
     format: str,
+    quantize: str | None = None,
     src: Sequence[str] = (),
     trust_code: bool = False,
 ) -> Exported:
@@ -68,16 +71,25 @@ def export_bundle(
         bundle: the bundle.
         out: folder to write.
         format: "onnx" or "torch_export".
+        quantize: "int8": the graph with weights of eight bits, once the one of float32 gave the
+            model's outputs. Only for "onnx". None: float32.
         src: folders with project-local components that the bundle needs.
         trust_code: run the copy of such components that the bundle brings: code of its maker.
 
     Raises:
-        ExportError: the model cannot be a graph, the graph computes something else, or `out` holds
-            what no export made.
+        ExportError: the model cannot be a graph, the graph computes something else, eight bits are
+            too few for it, or `out` holds what no export made.
         BundleError: the bundle is damaged, or needs what is not installed.
     """
     if format not in FORMATS:
         raise ValueError(f"formats are {', '.join(FORMATS)}, got {format!r}")
+    if quantize is not None and quantize not in QUANTIZED:
+        raise ValueError(f"graphs can be quantised to {', '.join(QUANTIZED)}, got {quantize!r}")
+    if quantize and format != "onnx":
+        raise ExportError(
+            f"--quantize {quantize} is for --format onnx: ONNX Runtime quantises the graph, and "
+            f"{format} has no such step"
+        )
     _refuse_foreign(Path(out))
     if format == "onnx":
         _need("onnx", "onnxscript", "onnxruntime")
@@ -94,6 +106,7 @@ def export_bundle(
     with atomic_dir(out) as folder:
         started = time.monotonic()
         graph, left_out, parity = _written(engine.model, seen, batches, folder, format)
+        quantized = _quantized(engine, graph, batches, rows, folder) if quantize else {}
         for name in (schema.PROCESS, schema.META, schema.ASSETS):
             _copy(opened.path / name, folder / name)
         manifest = {
@@ -107,6 +120,7 @@ def export_bundle(
             "read_from_inputs": list(seen.passed),
             "not_exported": left_out,
             "parity": parity,
+            "quantized": {"to": quantize, **quantized} if quantize else {},
             "versions": _versions(format),
             "seconds": round(time.monotonic() - started, 1),
         }
@@ -161,6 +175,33 @@ def _exported(
         _save_program(program, file)
         call = _read_program(file)
     return _compared(graph, call, batches)
+
+
+def _quantized(
+    engine: Engine,
+    graph: Graph,
+    batches: Sequence[Mapping[str, Tensor]],
+    rows: Sequence[Mapping[str, Any]],
+    folder: Path,
+) -> dict[str, Any]:
+    """Put the quantised graph in place of the one that is there; return what became of it."""
+    file = folder / FORMATS["onnx"]
+    aside = folder / "float32"
+    there = list(folder.iterdir())
+    aside.mkdir()
+    for path in there:
+        path.rename(aside / path.name)  # of a large model, the file with its weights too
+    size = sum(path.stat().st_size for path in aside.iterdir())
+    done = quantize_onnx(aside / file.name, file)
+    shutil.rmtree(aside)
+    call = _read_onnx(graph, file)
+    return {
+        **done,
+        "bytes": sum(path.stat().st_size for path in folder.iterdir()),
+        "bytes_float32": size,
+        "difference": compared(graph, call, batches),
+        "golden": golden_answers(engine, graph, call, rows),
+    }
 
 
 def _traced(
