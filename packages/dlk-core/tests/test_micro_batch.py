@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import gc
+import os
+import subprocess
+import sys
 import threading
 import time
 import weakref
@@ -14,7 +17,6 @@ import torch
 from dlk.errors import DataError, RowError
 from dlk.inference import Engine
 from dlk.micro_batch import (
-    MicroBatcher,
     RequestTimeoutError,
     ServerBusyError,
     ServerClosedError,
@@ -265,13 +267,76 @@ def test_a_server_that_nobody_holds_takes_its_thread_along(trained):
     assert not thread.is_alive()
 
 
-def test_a_child_of_fork_gets_a_thread_of_its_own(trained):
-    engine = Server(trained.bundle).engine
-    batcher = MicroBatcher(engine)
-    assert batcher.submit({"sentence": [SHORT]}).result(20)[0]["label"] == "animal"
-    batcher._process = -1  # as in a child: neither the thread nor its queue is there
-    assert batcher.submit({"sentence": [SHORT]}).result(20)[0]["label"] == "animal"
-    batcher.close()
+def test_rows_that_wait_are_answered_though_nobody_holds_the_server(trained, gate):
+    gate.hold()
+    first = (server := Server(trained.bundle)).submit({"sentence": SHORT})
+    second = server.submit({"sentence": SHORT})
+    del server
+    gc.collect()
+    gate.opened.set()
+    assert first.result(20)["label"] == second.result(20)["label"] == "animal"
+
+
+_APART = """
+import os, sys, threading, torch
+from dlk.inference import Prepared
+from dlk.micro_batch import MicroBatcher
+
+class Engine:
+    batch_size = 1
+
+    def prepare(self, columns):
+        return Prepared(columns, 1, {"x": columns["x"], "_row": [0]}, {})
+
+    def answer(self, rows):
+        entered.set()
+        product = torch.rand(300, 300)
+        for _ in range(int(rows[0]["x"][0])):
+            product = torch.softmax(product @ product, 0)
+        return [{"done": True}]
+
+    def finish(self, prepared, answers):
+        return [answers[0]]
+
+entered = threading.Event()
+batcher = MicroBatcher(Engine())
+"""
+
+
+def _apart(code):
+    """Run code in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-c", _APART + code],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
+def test_a_process_that_ends_while_the_model_computes_ends_well():
+    """PyTorch aborts a process whose interpreter went away below one of its threads."""
+    done = _apart(
+        "batcher.submit({'x': [300]})\nwaits = batcher.submit({'x': [10**9]})\n"
+        "assert entered.wait(60)\n"
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_child_of_fork_gets_a_thread_and_locks_of_its_own():
+    done = _apart(
+        "assert batcher.submit({'x': [1]}).result(60)\n"
+        "with batcher._changed:\n"  # as another thread of the parent may hold it
+        "    child = os.fork()\n"
+        "    if not child:\n"
+        "        other = threading.Thread(target=lambda: batcher.submit({'x': [1]}).result(60))\n"
+        "        other.start()\n"
+        "        other.join(60)\n"
+        "        os._exit(0 if not other.is_alive() else 3)\n"
+        "assert os.waitpid(child, 0)[1] == 0\n"
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_model_runs_in_one_thread(server, monkeypatch):

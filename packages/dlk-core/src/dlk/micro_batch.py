@@ -7,9 +7,11 @@ waits for nobody.
 
 from __future__ import annotations
 
+import atexit
 import os
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
@@ -28,6 +30,10 @@ __all__ = ["MicroBatcher", "RequestTimeoutError", "ServerBusyError", "ServerClos
 Answers = list["Prediction | RowError"]
 Finish = Callable[[Callable[[], Answers]], Any]
 """From (a call that gives the answers, or raises why there are none) to a future's result."""
+
+_PATIENCE_S = 60.0
+"""How long the end of the process waits for a batch that is computed: PyTorch aborts the process
+where a thread of it finds the interpreter gone."""
 
 
 class ServerBusyError(DlkError):
@@ -91,13 +97,13 @@ class MicroBatcher:
         self.max_waiting = max_waiting
         self._is_closed = False
         self._begin()
+        _batchers.add(self)
 
     def _begin(self) -> None:
         self._changed = threading.Condition()
         self._items: deque[_Item] = deque()
         self._waiting = 0  # rows, those that are still being prepared included
         self._thread: threading.Thread | None = None
-        self._process = os.getpid()
 
     @property
     def waiting(self) -> int:
@@ -128,8 +134,6 @@ class MicroBatcher:
             ServerClosedError: `close` was called.
             DataError: as `Engine.predict`.
         """
-        if self._process != os.getpid():  # a child of fork has neither the thread nor its locks
-            self._begin()
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         rows = len(next(iter(columns.values()), ()))
         with self._changed:
@@ -160,12 +164,28 @@ class MicroBatcher:
 
     def close(self, timeout_s: float = 30.0) -> None:
         """Take no more requests; answer those that wait, and refuse what is left after a time."""
+        self.retire()
+        self._join(timeout_s)
+        self._drop()
+
+    def retire(self) -> None:
+        """Take no more requests; the thread answers those that wait, and ends."""
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()
-            thread = self._thread
+
+    def _leave(self) -> None:
+        """Let the batch that is computed end, and drop the rest: the process is about to end."""
+        self.retire()
+        self._drop()
+        self._join(_PATIENCE_S)
+
+    def _join(self, timeout_s: float) -> None:
+        thread = self._thread
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout_s)
+
+    def _drop(self) -> None:
         with self._changed:
             left = list(self._items)
             self._items.clear()
@@ -237,12 +257,13 @@ class MicroBatcher:
 
     def _starts(self, request: _Request) -> bool:
         """Return whether somebody still waits for the request, which from now on is under way."""
-        if request.is_over:
-            return False
-        if not request.future.running() and not request.future.set_running_or_notify_cancel():
-            self._end(request, CancelledError())
-            return False
-        return True
+        with self._changed:  # the thread asks, and so may whoever closes
+            if request.is_over:
+                return False
+            if request.future.running() or request.future.set_running_or_notify_cancel():
+                return True
+        self._end(request, CancelledError())
+        return False
 
     def _compute(self, batch: list[_Item]) -> None:
         try:
@@ -258,12 +279,15 @@ class MicroBatcher:
                 renumbered(answer, item.row) if isinstance(answer, RowError) else answer
             )
             request.left -= 1
-            if not request.left and not request.is_over:
+            if not request.left:
                 self._end(request)
 
     def _end(self, request: _Request, error: BaseException | None = None) -> None:
-        """Give the future its result: the answers, or why there are none."""
-        request.is_over = True
+        """Give the future its result, once: the answers, or why there are none."""
+        with self._changed:
+            if request.is_over:
+                return
+            request.is_over = True
 
         def answers() -> Answers:
             if error is not None:
@@ -297,3 +321,22 @@ def _items_of(request: _Request) -> list[_Item]:
 def _are_alike(one: int, other: int) -> bool:
     """Return whether lengths are near enough for padding to cost little."""
     return max(one, other) <= 1.5 * min(one, other) + 8
+
+
+_batchers: weakref.WeakSet[MicroBatcher] = weakref.WeakSet()
+
+
+def _leave_all() -> None:
+    for batcher in list(_batchers):
+        batcher._leave()
+
+
+def _begin_all() -> None:
+    """Give all batchers of a child of fork, which has none of the threads, new locks and queues."""
+    for batcher in list(_batchers):
+        batcher._begin()
+
+
+atexit.register(_leave_all)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_all)

@@ -273,7 +273,7 @@ class Server:
                 self._batcher = MicroBatcher(
                     self.engine, max_tokens=self.max_batch_tokens, max_waiting=self.max_waiting
                 )
-                weakref.finalize(self, self._batcher.close, 0.0)
+                weakref.finalize(self, self._batcher.retire).atexit = False
             return self._batcher
 
     def _watched(
