@@ -440,10 +440,13 @@ def test_what_a_callback_logs_each_step_is_logged(tmp_path):
     assert [line["rows"] for line in lines if "rows" in line] == [4.0, 4.0, 4.0]
 
 
-def test_a_version_of_lightning_that_was_not_compared_keeps_its_own_loop(tmp_path, monkeypatch):
+@pytest.mark.parametrize("version", ["2.5.0", "2.6.7", "2.6.10", "2.99.0"])
+def test_a_version_of_lightning_that_was_not_compared_keeps_its_own_loop(
+    tmp_path, monkeypatch, version
+):
     import lightning
 
-    monkeypatch.setattr(lightning, "__version__", "2.99.0")
+    monkeypatch.setattr(lightning, "__version__", version)
     trainer, _ = build(tmp_path, max_epochs=1)
     assert not isinstance(trainer.trainer.fit_loop.epoch_loop, StepLoop)
 

@@ -31,7 +31,8 @@ from torch.optim import Optimizer
 
 __all__ = ["StepLoop"]
 
-_COMPARED = ("2.5.", "2.6.")  # versions of Lightning whose loop this one repeats
+_COMPARED = frozenset({"2.5.6", "2.6.0", "2.6.1", "2.6.6"})
+"""Versions of Lightning with which the tests of this file's steps were run: no other is claimed."""
 _OPTIMISING = (  # how Lightning lets a module take over a part of the step
     "backward",
     "clip_gradients",
@@ -95,7 +96,7 @@ class StepLoop(_TrainingEpochLoop):
     @classmethod
     def install(cls, trainer: pl.Trainer, to_device: Callable[[Any, torch.device], Any]) -> None:
         """Give a new trainer this loop, where its Lightning is one of those compared with."""
-        if lightning.__version__.startswith(_COMPARED):
+        if lightning.__version__ in _COMPARED:
             there = trainer.fit_loop.epoch_loop
             trainer.fit_loop.epoch_loop = cls(
                 trainer, to_device, min_steps=there.min_steps, max_steps=there.max_steps
