@@ -19,8 +19,11 @@ LONG = "the big old cat near a big old cat with my big old cat"
 
 
 @pytest.fixture
-def spied(monkeypatch):
-    """What every call of the model's decode saw: (logits, rows), with the stage's name."""
+def spied(monkeypatch, trained):
+    """What every call of the model's decode saw: (logits, rows), with the stage's name.
+
+    `trained` has the toy's components imported, which puts their module in place.
+    """
     import toy_labels
 
     seen = []
