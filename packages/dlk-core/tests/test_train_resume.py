@@ -516,6 +516,22 @@ def test_a_run_that_is_done_says_so(toy):
     assert not (toy.logs / "1").exists()
 
 
+def test_a_run_that_is_done_leaves_the_data_of_today_to_another(toy):
+    from dlk.preprocess import Process
+
+    first = toy.train("trainer.max_steps=1")
+    data = {split: toy.rows(split) for split in ("train", "valid", "test")}
+    Process(toy.process_config).run({**data, "train": data["train"][:60]})
+    second = toy.train("trainer.max_steps=1", resume=True)
+    assert (first.name, second.name, second.resumed, second.note) == ("0", "1", [], "")
+    assert toy.train("trainer.max_steps=1", resume=True).skipped
+    Process(toy.process_config).run(data)
+    assert toy.train("trainer.max_steps=1", resume=True).name == "0"
+    Process(toy.process_config).run({**data, "train": data["train"][:40]})
+    with pytest.raises(RunError, match="0 cannot go on: it was trained on other data"):
+        toy.train("trainer.max_steps=1", resume="0")
+
+
 def test_without_any_run_one_is_begun(toy):
     done = toy.train("trainer.max_steps=1", resume=True)
     assert (done.name, done.resumed, done.note) == ("0", [], "")
@@ -634,6 +650,45 @@ def test_a_checkpoint_that_cannot_be_written_stops_training_and_can_be_gone_on_f
     assert done.resumed
     found = left(done.dir)
     assert differs({**found, "files": []}, {**expected, "files": []}) == []
+
+
+@pytest.mark.usefixtures("_ctrl_c_is_heard")
+def test_no_state_names_a_checkpoint_that_could_not_be_written(toy, monkeypatch):
+    """The checkpoint fails while the state is taken that names it, because of Ctrl-C."""
+    import errno
+    import threading
+
+    from dlk.imodel.default import DefaultIModel
+    from dlk.trainer import _writer
+
+    toy.edit({**USUAL, RESUME: {"in_background": True}})
+    expected = left(toy.train().dir)
+    shutil.rmtree(toy.logs)
+    stopping = threading.Event()
+    real_wait, real_step = _writer.Writer.wait_for_copy, DefaultIModel.training_step
+
+    def write_torch(value, handle):
+        assert stopping.wait(60)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def wait_for_copy(self):
+        if self.busy:
+            stopping.set()
+        real_wait(self)
+
+    def step(self, batch, batch_idx):
+        if self.trainer.global_step == 7:
+            signal.raise_signal(signal.SIGINT)
+        return real_step(self, batch, batch_idx)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_writer, "write_torch", write_torch)
+        patch.setattr(_writer.Writer, "wait_for_copy", wait_for_copy)
+        patch.setattr(DefaultIModel, "training_step", step)
+        with pytest.raises(RunError, match=r"cannot write .*\.ckpt: No space left"):
+            toy.train()
+    assert States(str(toy.logs / "0")).steps() == []
+    assert differs(left(toy.train(resume=True).dir), expected) == []
 
 
 @pytest.mark.slow

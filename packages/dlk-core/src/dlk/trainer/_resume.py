@@ -117,6 +117,7 @@ class Keeper:
             self._save(trainer)
         if stops:
             self.writer.wait()
+            self.writer.check()
             if self._trouble:
                 self._tell()
             raise KeyboardInterrupt if self._stopping else SIGTERMException
@@ -164,6 +165,8 @@ class Keeper:
             return
 
         def job() -> None:
+            if self.writer.failed is not None:  # a state names checkpoints that are there
+                return
             try:
                 write_state(path, held)
             except OSError as error:
