@@ -29,7 +29,6 @@ NOT_YET = {  # what is not of text, and not brought over yet
     "optimizer adan",
     "scheduler cosine_restart",
     "scheduler warmup_rec_decay",
-    "callback weight_average",
 }
 RENAMED = {"prograss_bar": "progress_bar", "focal_loss": "focal", "txt_match_reg": "txt_match"}
 

@@ -37,9 +37,20 @@ class TestRichProgressBar(CallbackConformance):
     config = {"type_bar": "rich"}
 
 
+class TestResume(CallbackConformance):
+    component = ("callback", "resume")
+
+
+class TestWeightAverage(CallbackConformance):
+    component = ("callback", "weight_average")
+
+
 class TestLightning(TrainerConformance):
     component = ("trainer", "lightning")
     config = {"accelerator": "cpu", "@callback@checkpoint": {}}
+    unread = (  # when a run begins
+        "compile", "compile_backend", "compile_dynamic", "compile_mode", "matmul_precision",
+    )  # fmt: skip
 
 
 class TestDefaultIModel(IModelConformance):

@@ -148,9 +148,9 @@ class TrainBatches:
     def _share(self, joint: Ints, batches: list[Ints]) -> list[int]:
         lacking = -len(joint) % self.world_size
         if lacking:
-            spare = np.concatenate(
-                [*batches, joint]
-            )  # small data may have to be gone through again
+            # a budget bounds the batch: its own records are no longer than it; small data may have
+            # to be gone through again
+            spare = joint if self.max_tokens else np.concatenate([*batches, joint])
             joint = np.concatenate([joint, np.resize(spare, lacking)])
         share: list[int] = joint[self.rank :: self.world_size].tolist()
         return share

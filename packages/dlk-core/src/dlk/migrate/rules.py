@@ -418,6 +418,12 @@ def _scheduler(work: _Migration, entry: Entry, where: str) -> None:
         work.note("changed", steps, _under(where, "num_warmup_steps"), message)
 
 
+def _average(work: _Migration, entry: Entry, where: str) -> None:
+    """In 0.1 there was one way to average, that of SWA."""
+    entry.node.put("method", "mean")
+    work.note("changed", entry, _under(where, "method"), "is mean, as in SWA; ema is the default")
+
+
 def _char_table(work: _Migration, entry: Entry, where: str) -> None:
     _table("char_vocab")(work, entry, where)
     names = entry.node.find("output_map")
@@ -431,6 +437,7 @@ def _char_table(work: _Migration, entry: Entry, where: str) -> None:
 
 _SPECIAL: Mapping[tuple[str, str], Callable[[_Migration, Entry, str], None]] = {
     ("processor", "default"): _processor,
+    ("callback", "weight_average"): _average,
     ("subprocessor", "token_gather"): _gather,
     ("subprocessor", "token_embedding"): _vectors,
     ("data_collate", "default"): _collate,

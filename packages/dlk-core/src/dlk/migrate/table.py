@@ -73,7 +73,6 @@ NOT_YET: Mapping[tuple[str, str], str] = {
     ("optimizer", "adan"): "it is not here yet",
     ("scheduler", "warmup_rec_decay"): "it is not here yet",
     ("scheduler", "cosine_restart"): "it is not here yet",
-    ("callback", "weight_average"): "it is not here yet",
     ("module", ""): "a decoder, encoder or embedding builds its parts from its own options",
 }
 """What we have no component for, and why; under an empty name for a whole type."""
@@ -174,6 +173,14 @@ FIELDS: Mapping[tuple[str, str], Fields] = {
         "save_on_train_epoch_end": Values(
             ((False, None),), "null saves where the metric is measured"
         ),
+    },
+    ("callback", "weight_average"): {
+        "use_swa": Gone("method names the average"),
+        "swa_lrs": Gone("rates are the scheduler's alone"),
+        "swa_epoch_start": Gone("start_epoch, a number of epochs", (0.8,)),
+        "annealing_epochs": Gone("rates are the scheduler's alone"),
+        "annealing_strategy": Gone("rates are the scheduler's alone"),
+        "device": Gone("the average lies where the weights do"),
     },
     ("callback", "early_stop"): {
         "check_on_train_epoch_end": Values(((False, None),), "null looks where it is measured"),

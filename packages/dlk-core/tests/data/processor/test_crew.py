@@ -216,7 +216,13 @@ def test_a_worker_that_dies_is_told_and_leaves_the_old_folder_whole(
     before = files(tmp_path)
     data["sentence"][9] = "trouble"
     with pytest.raises(DataError, match=message):
-        run(tmp_path, {"train": data}, steps={"crew_step": {"mode": mode}}, num_workers=2)
+        run(
+            tmp_path,
+            {"train": data},
+            steps={"crew_step": {"mode": mode}},
+            num_workers=2,
+            cache=False,
+        )
     assert files(tmp_path) == before
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
