@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import signal
@@ -291,3 +292,11 @@ def test_a_file_url_is_a_local_path(tmp_path: Path) -> None:
         handle.write("x")
     assert io.exists(f"file://{tmp_path}/f")
     assert (tmp_path / "f").read_text() == "x"
+
+
+def test_a_full_disk_names_the_file_that_has_no_room(tmp_path):
+    target = tmp_path / "x.zip"
+    full = OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(OSError, match=r"No space .*x\.zip"), io.atomic_write(target):
+        raise full
+    assert list(tmp_path.iterdir()) == []

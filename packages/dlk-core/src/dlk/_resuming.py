@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from dlk.config import child, node_of
@@ -57,7 +57,14 @@ def is_done(folder: str) -> bool:
         return False
 
 
-def find(log_dir: str, point: Point, *, taken: Iterable[str] = (), only: bool) -> str:
+def find(
+    log_dir: str,
+    point: Point,
+    *,
+    taken: Iterable[str] = (),
+    only: bool,
+    is_of_data: Callable[[str], bool],
+) -> str:
     """Return the numbered folder to go on in: the newest unfinished run that fits, else one done.
 
     Args:
@@ -65,6 +72,8 @@ def find(log_dir: str, point: Point, *, taken: Iterable[str] = (), only: bool) -
         point: the config.
         taken: folders of other runs.
         only: whether the config is of one run, which is meant whatever its config was.
+        is_of_data: whether a folder's run is of the data that are there now. One that is done and
+            of others is not what is asked for.
 
     Returns:
         The folder; empty where no run was begun.
@@ -85,7 +94,7 @@ def find(log_dir: str, point: Point, *, taken: Iterable[str] = (), only: bool) -
         if fits and not is_done(folder):
             return folder
         if fits:
-            done = done or folder
+            done = done or (folder if is_of_data(folder) else "")
         elif not is_done(folder):
             misfit = misfit or folder
     if misfit and not done and only:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 __all__ = [
     "CODES",
     "BundleError",
+    "CacheWarning",
     "ChangedSourceWarning",
     "ConfigError",
     "DataError",
@@ -197,6 +198,10 @@ class ChangedSourceWarning(UserWarning):
 
 class StateWarning(UserWarning):
     """The state of a run could not be kept, or was taken up under other conditions."""
+
+
+class CacheWarning(UserWarning):
+    """What steps made cannot be kept for the next time; all else goes on."""
 
 
 class DataError(DlkError):

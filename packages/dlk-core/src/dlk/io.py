@@ -8,6 +8,7 @@ is whole: aside and moved, where the protocol can rename.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import shutil
@@ -28,6 +29,8 @@ __all__ = [
     "open_file",
     "sha256_of",
 ]
+
+_NO_ROOM = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
 def is_remote(path: str | os.PathLike[str]) -> bool:
@@ -119,8 +122,10 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO[A
         with contextlib.suppress(FileNotFoundError):
             shutil.copymode(target, aside)
         os.replace(aside, target)
-    except BaseException:
+    except BaseException as error:
         aside.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno in _NO_ROOM and error.filename is None:
+            error.filename = str(target)  # a write names no file
         raise
     _sweep(target)
 

@@ -227,7 +227,10 @@ class Train:
         found: list[_Run] = []
         for run in runs:
             taken = [other.dir for other in found]
-            folder = "" if run.name else find(run.dir, run.point, taken=taken, only=len(runs) == 1)
+            folder = "" if run.name else find(
+                run.dir, run.point, taken=taken, only=len(runs) == 1,
+                is_of_data=lambda folder, run=run: _is_of_data(replace(run, dir=folder)),
+            )  # fmt: skip
             begun = replace(run, name=os.path.basename(folder), dir=folder) if folder else run
             found.append(begun)
         return found
@@ -238,8 +241,7 @@ class Train:
         if before is None:
             return
         check_same(run.dir, before, run.point)
-        data = _digest_of_data(local_folder(run.point.root("fit").processed_data_dir))
-        if _data_of(run) not in ("", data):
+        if not _is_of_data(run):
             raise RunError(
                 f"{run.dir} cannot go on: it was trained on other data, which was processed anew "
                 "since. Process what it was, or train anew (without resume)."
@@ -293,8 +295,7 @@ class Train:
                 f"{run.dir} holds a run already. Give it another name (specific, log_dir), "
                 "remove it, or say overwrite (--overwrite)."
             )
-        data = _digest_of_data(local_folder(run.point.root("fit").processed_data_dir))
-        if not self.overwrite and _data_of(run) not in ("", data):
+        if not self.overwrite and not _is_of_data(run):
             raise RunError(
                 f"{run.dir} holds a run on other data: it was processed anew since. Give the runs "
                 "another log_dir, or say overwrite (--overwrite)."
@@ -634,6 +635,12 @@ def _data_of(run: _Run) -> str:
             return str(json.load(handle)["data"])
     except (OSError, ValueError, KeyError, TypeError):
         return ""
+
+
+def _is_of_data(run: _Run) -> bool:
+    """Return whether a folder's run is of the data as they are now, so far as it tells."""
+    data = _digest_of_data(local_folder(run.point.root("fit").processed_data_dir))
+    return _data_of(run) in ("", data)
 
 
 def _finished(run: _Run) -> RunResult | None:

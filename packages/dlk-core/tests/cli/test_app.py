@@ -201,6 +201,16 @@ def test_ctrl_c_in_a_process_exits_with_130():
     assert signal.SIGINT + 128 == 130
 
 
+def test_ctrl_c_while_training_says_how_to_go_on(monkeypatch, capsys):
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("dlk.train.Train", stopped_train := lambda *_, **__: stopped_train)
+    monkeypatch.setattr(stopped_train, "run", stopped, raising=False)
+    assert main(["train", "fit.jsonc"]) == 130
+    assert capsys.readouterr().err == "interrupted (dlk train fit.jsonc --resume goes on)\n"
+
+
 def test_a_reader_that_leaves_ends_the_command_quietly():
     read, write = os.pipe()
     os.close(read)

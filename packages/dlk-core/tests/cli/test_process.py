@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from dlk.cli import main
 from dlk.data.meta import Meta
 from dlk.data.processor import _ledger
@@ -120,3 +122,13 @@ def test_the_number_of_workers_and_the_cache_change_no_file(project, capsys):
     assert found[0] == found[1] == found[2]
     assert main(["process", "process.jsonc", "--workers", "-1"]) == 2
     assert "number >= 0" in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_folder_that_cannot_keep_results_is_told_in_one_line(project, capsys, monkeypatch):
+    monkeypatch.setattr(_ledger, "WORTH_S", 0.0)
+    (project / "file").write_text("no folder")
+    assert main(["process", "process.jsonc", "--cache-dir", "file"]) == 0
+    said = capsys.readouterr().err
+    assert f"warning: results of steps are not kept in {project / 'file'}: Not a dir" in said
+    assert "_ledger.py" not in said

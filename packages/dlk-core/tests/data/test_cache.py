@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 
 from dlk.data.cache import Cache
+from dlk.errors import CacheWarning
 
 KEY, OTHER = "ab" + "0" * 62, "ab" + "1" * 62
 TABLE = pa.table({"ids": [[1, 2], [], [3]], "text": ["a", None, "ü"]})
@@ -89,7 +90,7 @@ def test_what_killed_writers_left_is_swept_once_it_is_old(cache):
 def test_a_disk_that_refuses_is_told_once_and_stops_nothing(tmp_path):
     (tmp_path / "file").write_text("no folder")
     cache = Cache(tmp_path / "file", limit=1)
-    with pytest.warns(UserWarning, match="results are not kept in .*file") as told:
+    with pytest.warns(CacheWarning, match=r"not kept in .*file: .*cache_dir") as told:
         cache.put(KEY, TABLE, {})
     assert len(told) == 1
     with warnings.catch_warnings():
@@ -105,7 +106,7 @@ def test_a_half_written_entry_is_removed_where_the_disk_is_full(cache, monkeypat
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "replace", full)
-    with pytest.warns(UserWarning, match="No space left"):
+    with pytest.warns(CacheWarning, match="No space left"):
         cache.put(KEY, TABLE, {})
     assert [path.name for path in cache.path(KEY).parent.iterdir()] == [OTHER[2:]]
 

@@ -17,11 +17,13 @@ from dlk._known import shadow
 from dlk.cli._arguments import UsageError
 from dlk.cli._terminal import Terminal, without_bars
 from dlk.errors import (
+    CacheWarning,
     ChangedSourceWarning,
     ConfigError,
     DlkError,
     EqualPointsWarning,
     PluginError,
+    StateWarning,
     did_you_mean,
 )
 
@@ -29,6 +31,7 @@ __all__ = ["COMMANDS", "commands_of_plugins", "distribution_of", "run"]
 
 OK, FAILED, USAGE, INTERRUPTED, CLOSED_PIPE = 0, 1, 2, 130, 141
 GROUP = "dlk.commands"
+_OWN = (CacheWarning, ChangedSourceWarning, EqualPointsWarning, StateWarning)
 
 COMMANDS = {
     "process": "prepare data: process.jsonc and raw files to Arrow files and meta",
@@ -107,7 +110,7 @@ def _plain_warnings(terminal: Terminal) -> Iterator[None]:
         def show(
             message: Warning | str, category: type[Warning], *more: Any, **others: Any
         ) -> None:
-            if issubclass(category, EqualPointsWarning | ChangedSourceWarning):
+            if issubclass(category, _OWN):
                 terminal.note(f"warning: {message}")
             else:
                 shown(message, category, *more, **others)

@@ -21,6 +21,8 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 from pyarrow import ipc
 
+from dlk.errors import CacheWarning
+
 __all__ = ["Cache", "Entry"]
 
 _MAGIC = b"dlk.cache/1\n"
@@ -117,7 +119,10 @@ class Cache:
         except OSError as error:
             self._is_broken = True
             warnings.warn(
-                f"results are not kept in {self.folder}: {error.strerror or error}", stacklevel=2
+                f"results of steps are not kept in {self.folder}: {error.strerror or error}. "
+                "Name a folder with room (cache_dir, --cache-dir), or keep none (--no-cache).",
+                CacheWarning,
+                stacklevel=2,
             )
             return
         self.put_bytes += len(body)

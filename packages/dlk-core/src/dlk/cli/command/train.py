@@ -52,7 +52,12 @@ def run(args: argparse.Namespace, terminal: Terminal) -> int:
         overwrite=args.overwrite,
         resume=args.resume,
     )
-    return report(train.run(), terminal)
+    try:
+        result = train.run()
+    except KeyboardInterrupt as stop:
+        goes_on = f"{stop} (dlk train {args.config} --resume goes on)"
+        raise KeyboardInterrupt(goes_on.lstrip()) from None
+    return report(result, terminal)
 
 
 def report(result: TrainResult, terminal: Terminal) -> int:
