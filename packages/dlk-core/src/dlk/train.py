@@ -28,6 +28,7 @@ import traceback
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -229,7 +230,7 @@ class Train:
             taken = [other.dir for other in found]
             folder = "" if run.name else find(
                 run.dir, run.point, taken=taken, only=len(runs) == 1,
-                is_of_data=lambda folder, run=run: _is_of_data(replace(run, dir=folder)),
+                is_of_data=partial(_is_of_data, run),
             )  # fmt: skip
             begun = replace(run, name=os.path.basename(folder), dir=folder) if folder else run
             found.append(begun)
@@ -637,10 +638,10 @@ def _data_of(run: _Run) -> str:
         return ""
 
 
-def _is_of_data(run: _Run) -> bool:
-    """Return whether a folder's run is of the data as they are now, so far as it tells."""
+def _is_of_data(run: _Run, folder: str = "") -> bool:
+    """Return whether a folder's run (else its own) is of the data of now, so far as it tells."""
     data = _digest_of_data(local_folder(run.point.root("fit").processed_data_dir))
-    return _data_of(run) in ("", data)
+    return _data_of(replace(run, dir=folder or run.dir)) in ("", data)
 
 
 def _finished(run: _Run) -> RunResult | None:
