@@ -243,13 +243,17 @@ def test_stopped_between_any_two_writes_it_ends_the_same(toy, stops, monkeypatch
     [
         ({"@imodel@default/@scheduler@linear_warmup/interval": "epoch"}, []),
         ({"@datamodule@default/num_workers": 2}, []),
-        ({CHECKPOINT: {"every_n_train_steps": 2, "save_top_k": -1}}, []),
-        ({CHECKPOINT: {"monitor": "train_loss_epoch", "mode": "min"}}, []),
-        ({f"{TRAINER}/@callback@lr_monitor": {}}, []),
+        pytest.param(
+            {CHECKPOINT: {"every_n_train_steps": 2, "save_top_k": -1}}, [], marks=pytest.mark.slow
+        ),
+        pytest.param(
+            {CHECKPOINT: {"monitor": "train_loss_epoch", "mode": "min"}}, [], marks=pytest.mark.slow
+        ),
+        pytest.param({f"{TRAINER}/@callback@lr_monitor": {}}, [], marks=pytest.mark.slow),
         ({}, ["trainer.max_steps=8", "trainer.max_epochs=null"]),
-        ({}, ["trainer.limit_train_batches=4"]),
-        ({}, ["trainer.check_val_every_n_epoch=2"]),
-        ({}, ["trainer.precision=bf16-mixed"]),
+        pytest.param({}, ["trainer.limit_train_batches=4"], marks=pytest.mark.slow),
+        pytest.param({}, ["trainer.check_val_every_n_epoch=2"], marks=pytest.mark.slow),
+        pytest.param({}, ["trainer.precision=bf16-mixed"], marks=pytest.mark.slow),
     ],
 )
 def test_other_options_go_on_too(toy, stops, more, overrides):
@@ -553,7 +557,7 @@ def test_a_run_is_named_by_its_folder_or_by_its_name(stopped):
         stopped.train(resume="8")
 
 
-@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize("named", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_of_a_search_what_is_done_is_kept_and_the_rest_made(toy, monkeypatch, named):
     toy.edit(
         {
