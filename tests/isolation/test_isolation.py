@@ -46,8 +46,10 @@ def test_passes_its_own_tests_with_only_its_own_dependencies(
     imported = environment.run("python", "-I", "-c", IMPORT_ALL)  # before any test tool is there
     assert imported.returncode == 0, imported.stderr
 
-    peers = ("jsonschema", "pytorch-crf", "scikit-learn", "seqeval")  # what tests compare with
-    environment.install("pytest", "pytest-xdist", "hypothesis", *peers, wheels={})
+    # what tests compare with, and what an extra or a server of the tests needs
+    peers = ("jsonschema", "pytorch-crf", "scikit-learn", "seqeval")
+    extras = ("onnx", "onnxruntime", "onnxscript", "pyftpdlib")
+    environment.install("pytest", "pytest-xdist", "hypothesis", *peers, *extras, wheels={})
     tests = shutil.copytree(DISTRIBUTIONS[package] / "tests", tmp_path / "tests")
     settings = shutil.copy(ROOT / "pyproject.toml", tmp_path)
     command = ["python", "-m", "pytest", "-q", "-n", str(os.cpu_count()), "-c", settings, tests]
