@@ -21,7 +21,7 @@ def text() -> str:
 
 def test_the_options_shown_are_those_of_the_callback(text: str) -> None:
     (shown,) = re.findall(r"```jsonc\n(.*?)```", text, re.DOTALL)
-    trainer = parse("{" + shown + "}").value["@trainer@lightning"]
+    trainer = parse(shown).value["@trainer@lightning"]
     config = make("callback", "resume", trainer["@callback@resume"])
     assert config.every_n_train_steps == 500
     default = make("callback", "resume")
