@@ -23,6 +23,8 @@ from dlk.errors import ConfigError, RunError, StateWarning
 from dlk.train import Train
 from dlk.trainer._state import States, read_state, write_state
 
+pytestmark = pytest.mark.once
+
 TRAINER = "@trainer@lightning"
 CHECKPOINT = f"{TRAINER}/@callback@checkpoint"
 RESUME = f"{TRAINER}/@callback@resume"

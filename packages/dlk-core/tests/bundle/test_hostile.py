@@ -15,6 +15,8 @@ from dlk.bundle._building import Building
 from dlk.bundle.weights import load_state, save_state
 from dlk.errors import BundleError
 
+pytestmark = pytest.mark.once
+
 FUZZ = Path(__file__).parent / "hostile_fuzz.py"
 
 

@@ -14,6 +14,8 @@ from dlk.errors import ConfigError
 from dlk.registry import register
 from dlk.train import Train
 
+pytestmark = pytest.mark.once
+
 AVERAGE = "@trainer@lightning/@callback@weight_average"
 KEPT = "@trainer@lightning/@callback@checkpoint"
 

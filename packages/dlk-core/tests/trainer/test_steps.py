@@ -16,6 +16,8 @@ from dlk.context import Setup
 from dlk.registry import register
 from dlk.trainer._steps import StepLoop
 
+pytestmark = pytest.mark.once
+
 WIDTH, CLASSES, ROWS = 3, 2, 4
 
 

@@ -24,6 +24,8 @@ from dlk.preprocess import Process
 from dlk.registry import register
 from dlk.testing.data import tiny_tokenizer
 
+pytestmark = pytest.mark.once
+
 
 @cregister("subprocessor", "cached_step")
 class CachedStepConfig(SubprocessorConfig):

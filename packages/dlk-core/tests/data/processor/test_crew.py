@@ -22,6 +22,8 @@ from dlk.preprocess import Process
 from dlk.registry import register
 from dlk.testing.data import tiny_tokenizer
 
+pytestmark = pytest.mark.once
+
 STEPS = '''
 import os
 import signal

@@ -13,6 +13,8 @@ import pytest
 from dlk.data.store import open_split
 from dlk.testing.data import tiny_tokenizer
 
+pytestmark = pytest.mark.once
+
 PROGRAM = """
 import json, sys
 from dlk.preprocess import Process
