@@ -12,6 +12,8 @@ from dlk.config import _intc
 from dlk.fit import load_fit, load_meta
 from dlk.preprocess import Process
 
+pytestmark = pytest.mark.once
+
 HOSTILE = [
     "@lambda _: [0] * 10 ** 10",
     "@_G.meta.label_vocab.size @lambda n: open('ran', 'w')",

@@ -16,6 +16,8 @@ from dlk._run_folder import OWNER, claim_number, release, take
 from dlk.errors import RunError
 from dlk.train import Train
 
+pytestmark = pytest.mark.once
+
 SHORT = {"@trainer@lightning/max_steps": 2, "@trainer@lightning/@callback@checkpoint": None}
 
 

@@ -21,6 +21,8 @@ from dlk.errors import ConfigError, DataError, DlkError, RunError
 from dlk.server import Server
 from dlk.train import Train
 
+pytestmark = pytest.mark.once
+
 CHECKPOINT = "@trainer@lightning/@callback@checkpoint"
 
 

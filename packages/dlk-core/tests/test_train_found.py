@@ -14,6 +14,8 @@ from dlk.predict import Predict
 from dlk.server import Server
 from dlk.train import Train
 
+pytestmark = pytest.mark.once
+
 CHECKPOINT = "@trainer@lightning/@callback@checkpoint"
 SEARCHED = "@imodel@default/@postprocessor@toy_usual"
 PATH = "imodel.postprocessor.usual"

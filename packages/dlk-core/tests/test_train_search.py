@@ -12,6 +12,8 @@ from dlk.errors import ConfigError, RunError
 from dlk.preprocess import Process
 from dlk.train import Train
 
+pytestmark = pytest.mark.once
+
 SHORT = {"@trainer@lightning/max_steps": 2, "@trainer@lightning/@callback@checkpoint": None}
 LR = "imodel.optimizer.lr"
 

@@ -18,6 +18,8 @@ import pytest
 from dlk.bundle.contents import Contents
 from dlk.errors import BundleError
 
+pytestmark = pytest.mark.once
+
 
 def files_of(folder):
     return sorted(path for path in folder.rglob("*") if path.is_file())

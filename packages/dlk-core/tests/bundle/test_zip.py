@@ -22,6 +22,8 @@ from dlk.errors import BundleError
 from dlk.predict import Predict
 from dlk.server import Server
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture
 def packed(tiny, tmp_path):

@@ -10,6 +10,8 @@ from dlk.config import make
 from dlk.errors import ConfigError
 from dlk.registry import register
 
+pytestmark = pytest.mark.once
+
 KEPT = "@trainer@lightning/@callback@checkpoint"
 
 

@@ -7,6 +7,8 @@ from dlk.config import make
 from dlk.errors import ConfigError
 from dlk.registry import register
 
+pytestmark = pytest.mark.once
+
 STOP = "@trainer@lightning/@callback@early_stop"
 
 

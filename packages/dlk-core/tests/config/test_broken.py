@@ -24,6 +24,8 @@ import dlk.config.check
 from dlk.config import load
 from dlk.errors import CODES, ConfigError, Problem
 
+pytestmark = pytest.mark.once
+
 BROKEN = Path(__file__).with_name("broken")
 FILES = sorted([*BROKEN.glob("*.expected.txt"), *BROKEN.glob("*/expected.txt")])
 KINDS = (

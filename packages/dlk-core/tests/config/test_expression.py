@@ -19,6 +19,8 @@ from dlk.config import load
 from dlk.config.expression import compile_lambda, evaluate, is_expression
 from dlk.errors import ConfigError
 
+pytestmark = pytest.mark.once
+
 NUMBERS = st.integers(-50, 50) | st.floats(-50, 50, allow_nan=False) | st.booleans()
 
 

@@ -20,6 +20,8 @@ from dlk.config.project import find_project
 from dlk.config.schema import make_schema
 from dlk.errors import ConfigError, PluginError
 
+pytestmark = pytest.mark.once
+
 
 @functools.cache
 def validator() -> Any:

@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from dlk.config import load
 from dlk.errors import EqualPointsWarning
 
+pytestmark = pytest.mark.once
+
 Read = Callable[..., Any]
 Refuse = Callable[..., list[str]]
 

@@ -14,6 +14,8 @@ import pytest
 from dlk.errors import DlkError
 from dlk.scaffold import KINDS, new_component, new_plugin, new_project
 
+pytestmark = pytest.mark.once
+
 
 def project(folder: Path) -> tuple[str, list[str]]:
     """A project with a package for components; its settings file and sources."""

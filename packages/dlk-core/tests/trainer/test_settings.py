@@ -12,6 +12,8 @@ from dlk.config import make
 from dlk.errors import ConfigError
 from dlk.predict import Predict
 
+pytestmark = pytest.mark.once
+
 PLAIN = ("trainer.max_steps=3", "imodel.model.decoder.dropout=0.0")
 
 
