@@ -2,10 +2,10 @@
 
     TOKENIZERS_PARALLELISM=false python -m benchmarks.preprocess [--sentences 20000] [--rounds 3]
 
-`Process` reads the rows, tokenises them, tags them by their entities, and writes Arrow files; the
-peer is `encode_batch` of `tokenizers` over the same texts, whose results are thrown away. One
-thread, medians of CPU seconds taken by turns; the ratio says which share of the bare tokenizer's
-sentences per second is left. The last line is one JSON object.
+`Process` reads the rows, tokenises them, tags them by their entities, and writes Arrow files, with
+no cache of what it made before; the peer is `encode_batch` of `tokenizers` over the same texts,
+whose results are thrown away. One thread, medians of CPU seconds taken by turns; the ratio says
+which share of the bare tokenizer's sentences per second is left. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def processor(folder: str, tokenizer: str, kind: str) -> Callable[[list[Row]], o
             "@subprocessor@token2charid": {},
         },
     }
-    config = {"@processor@default": {"processed_data_dir": folder, **steps[kind]}}
+    config = {"@processor@default": {"processed_data_dir": folder, "cache": False, **steps[kind]}}
     return lambda rows: Process(config).run({"train": rows})
 
 
