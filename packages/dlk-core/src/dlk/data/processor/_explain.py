@@ -3,10 +3,28 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["Explained", "InputPlan", "StepPlan", "folder_size"]
+from dlk.config import ident
+from dlk.data.processor._columns import numbered
+from dlk.data.processor._run import key_of
+from dlk.data.processor._work import TALLY, cache_of, ledger_of
+from dlk.data.subprocessor.base import Columns, CountingSubprocessor
+
+if TYPE_CHECKING:
+    from dlk.data.inputs import Source
+    from dlk.data.processor._ledger import Ledger
+    from dlk.data.processor._steps import Plan, Step, Steps
+
+__all__ = ["Explained", "InputPlan", "StepPlan", "explained"]
+
+_NOT_KEPT = (
+    "What costs less to make than to read is not kept, and stays to do; rows that steps refuse are "
+    "known only where their results are kept."
+)
 
 
 @dataclass(slots=True)
@@ -135,6 +153,95 @@ class Explained:
         return "\n".join([*self.head(), "", *shown, *([""] if self.notes else []), *self.notes])
 
 
+def explained(
+    steps: Steps,
+    sources: Mapping[str, Source],
+    out_dir: str | os.PathLike[str],
+    stage: str,
+    *,
+    learning: bool,
+) -> Explained:
+    """Return what a run would do.
+
+    Args:
+        steps: those that would run.
+        sources: the rows, which are read, by split.
+        out_dir: where the result would go.
+        stage: the stage.
+        learning: whether steps would learn, and the whole folder be replaced.
+    """
+    cache = cache_of(steps.config, out_dir)
+    ledger = ledger_of(steps, cache)
+    inputs: dict[str, InputPlan] = {}
+    plans: dict[str, StepPlan] = {}
+    for split, source in sources.items():
+        plan = steps.plans[stage, split]
+        inputs[split] = about = InputPlan(files=list(getattr(source, "paths", ())))
+        about.bytes = sum(os.path.getsize(file) for file in about.files if os.path.isfile(file))
+        for step, wanted in plan:
+            if step.name not in plans:
+                plans[step.name] = _step_plan(steps, step, wanted, stage, learning=learning)
+            plans[step.name].cached[split] = 0
+            counts = isinstance(step.run, CountingSubprocessor)
+            if learning and split == "train" and step.run.learns and counts:
+                plans[step.name].learnt = 0
+        for columns in numbered(source, steps.config.chunk_size):
+            about.rows += len(columns["_row"])
+            about.chunks += 1
+            if ledger is not None:
+                _look_up(plan, columns, stage, split, ledger, plans)
+    target = Path(out_dir)
+    replaced = [target] if learning else [target / split for split in sources]
+    return Explained(
+        stage,
+        inputs,
+        [plans[step.name] for step in steps.all if step.name in plans],
+        os.fspath(out_dir),
+        sum(map(_folder_size, replaced)),
+        "" if cache is None else str(cache.folder),
+        0 if cache is None else cache.size(),
+        0 if cache is None else cache.limit,
+        [_NOT_KEPT] if ledger is not None else [],
+    )
+
+
+def _step_plan(
+    steps: Steps, step: Step, wanted: frozenset[str], stage: str, *, learning: bool
+) -> StepPlan:
+    made = [name for name in step.run.writes if name != "_part"]
+    used = [name for name in made if name in wanted or name not in step.run.passing]
+    return StepPlan(
+        step.name,
+        ident(step.run.config)[1],
+        list(step.reads(stage)),
+        used,
+        [name for name in used if name not in step.run.passing or name in steps.keep],
+        list(step.run.makes or step.meta) if step.run.learns and learning else [],
+    )
+
+
+def _look_up(
+    plan: Plan,
+    columns: Columns,
+    stage: str,
+    split: str,
+    ledger: Ledger,
+    plans: Mapping[str, StepPlan],
+) -> None:
+    """Count which results of a chunk are kept."""
+    reads = {name for step, _ in plan for name in (*step.reads(stage), *step.run.learns_from)}
+    known = ledger.raw(columns, reads)
+    for step, wanted in plan:
+        entry = plans[step.name]
+        if entry.learnt is not None and split == "train":
+            key = ledger.key(f"{step.name} {TALLY}", TALLY, (), step.run.learns_from, known)
+            entry.learnt += bool(key and ledger.find_taught(key))
+        key = key_of(ledger, step, wanted, stage, split, known)
+        made = ledger.find(key) if key else None
+        entry.cached[split] += made is not None
+        known = ledger.after(known, key, made, step.run.writes)
+
+
 def _share(cached: int, chunks: int) -> str:
     if not cached:
         return "to do"
@@ -151,7 +258,7 @@ def size_text(size: int) -> str:
     return f"{number:.0f} {unit}" if unit == "B" or number >= 100 else f"{number:.1f} {unit}"
 
 
-def folder_size(folder: str | os.PathLike[str]) -> int:
+def _folder_size(folder: str | os.PathLike[str]) -> int:
     """Return the bytes of all files below a folder; 0 where there is none."""
     return sum(
         os.path.getsize(os.path.join(top, name))
