@@ -72,9 +72,17 @@ def test_the_result_tells_rows_rejects_and_numbers(config):
     data = {"train": [*TRAIN, {"sentence": None, "labels": "x"}]}
     made = Process(config, overrides=["processor.bad_rows=reject"]).run(data)
     text = str(made)
-    assert "train            4 rows -> 3" not in text
-    assert "1 rejected (train/rejects.jsonl)" in text
+    assert "train            4 rows: 1 rejected (train/rejects.jsonl), 3 kept\n" in text
     assert "meta.label_vocab: size 2" in text
+
+
+def test_rows_read_rejected_and_kept_are_told_apart_from_the_records_they_became():
+    made = Processed("out", {"test": 3002}, {"test": 3410}, {"test": 2}, {"test": {}}, {})
+    assert str(made).splitlines()[1] == (
+        "  test         3,002 rows: 2 rejected (test/rejects.jsonl), 3,000 kept -> 3,410 records"
+    )
+    made = Processed("out", {"test": 3000}, {"test": 3410}, {"test": 0}, {"test": {}}, {})
+    assert str(made).splitlines()[1] == "  test         3,000 rows -> 3,410 records"
 
 
 def test_the_result_shows_what_steps_counted_as_a_table_of_splits():

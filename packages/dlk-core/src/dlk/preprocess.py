@@ -56,10 +56,12 @@ class Processed:
         lines = [f"processed data in {self.dir}"]
         for split, rows in self.rows.items():
             line = f"  {split:<8} {rows:>9,} rows"
-            if self.records[split] != rows - self.rejects[split]:
+            rejects = self.rejects[split]
+            if rejects:
+                kept = f"{rows - rejects:,} kept"
+                line += f": {rejects:,} rejected ({split}/rejects.jsonl), {kept}"
+            if self.records[split] != rows - rejects:
                 line += f" -> {self.records[split]:,} records"
-            if self.rejects[split]:
-                line += f", {self.rejects[split]:,} rejected ({split}/rejects.jsonl)"
             lines.append(line)
         lines += _table(self.counts)
         for name, numbers in self.meta.items():
