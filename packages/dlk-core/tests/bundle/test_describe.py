@@ -153,6 +153,21 @@ def test_a_form_that_the_postprocessor_declares_is_told_as_declared(toy, monkeyp
     assert bundle.manifest["prediction"] == {"from": "declared", "schema": form}
 
 
+def test_a_form_may_hold_what_looks_like_a_digest(kept, tmp_path):
+    import shutil
+
+    from dlk.bundle import schema
+    from dlk.bundle.pack import seal
+
+    folder = Path(shutil.copytree(kept, tmp_path / "bundle"))
+    manifest = json.loads((folder / schema.MANIFEST).read_text())
+    form = {"properties": {"label": {"enum": ["0" * 64, "0" * 90, manifest["digest"]]}}}
+    for _ in range(2):  # also of a manifest that has its digest already
+        seal(folder, {**manifest, "prediction": {"from": "declared", "schema": form}})
+        manifest = dict(Bundle(folder).manifest)
+        assert manifest["prediction"]["schema"] == form
+
+
 def test_whether_a_column_may_be_null_was_tried(trained):
     from dlk.errors import RowError
 

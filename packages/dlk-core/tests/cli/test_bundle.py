@@ -117,6 +117,57 @@ def test_a_nested_form_is_shown_by_paths(bundle, capsys):
     assert "entities array of object entities[].start integer x null or string" in said
 
 
+def inspected(bundle, form, capsys):
+    manifest = json.loads((bundle / "bundle.json").read_text())
+    seal(bundle, {**manifest, "prediction": {"from": "declared", "schema": form}})
+    assert main(["bundle", "inspect", str(bundle)]) == 0
+    return " ".join(capsys.readouterr().out.split())
+
+
+def test_choices_bounds_and_what_may_be_missing_are_told(bundle, capsys):
+    form = {
+        "type": "object",
+        "properties": {
+            "text": {"description": "as it was given"},
+            "label": {"anyOf": [{"$ref": "#/$defs/label"}, {"type": "null"}]},
+            "score": {"type": "number", "minimum": 0, "maximum": 1},
+            "spans": {"type": ["array", "null"], "items": {"$ref": "#/$defs/span"}},
+            "none": False,
+        },
+        "required": ["label", "score", "spans", "none"],
+        "$defs": {
+            "label": {"enum": ["a" * 99, *map(str, range(5000))]},
+            "span": {"type": "integer", "minimum": 0},
+        },
+    }
+    said = inspected(bundle, form, capsys)
+    assert "text anything, or missing label" in said
+    assert f"label one of {'a' * 40}…, 0, 1, 2, 3, 4, 5, 6 and 4993 more or null score" in said
+    assert "score number (0..1) spans array or null of integer (0..) none nothing" in said
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"$ref": "#/$defs/round"},
+        {"$ref": "#/$defs/nothing"},
+        {"$ref": 5},
+        {"anyOf": [{"$ref": "#/$defs/round"}]},
+        {"anyOf": 3},
+        {"enum": {}},
+        {"type": 3, "minimum": [], "items": 7},
+        {"properties": [], "required": {}, "items": {"items": {"properties": 3}}},
+        True,
+        None,
+    ],
+)
+def test_odd_forms_are_shown_all_the_same(bundle, capsys, part):
+    round_about = {"anyOf": [{"$ref": "#/$defs/round"}], "items": {"$ref": "#/$defs/round"}}
+    form = {"properties": {"part": part}, "required": 3, "$defs": {"round": round_about}}
+    assert "part" in inspected(bundle, form, capsys)
+    assert "part" in inspected(bundle, {**form, "$defs": 3}, capsys)
+
+
 def test_a_zip_is_written_beside_and_read(bundle, capsys):
     assert main(["bundle", "zip", str(bundle)]) == 0
     path = f"{bundle}.zip"

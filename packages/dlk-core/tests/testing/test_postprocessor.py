@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import ClassVar
 
 import pytest
 import torch
@@ -194,7 +195,51 @@ class SearchesForEver:
     searched = ("threshold",)
 
 
+TEXT_OR_NONE = {"type": ["string", "null"]}
+FORM = {
+    "type": "object",
+    "properties": {
+        "text": TEXT_OR_NONE,
+        "label": {"enum": [0, 1, 2]},
+        "score": {"type": ["number", "null"]},
+    },
+    "required": ["text", "label", "score"],
+}
+
+
+class Declares:
+    form: ClassVar = FORM
+
+    def prediction_schema(self):
+        return self.form
+
+
+class DeclaresNumbersOnly(Declares):
+    form: ClassVar = {**FORM, "properties": {**FORM["properties"], "score": {"type": "number"}}}
+
+
+class DeclaresTextsOnly(Declares):
+    form: ClassVar = {**FORM, "properties": {**FORM["properties"], "text": {"type": "string"}}}
+
+
+class DeclaresAnything(Declares):
+    form: ClassVar = {}
+
+
+class DeclaresNoSchema(Declares):
+    form: ClassVar = {"type": "thing"}
+
+
+class DeclaresClasses(Declares):
+    form: ClassVar = {"type": object}
+
+
 FAULTS = [
+    (DeclaresNumbersOnly, "predictions_meet_the_schema_that_is_declared", "at $.score: None is"),
+    (DeclaresTextsOnly, "predictions_meet_the_schema_that_is_declared", "at $.text: None is"),
+    (DeclaresAnything, "predictions_meet_the_schema_that_is_declared", "lets a text pass"),
+    (DeclaresNoSchema, "predictions_meet_the_schema_that_is_declared", "is no JSON Schema, at"),
+    (DeclaresClasses, "predictions_meet_the_schema_that_is_declared", "results are plain JSON"),
     (Counts, "decode_is_pure", "keep no state in it"),
     (ChangesTheRows, "decode_is_pure", "copy before writing"),
     (
@@ -248,6 +293,7 @@ def failures(conformance: type) -> dict[str, str]:
 
 def test_a_right_postprocessor_passes_every_check():
     assert failures(checks()) == {}
+    assert failures(checks(Declares)) == {}
 
 
 @pytest.mark.parametrize(("fault", "check", "message"), FAULTS)

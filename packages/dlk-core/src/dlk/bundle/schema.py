@@ -30,8 +30,10 @@ _UNSET = "0" * 64
 
 def manifest_text(manifest: Mapping[str, Any]) -> str:
     """Return ``bundle.json`` with its own digest: SHA-256 of the text with zeros in its place."""
-    text = json.dumps({**manifest, "digest": _UNSET}, indent=2, ensure_ascii=False) + "\n"
-    return text.replace(_UNSET, _digest(text))
+    others = {name: value for name, value in manifest.items() if name != "digest"}
+    text = json.dumps({**others, "digest": _UNSET}, indent=2, ensure_ascii=False) + "\n"
+    before, _, after = text.rpartition(_UNSET)  # the last thing in it: a label may be zeros, too
+    return f"{before}{_digest(text)}{after}"
 
 
 def is_whole(text: str, manifest: Mapping[str, Any]) -> bool:

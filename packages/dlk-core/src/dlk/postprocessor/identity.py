@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from dlk.postprocessor._form import prediction_form
 from dlk.postprocessor._plain import plain
 from dlk.postprocessor.base import (
     Metrics,
@@ -46,6 +47,9 @@ class Identity(PostProcessor):
             result.update((name, plain(tensor[place])) for name, tensor in values.items())
             results.append(result)
         return results
+
+    def prediction_schema(self) -> dict[str, Any]:  # Any: JSON
+        return prediction_form({}, columns=self.columns, outputs=self.outputs)
 
     def new_metrics(self) -> Metrics:
         return NoMetrics()

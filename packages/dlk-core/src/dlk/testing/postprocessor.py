@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor
@@ -163,6 +163,40 @@ class PostProcessorConformance(Conformance, ABC):
         self._plain(results)
         assert json.loads(json.dumps(results, allow_nan=False)) == results, (
             f"{self._name}: predictions change when they are written as JSON and read again"
+        )
+
+    def test_predictions_meet_the_schema_that_is_declared(self) -> None:
+        """What a bundle tells its callers is true of rows alone, in parts, bare and not numbers."""
+        component: PostProcessor = self.build()
+        declared = component.prediction_schema()
+        if declared is None:  # not said, which is the base class's answer
+            return
+        self._plain(declared)
+        validator = _validator(declared, self._name)
+        assert not validator.is_valid("a text"), (
+            f"{self._name}: prediction_schema() lets a text pass, and predictions are objects: say "
+            '"type": "object"'
+        )
+        kept = {"_row", "_part", *self.needed_columns}
+        for seed, odd in enumerate((math.nan, math.inf, -math.inf, 0.0)):
+            out, rows = self.records(7, seed, numbers=[7, 7, 3, 9, 9, 9, 1])
+            ruined = {
+                name: torch.full_like(tensor, odd) if tensor.is_floating_point() else tensor
+                for name, tensor in out.items()
+            }
+            bare = [{name: value for name, value in row.items() if name in kept} for row in rows]
+            for each in (
+                *component.decode(out, rows),
+                *component.decode(ruined, rows),
+                *component.decode(out, bare),
+            ):
+                wrong = next(iter(validator.iter_errors(each)), None)
+                assert wrong is None, (
+                    f"{self._name}: a prediction does not meet prediction_schema(), at "
+                    f"{wrong.json_path}: {wrong.message[:300]}"
+                )
+        assert component.prediction_schema() == declared, (
+            f"{self._name}: prediction_schema() says something else the second time"
         )
 
     def test_outputs_that_are_not_numbers_still_give_plain_json(self) -> None:
@@ -334,6 +368,25 @@ class PostProcessorConformance(Conformance, ABC):
         assert component.new_metrics().compute() == {}, (
             f"{self._name}: new_metrics() gives metrics that have counted already"
         )
+
+
+def _validator(declared: Mapping[str, Any], name: str) -> Any:  # Any: jsonschema has no types
+    """Return what holds predictions to a JSON Schema, once that is one."""
+    try:
+        from jsonschema import Draft202012Validator
+        from jsonschema.exceptions import SchemaError
+    except ModuleNotFoundError as error:
+        raise AssertionError(
+            f"{name} declares a prediction_schema(), and checking it needs jsonschema: "
+            'pip install "dlk-core[testing]"'
+        ) from error
+    try:
+        Draft202012Validator.check_schema(declared)
+    except SchemaError as error:
+        raise AssertionError(
+            f"{name}: prediction_schema() is no JSON Schema, at {error.json_path}: {error.message}"
+        ) from error
+    return Draft202012Validator(declared)
 
 
 def assert_plain(value: object) -> None:

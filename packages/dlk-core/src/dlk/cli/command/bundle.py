@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib.metadata
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dlk.cli._arguments import UsageError, device_of
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from dlk.bundle.golden import Difference
 
 _SHOWN = 20
+_CHOICES = 8
+_LABEL = 40
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -259,28 +261,58 @@ def _needs(manifest: Mapping[str, Any]) -> list[tuple[object, ...]]:
     return found
 
 
-def _fields(described: Mapping[str, Any], above: str = "") -> list[tuple[str, str]]:
+def _fields(schema: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return the fields of a JSON Schema, nested ones by their path: ``entities[].start``."""
-    found = []
+    named = schema.get("$defs")
+    return list(_below(schema, "", named if isinstance(named, Mapping) else {}))
+
+
+def _below(
+    described: Mapping[str, Any], above: str, named: Mapping[str, Any]
+) -> Iterator[tuple[str, str]]:
     properties = described.get("properties")
-    for name, below in (properties if isinstance(properties, Mapping) else {}).items():
-        path, part = (f"{above}.{name}" if above else str(name)), below
-        found.append((path, _type_of(part)))
-        while isinstance(part, Mapping) and isinstance(part.get("items"), Mapping):
-            path, part = f"{path}[]", part["items"]
-        if isinstance(part, Mapping):
-            found += _fields(part, path)
-    return found
+    required = described.get("required")
+    for name, part in (properties if isinstance(properties, Mapping) else {}).items():
+        path, inner = (f"{above}.{name}" if above else str(name)), part
+        absent = isinstance(required, list) and name not in required
+        yield path, _type_of(part, named) + (", or missing" if absent else "")
+        while isinstance(inner, Mapping) and isinstance(inner.get("items"), Mapping):
+            path, inner = f"{path}[]", inner["items"]
+        if isinstance(inner, Mapping):
+            yield from _below(inner, path, named)
 
 
-def _type_of(described: object) -> str:
-    if not isinstance(described, Mapping) or "type" not in described:
-        return "?"
+def _type_of(described: object, named: Mapping[str, Any]) -> str:
+    """Return what a schema allows, in words; what it refers to is looked at once."""
+    if isinstance(described, Mapping) and "$ref" in described:
+        described = named.get(str(described["$ref"]).removeprefix("#/$defs/"))
+        named = {}  # so that a circle of references ends
+    if not isinstance(described, Mapping):
+        return "nothing" if described is False else "?"
+    if isinstance(described.get("enum"), list):
+        return _choice(described["enum"])
+    either = described.get("anyOf")
+    if "type" not in described and isinstance(either, list) and either:
+        return " or ".join(_type_of(each, named) for each in either[:_SHOWN])
+    if "type" not in described:
+        return "anything" if set(described) <= {"description"} else "?"
     kind = described["type"]
     text = " or ".join(map(str, kind)) if isinstance(kind, list) else str(kind)
-    if "items" in described:
-        return f"{text} of {_type_of(described['items'])}"
-    return text
+    low, high = described.get("minimum"), described.get("maximum")
+    if low is not None or high is not None:
+        text += f" ({'' if low is None else low}..{'' if high is None else high})"
+    return f"{text} of {_type_of(described['items'], named)}" if "items" in described else text
+
+
+def _choice(values: Sequence[Any]) -> str:
+    """Return some of the values that a field may have, and how many more there are."""
+    shown = [_shortly("null" if value is None else str(value)) for value in values[:_CHOICES]]
+    more = f" and {len(values) - _CHOICES} more" if len(values) > _CHOICES else ""
+    return f"one of {', '.join(shown)}{more}"
+
+
+def _shortly(text: str) -> str:
+    return text if len(text) <= _LABEL else f"{text[:_LABEL]}…"
 
 
 def _zip(args: argparse.Namespace, terminal: Terminal) -> None:

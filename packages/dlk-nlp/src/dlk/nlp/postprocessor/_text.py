@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
+from dlk.postprocessor._form import COUNT, PROBABILITY, form_of, prediction_form
 from dlk.postprocessor._plain import plain
 from dlk.postprocessor.base import (
     Outputs,
@@ -44,3 +45,50 @@ class TextPostProcessor(PostProcessor):
             result.update((key, plain(tensor[place])) for key, tensor in further.items())
             results.append(result)
         return results
+
+    def framed_form(
+        self,
+        own: Mapping[str, Any],  # Any: JSON, as below
+        *,
+        optional: Iterable[str] = (),
+        definitions: Mapping[str, Any] | None = None,
+        **rules: Any,
+    ) -> dict[str, Any]:
+        """Return the JSON Schema of whole predictions, given those of the task's own keys.
+
+        Args:
+            own: by key, in the order of a prediction.
+            optional: of these, the keys that may be missing.
+            definitions: what forms refer to, by name.
+            rules: what else holds for the whole.
+        """
+        return prediction_form(
+            own,
+            columns=self.columns,
+            outputs=self.extend,
+            optional=optional,
+            definitions=definitions,
+            **rules,
+        )
+
+
+def entities_form(*, has_text: bool, numbered: bool = False) -> dict[str, Any]:
+    """Return the JSON Schema of `entities_info`: a list, or null where a score was no number.
+
+    Its labels meet the definition ``#/$defs/label``.
+
+    Args:
+        has_text: whether the column is known from which an entity's text is taken.
+        numbered: whether entities have an `entity_id`, as ``#/$defs/entity_id`` says.
+    """
+    labels = {"type": "array", "items": {"$ref": "#/$defs/label"}, "minItems": 1, "maxItems": 1}
+    properties = {
+        **({"entity_id": {"$ref": "#/$defs/entity_id"}} if numbered else {}),
+        "start": COUNT,
+        "end": {"type": "integer", "minimum": 1},
+        "labels": labels,
+        **({"text": {"type": "string"}} if has_text else {}),
+        "score": PROBABILITY,
+    }
+    optional = ("text",) if has_text else ()  # a row may come without
+    return {"type": ["array", "null"], "items": form_of(properties, optional=optional)}

@@ -13,7 +13,8 @@ from dlk.errors import ConfigError, DlkError
 from dlk.nlp import tags
 from dlk.nlp.align import merge_windows
 from dlk.nlp.metrics.entities import EntityMetrics
-from dlk.nlp.postprocessor._text import TextPostProcessor
+from dlk.nlp.postprocessor._text import TextPostProcessor, entities_form
+from dlk.postprocessor._form import label_form
 from dlk.postprocessor.base import Metrics, Outputs, Parts, Prediction, Row, pick
 from dlk.registry import register
 
@@ -104,7 +105,7 @@ class SeqLab(TextPostProcessor):
     def decode(self, out: Outputs, rows: Sequence[Row]) -> list[Prediction]:
         parts = Parts(rows)
         units = self._units(out, rows, parts)
-        lost = set(units.group[~np.isfinite(units.alone * units.after)].tolist())
+        lost = set(units.group[~(np.isfinite(units.alone) & np.isfinite(units.after))].tolist())
         own: list[Prediction] = [
             {"entities_info": None if place in lost else self._plain(entities, rows[first])}
             for place, (first, entities) in enumerate(
@@ -112,6 +113,14 @@ class SeqLab(TextPostProcessor):
             )
         ]
         return self.frame(own, parts, out, rows)
+
+    def prediction_schema(self) -> dict[str, Any]:  # Any: JSON
+        kinds = [kind for kind in self.table.kinds if kind not in self.ignore_labels]
+        has_text = bool(self.origin["sentence"])
+        return self.framed_form(
+            {"entities_info": entities_form(has_text=has_text)},
+            definitions={"label": label_form(kinds, f"meta/{self.vocabulary_name}")},
+        )
 
     def new_metrics(self) -> Metrics:
         return EntityMetrics(
@@ -214,7 +223,8 @@ class SeqLab(TextPostProcessor):
                 if span.label in self.ignore_labels:
                     continue
                 start, stop = begin + span.start, begin + span.end
-                score = float(units.alone[start] * units.after[start + 1 : stop].prod())
+                with np.errstate(invalid="ignore"):  # of a row that is lost
+                    score = float(units.alone[start] * units.after[start + 1 : stop].prod())
                 # the least and the most: normalisers may reorder what pieces hold
                 low = int(units.offsets[start:stop, 0].min())
                 high = int(units.offsets[start:stop, 1].max())
@@ -250,6 +260,7 @@ class TagTable:
     Attributes:
         size: how many words the vocabulary has.
         tags: all tags.
+        kinds: what entities may be, sorted.
         inside: (tags,) bool, whether a tag is part of an entity.
         of_kind: (size, K), 1 where a word of the vocabulary is of a kind; the first kind is O.
     """
@@ -261,6 +272,7 @@ class TagTable:
         own = [_tag(word, letters, f'{file}, scheme "{scheme}"') for word in words]
         pairs = [tags.split_tag(tag) for tag in own]
         kinds = ["", *sorted({label for _, label in pairs if label})]
+        self.kinds = tuple(kinds[1:])
         number = {kind: place for place, kind in enumerate(kinds)}
         self.tags = [*own, *(f"{p}-{k}" if k else tags.OUTSIDE for k in kinds for p in letters)]
         self.inside = np.array([tag != tags.OUTSIDE for tag in self.tags], dtype=np.bool_)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dlk.errors import DlkError
 from dlk.nlp.metrics.relations import EndMetrics
@@ -17,7 +17,8 @@ from dlk.nlp.postprocessor._spans import (
     units_of,
     without,
 )
-from dlk.nlp.postprocessor._text import TextPostProcessor
+from dlk.nlp.postprocessor._text import TextPostProcessor, entities_form
+from dlk.postprocessor._form import label_form
 from dlk.postprocessor.base import Metrics, Outputs, Parts, Prediction, Row, pick
 from dlk.registry import register
 
@@ -78,6 +79,11 @@ class SpanPostProcessor(TextPostProcessor):
             made.append({**entity, "score": score})
         return made
 
+    def found_labels(self) -> dict[str, Any] | bool:  # Any: JSON
+        """Return the JSON Schema of the labels that entities may have."""
+        kept = [word for word in self.words[1:] if word not in self.ignore_labels]
+        return label_form(kept, f"meta/{self.vocabulary_name}")
+
     def entity_metrics(self) -> EndMetrics:
         """Return fresh metrics of entities."""
         return EndMetrics(
@@ -128,6 +134,14 @@ class SpanCls(SpanPostProcessor):
             entities = None if spans is None else self.entities(spans, rows[position])
             own.append({"entities_info": entities, **({"left_out": left_out} if left_out else {})})
         return self.frame(own, parts, out, rows)
+
+    def prediction_schema(self) -> dict[str, Any]:  # Any: JSON
+        entities = entities_form(has_text=bool(self.text_column))
+        return self.framed_form(
+            {"entities_info": entities, "left_out": {"type": "integer", "minimum": 1}},
+            optional=["left_out"],
+            definitions={"label": self.found_labels()},
+        )
 
     def new_metrics(self) -> Metrics:
         return self.entity_metrics()

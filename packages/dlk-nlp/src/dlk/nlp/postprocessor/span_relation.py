@@ -28,7 +28,9 @@ from dlk.nlp.postprocessor._spans import (
     records_of,
     units_of,
 )
+from dlk.nlp.postprocessor._text import entities_form
 from dlk.nlp.postprocessor.span_cls import SpanPostProcessor
+from dlk.postprocessor._form import COUNT, PROBABILITY, form_of, label_form
 from dlk.postprocessor.base import Metrics, Outputs, Parts, Prediction, Row, pick
 from dlk.registry import register
 
@@ -125,6 +127,37 @@ class SpanRelation(SpanPostProcessor):
                     result["left_out"] = {"entities": cut, "relations": more}
                 own.append(result)
         return self.frame(own, parts, out, rows)
+
+    def prediction_schema(self) -> dict[str, Any]:  # Any: JSON
+        entities = entities_form(has_text=bool(self.text_column), numbered=True)
+        name: dict[str, Any] = {"$ref": "#/$defs/entity_id"}
+        kept = [word for word in self.types[1:] if word not in self.ignore_relations]
+        source = f"meta/{self.relation_vocabulary}"
+        definitions = {"entity_id": COUNT, "relation": label_form(kept, source)}
+        if self.is_given:  # as the row has them, but each with a name
+            given = {"type": "object", "required": ["entity_id"], "properties": {"entity_id": name}}
+            entities = {"type": ["array", "null"], "items": given}
+            definitions["entity_id"] = {
+                "description": "what the row calls it, else its place from 0",
+                "not": {"type": "null"},
+            }
+        else:
+            definitions["label"] = self.found_labels()
+        one = {"type": "array", "items": {"$ref": "#/$defs/relation"}, "minItems": 1, "maxItems": 1}
+        relation = form_of({"from": name, "to": name, "labels": one, "score": PROBABILITY})
+        both = ("entities_info", "relations_info")
+        return self.framed_form(
+            {
+                "entities_info": entities,
+                "relations_info": {"type": ["array", "null"], "items": relation},
+                "left_out": form_of({"entities": COUNT, "relations": COUNT}),
+            },
+            optional=["left_out"],
+            definitions=definitions,
+            oneOf=[
+                {"properties": {key: {"type": kind} for key in both}} for kind in ("array", "null")
+            ],
+        )
 
     def new_metrics(self) -> Metrics:
         return RelationMetrics(

@@ -13,6 +13,7 @@ from dlk.metrics import ClassCounts, LabelSetCounts, ThresholdSearch
 from dlk.metrics.classification import NO_ANSWER
 from dlk.nlp.postprocessor._text import TextPostProcessor
 from dlk.nlp.postprocessor._thresholds import found_threshold
+from dlk.postprocessor._form import PROBABILITY, form_of, label_form
 from dlk.postprocessor.base import Metrics, Outputs, Parts, Prediction, Row, pick
 from dlk.registry import register
 
@@ -99,6 +100,35 @@ class TxtCls(TextPostProcessor):
                     else {"label": None, "score": None, "predicts": []}
                 )
         return self.frame(own, parts, out, rows)
+
+    def prediction_schema(self) -> dict[str, Any]:  # Any: JSON
+        label = {"$ref": "#/$defs/label"}
+        listed = {
+            "type": "array",
+            "items": form_of({"label": label, "score": PROBABILITY}),
+            "maxItems": self.top_k,
+        }
+        answered: dict[str, Any] = {"predicts": {"minItems": self.top_k}}
+        lost: dict[str, Any] = {"predicts": {"maxItems": 0}}
+        if self.multi_label:
+            own = {
+                "labels": {"type": ["array", "null"], "items": label, "uniqueItems": True},
+                "predicts": listed,
+            }
+            answered["labels"], lost["labels"] = {"type": "array"}, {"type": "null"}
+        else:
+            own = {
+                "label": {"anyOf": [label, {"type": "null"}]},
+                "score": {**PROBABILITY, "type": ["number", "null"]},
+                "predicts": listed,
+            }
+            answered |= {"label": {"type": "string"}, "score": {"type": "number"}}
+            lost |= {"label": {"type": "null"}, "score": {"type": "null"}}
+        return self.framed_form(
+            own,
+            definitions={"label": label_form(self.words, f"meta/{self.vocabulary_name}")},
+            oneOf=[{"properties": answered}, {"properties": lost}],
+        )
 
     def new_metrics(self) -> Metrics:
         size = len(self.words)

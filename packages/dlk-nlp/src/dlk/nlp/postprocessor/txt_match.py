@@ -12,6 +12,7 @@ from dlk.errors import DlkError
 from dlk.metrics import ThresholdSearch
 from dlk.nlp.postprocessor._text import TextPostProcessor
 from dlk.nlp.postprocessor._thresholds import found_threshold
+from dlk.postprocessor._form import PROBABILITY
 from dlk.postprocessor.base import Metrics, Outputs, Parts, Prediction, Row, pick
 from dlk.registry import register
 
@@ -59,6 +60,19 @@ class TxtMatch(TextPostProcessor):
         ]
         return self.frame(own, Parts(rows), out, rows)
 
+    def prediction_schema(self) -> dict[str, Any]:  # Any: JSON
+        score = {"type": ["number", "null"]}
+        if self.is_sigmoid:
+            score = {**PROBABILITY, **score}
+        return self.framed_form(
+            {"label": {"enum": [self.other, self.matching, None]}, "score": score},
+            oneOf=[
+                _pair({"const": self.other}, type="number", exclusiveMaximum=self.threshold),
+                _pair({"const": self.matching}, type="number", minimum=self.threshold),
+                _pair({"const": None}, type="null"),
+            ],
+        )
+
     def new_metrics(self) -> Metrics:
         low = 0.0 if self.is_sigmoid else -1.0
         search = ThresholdSearch(1, bins=BINS, low=low)
@@ -74,6 +88,10 @@ class TxtMatch(TextPostProcessor):
             )
         scores = logits.float().reshape(-1)
         return Parts(rows).mean(scores.sigmoid() if self.is_sigmoid else scores)
+
+
+def _pair(label: dict[str, Any], **score: object) -> dict[str, Any]:  # Any: JSON
+    return {"properties": {"label": label, "score": score}}
 
 
 class MatchMetrics(Metrics):

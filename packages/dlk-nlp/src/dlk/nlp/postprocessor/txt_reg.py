@@ -49,6 +49,9 @@ class TxtReg(TextPostProcessor):
         ]
         return self.frame(own, parts, out, rows)
 
+    def prediction_schema(self) -> dict[str, Any]:  # Any: JSON
+        return self.framed_form({"value": {"type": ["number", "null"]}})
+
     def new_metrics(self) -> Metrics:
         return RegressionMetrics(self.target_name, self.rank_cap)
 
