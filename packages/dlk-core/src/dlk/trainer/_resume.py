@@ -20,22 +20,24 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import lightning
 import lightning.pytorch as pl
 import numpy as np
 import torch
 from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.loops.fetchers import _DataFetcher
-from lightning.pytorch.loops.loop import _Loop
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
 
 from dlk.callback.weight_average import WeightAverage
 from dlk.errors import RunError, StateWarning
+from dlk.trainer._compared import COMPARED, is_compared, lacking
 from dlk.trainer._state import FORMAT, States, write_state
-from dlk.trainer._writer import Writer, copied
+from dlk.trainer._writer import Writer, copied, reason_of
 
 if TYPE_CHECKING:
+    from lightning.pytorch.loops.fetchers import _DataFetcher
+
     from dlk.callback.resume import Resume
 
 __all__ = ["Keeper"]
@@ -76,13 +78,20 @@ class Keeper:
         self._is_trial = False
         self._trouble = ""
         self._tells = True
+        self._lacking: list[str] = []  # of this Lightning: nothing is kept
         self.trainer: pl.Trainer | None = None
 
     def install(self, trainer: pl.Trainer) -> None:
-        """Take a place in the trainer's loop: before each batch, and after it."""
+        """Take a place in the trainer's loop: before each batch, and after it.
+
+        None is taken in a Lightning that has not what this relies on.
+        """
         self.trainer = trainer
         dynamic: Any = trainer  # Lightning sets some attributes where mypy does not see it
         self._is_trial = bool(dynamic.fast_dev_run)
+        self._lacking = lacking(trainer)
+        if self._lacking:
+            return
         loop = trainer.fit_loop.epoch_loop
         advance, end = loop.advance, loop.on_advance_end
 
@@ -169,14 +178,14 @@ class Keeper:
                 return
             try:
                 write_state(path, held)
-            except OSError as error:
-                self._trouble = f"cannot write {path}: {error.strerror or error}"
+            except Exception as error:  # noqa: BLE001  # a run that is not stopped needs no state
+                self._trouble = f"cannot write {path}: {reason_of(error)}"
                 return
             self._trouble, self._tells = "", True
             self.states.drop_old()
             self._release()
 
-        self.writer.do_with_copy(job)
+        self.writer.do_with_copy("remove states and checkpoints that are not needed any more", job)
 
     def _own(self, trainer: pl.Trainer) -> dict[str, Any]:
         """Return what Lightning does not keep."""
@@ -224,7 +233,7 @@ class Keeper:
                 self._release()
 
         self.alive.pop(path, None)
-        self.writer.do(job)
+        self.writer.do(f"remove {path}", job)
 
     def _release(self, *, all_of_them: bool = False) -> None:
         oldest = min(self.states.steps(), default=None)
@@ -240,12 +249,35 @@ class Keeper:
     # Going on -------------------------------------------------------------------------------------
 
     def resume(self, state: dict[str, Any]) -> str:
-        """Have the state put back when training begins; return what Lightning calls its file."""
+        """Have the state put back when training begins; return what Lightning calls its file.
+
+        Raises:
+            RunError: this Lightning has not what going on relies on.
+        """
+        if self._lacking:
+            raise RunError(
+                f"{self.run_dir} cannot go on: {self._unknown()}. Go on with lightning "
+                f"{_lightning_of(state)}, or train anew (without resume)"
+            )
+        if not is_compared():
+            message = (
+                f"lightning {lightning.__version__} was not compared ({', '.join(COMPARED)} were): "
+                "all that going on relies on is there, and what is put back is looked at once more"
+            )
+            warnings.warn(message, StateWarning, stacklevel=2)
         state = _moved(state, state["dlk"]["run_dir"], self.run_dir)
         self._state = state
         self._kept_at = int(state["global_step"])
         self._before = float(state["dlk"]["seconds"])
         return self.states.path(self._kept_at)
+
+    def _unknown(self) -> str:
+        """Return why no state is kept, nor taken up, in this Lightning."""
+        shown = ", ".join(self._lacking[:3]) + (", …" if len(self._lacking) > 3 else "")
+        return (
+            f"lightning {lightning.__version__} was not compared ({', '.join(COMPARED)} were), and "
+            f"has not, or not as it was, what going on relies on: {shown}"
+        )
 
     @property
     def lightnings(self) -> dict[str, Any]:
@@ -288,8 +320,28 @@ class Keeper:
         fetcher.done = fetcher.length is not None and given >= fetcher.length
         self._cut_logs(own["logs"])
         self._sweep(own["checkpoints"])
+        self._check_put_back(trainer, state)
         self._kept_time = time.monotonic()
         _set_random_state(own["random"])
+
+    def _check_put_back(self, trainer: pl.Trainer, state: Mapping[str, Any]) -> None:
+        """Refuse to train on where Lightning took its counts up as anything else."""
+        there = trainer.fit_loop.state_dict()
+        counts = {
+            name: was for name, was in state["loops"]["fit_loop"].items() if name != "state_dict"
+        }
+        found = {
+            "global_step": (trainer.global_step, state["global_step"]),
+            "epoch": (trainer.current_epoch, state["epoch"]),
+            **{name: (there.get(name), was) for name, was in counts.items()},
+        }
+        wrong = [f"{name} {now}, not {was}" for name, (now, was) in found.items() if now != was]
+        if wrong:
+            began = _lightning_of(state)
+            raise RunError(
+                f"{self.run_dir} cannot go on: lightning {lightning.__version__} takes up the "
+                f"counts of {began} as {'; '.join(wrong)}. Go on with lightning {began}"
+            )
 
     def _sweep(self, names: list[str]) -> None:
         """Remove checkpoints that were made after the state."""
@@ -336,9 +388,14 @@ class Keeper:
         if listens:
             signal.signal(signal.SIGINT, self._interrupted)
         self._started = self._kept_time = time.monotonic()
+        if self._lacking and self.options.enabled:
+            message = (
+                f"no state of this run is kept, and none can be gone on from: {self._unknown()}"
+            )
+            warnings.warn(message, StateWarning, stacklevel=2)
         try:
             yield
-            self.writer.do(lambda: self._release(all_of_them=True))
+            self.writer.do("remove old checkpoints", lambda: self._release(all_of_them=True))
             self.writer.wait()
             self.writer.check()
         finally:
@@ -399,11 +456,16 @@ class _CheckpointIO(CheckpointIO):
         self.keeper.doom(os.fspath(path))
 
 
-def _go_straight_on(loop: _Loop) -> None:
+def _lightning_of(state: Mapping[str, Any]) -> str:
+    """Return with which version of Lightning a state was kept."""
+    return str(state["dlk"].get("versions", {}).get("lightning", "that it was begun with"))
+
+
+def _go_straight_on(loop: Any) -> None:  # Any: Lightning exports no base of its loops
     """Take back that a loop was loaded: it is not to find its way by Lightning's own rules."""
     loop._restarting = loop._loaded_from_state_dict = loop._resuming_from_checkpoint = False
     for part in vars(loop).values():
-        if isinstance(part, _Loop):
+        if hasattr(part, "_loaded_from_state_dict"):
             _go_straight_on(part)
 
 

@@ -6,7 +6,7 @@ optimizer wrapper, strategy and precision. In the plain case all of this is know
 begins: one device, one optimizer, hooks that are overridden or are not. `StepLoop` then does the
 same things in the same order, and counts the same progress, so checkpoints, callbacks and loggers
 see no difference. In any other case, and with a version of Lightning that this was not compared
-with, Lightning's own loop runs.
+with (`_compared`), Lightning's own loop runs.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import lightning
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import Callback
@@ -31,8 +30,6 @@ from torch.optim import Optimizer
 
 __all__ = ["StepLoop"]
 
-_COMPARED = frozenset({"2.5.6", "2.6.0", "2.6.1", "2.6.6"})
-"""Versions of Lightning with which the tests of this file's steps were run: no other is claimed."""
 _OPTIMISING = (  # how Lightning lets a module take over a part of the step
     "backward",
     "clip_gradients",
@@ -95,12 +92,11 @@ class StepLoop(_TrainingEpochLoop):
 
     @classmethod
     def install(cls, trainer: pl.Trainer, to_device: Callable[[Any, torch.device], Any]) -> None:
-        """Give a new trainer this loop, where its Lightning is one of those compared with."""
-        if lightning.__version__ in _COMPARED:
-            there = trainer.fit_loop.epoch_loop
-            trainer.fit_loop.epoch_loop = cls(
-                trainer, to_device, min_steps=there.min_steps, max_steps=there.max_steps
-            )
+        """Give a new trainer this loop; its Lightning is one of those compared with."""
+        there = trainer.fit_loop.epoch_loop
+        trainer.fit_loop.epoch_loop = cls(
+            trainer, to_device, min_steps=there.min_steps, max_steps=there.max_steps
+        )
 
     def on_run_start(self, data_fetcher: _DataFetcher) -> None:
         super().on_run_start(data_fetcher)

@@ -12,6 +12,7 @@ import shutil
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from torch import Tensor
 from dlk.errors import RunError
 from dlk.io import atomic_write
 
-__all__ = ["Writer", "copied", "write_torch"]
+__all__ = ["Writer", "copied", "reason_of", "write_torch"]
 
 
 def copied(value: Any, *, strict: bool = False, path: str = "") -> Any:
@@ -70,6 +71,13 @@ def _copied(value: Any, strict: bool, path: str, memo: dict[Any, Tensor]) -> Any
     return deepcopy(value)
 
 
+def reason_of(error: Exception) -> str:
+    """Return what an error says, in the system's words where it is one of the system's."""
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    return f"{type(error).__name__}: {error}"
+
+
 class _Noticing:
     """A file that remembers which error writing to it gave: torch tells another one."""
 
@@ -109,6 +117,9 @@ class Writer:
 
     Args:
         in_background: false: each job is done before the call returns.
+
+    Attributes:
+        watcher: entered for each job, in the thread that does it.
     """
 
     def __init__(self, *, in_background: bool = True) -> None:
@@ -116,6 +127,7 @@ class Writer:
         self._newest: Future[None] | None = None
         self._copy: Future[None] | None = None
         self.failed: RunError | None = None
+        self.watcher: AbstractContextManager[None] = contextlib.nullcontext()
 
     @property
     def busy(self) -> bool:
@@ -131,11 +143,11 @@ class Writer:
             with atomic_write(path, "wb") as handle:
                 write_torch(held, handle)
 
-        self._copy = self.do(lambda: self._noted(path, job))
+        self.do_with_copy(f"write {path}", job)
 
-    def do_with_copy(self, job: Callable[[], None]) -> None:
-        """Do a job that holds a copy, and tells its errors itself."""
-        self._copy = self.do(job)
+    def do_with_copy(self, what: str, job: Callable[[], None]) -> None:
+        """Do a job that holds a copy; see `do`."""
+        self._copy = self.do(what, job)
 
     def link(self, source: str, target: str) -> None:
         """Give a checkpoint a second name; both are never changed, only replaced."""
@@ -151,32 +163,28 @@ class Writer:
             else:
                 os.replace(aside, target)
 
-        self.do(lambda: self._noted(target, job))
+        self.do(f"write {target}", job)
 
-    def remove(self, path: str) -> None:
-        """Remove a checkpoint, once what was asked for before is done; not after an error."""
+    def do(self, what: str, job: Callable[[], None]) -> Future[None] | None:
+        """Do any job in order.
 
-        def job() -> None:
-            if self.failed is None:
-                with contextlib.suppress(FileNotFoundError):
-                    os.remove(path)
-
-        self.do(lambda: self._noted(path, job))
-
-    def do(self, job: Callable[[], None]) -> Future[None] | None:
-        """Do any job in order."""
+        Args:
+            what: what it does, for the message of `check`.
+            job: whatever it raises is kept for `check`, as nobody sees the errors of a thread.
+        """
         if self._pool is None:
-            job()
+            self._noted(what, job)
             return None
-        self._newest = self._pool.submit(job)
+        self._newest = self._pool.submit(self._noted, what, job)
         return self._newest
 
-    def _noted(self, path: str, job: Callable[[], None]) -> None:
+    def _noted(self, what: str, job: Callable[[], None]) -> None:
         try:
-            job()
-        except OSError as error:
+            with self.watcher:
+                job()
+        except Exception as error:  # noqa: BLE001  # of any kind: see `do`
             if self.failed is None:
-                self.failed = RunError(f"cannot write {path}: {error.strerror or error}")
+                self.failed = RunError(f"cannot {what}: {reason_of(error)}")
                 self.failed.__cause__ = error
 
     def wait_for_copy(self) -> None:
@@ -185,7 +193,7 @@ class Writer:
             self._copy.result()
 
     def check(self) -> None:
-        """Raise the error of a checkpoint that could not be written.
+        """Raise the error of a job that could not be done, such as of writing a checkpoint.
 
         Raises:
             RunError: the first of them.

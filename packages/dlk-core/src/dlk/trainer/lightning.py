@@ -27,9 +27,9 @@ from dlk.errors import ConfigError, Problem, RunError, did_you_mean
 from dlk.flow.metrics import missing_metric, monitored
 from dlk.inference import to_device
 from dlk.registry import register
+from dlk.trainer._compared import is_compared
 from dlk.trainer._resume import Keeper
 from dlk.trainer._settings import settings
-from dlk.trainer._steps import StepLoop
 from dlk.trainer.jsonl import JsonlLogger
 
 if TYPE_CHECKING:
@@ -115,7 +115,10 @@ class LightningTrainer:
                 use_distributed_sampler=False,
                 plugins=[self.keeper.io],
             )
-        StepLoop.install(self.trainer, to_device)
+        if is_compared():
+            from dlk.trainer._steps import StepLoop  # made of names inside Lightning
+
+            StepLoop.install(self.trainer, to_device)
         self.keeper.install(self.trainer)
         if self.trainer.world_size > 1:
             message = (
