@@ -30,7 +30,7 @@ from tests.small_tasks import SmallTask
 FEW = 600
 BATCH = 64
 GOAL = 100
-"""Bytes a row: ranks take 16 of them, prepared numbers a few for each token."""
+"""Bytes a row: prepared numbers that the loader holds take a few for each token."""
 
 
 def task_of(name: str) -> SmallTask:

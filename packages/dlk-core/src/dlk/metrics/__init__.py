@@ -3,7 +3,7 @@
 Each takes numpy arrays batch by batch and keeps counts or moments, so memory does not grow with
 the validation set. `state()` is plain numbers and lists; `merge(state)` joins two parts of one
 data set: any split and any order of merging gives what one pass over the whole gives. The one
-exception in memory is `RankCorrelation`: ranks need the values, which it keeps up to a cap.
+that needs the values, `RankCorrelation`, has them in a temporary file, up to a cap.
 
 numpy is imported when a name is first asked for.
 """
@@ -17,7 +17,8 @@ from dlk._lazy import lazy
 if TYPE_CHECKING:
     from dlk.metrics.classification import ClassCounts, ClassScores, LabelSetCounts
     from dlk.metrics.mean import WeightedMean
-    from dlk.metrics.regression import RankCorrelation, RegressionMoments
+    from dlk.metrics.ranks import RankCorrelation
+    from dlk.metrics.regression import RegressionMoments
     from dlk.metrics.thresholds import ThresholdSearch
 
 __all__ = [
@@ -35,7 +36,8 @@ __getattr__ = lazy(
     {
         "dlk.metrics.classification": ("ClassCounts", "ClassScores", "LabelSetCounts"),
         "dlk.metrics.mean": ("WeightedMean",),
-        "dlk.metrics.regression": ("RankCorrelation", "RegressionMoments"),
+        "dlk.metrics.ranks": ("RankCorrelation",),
+        "dlk.metrics.regression": ("RegressionMoments",),
         "dlk.metrics.thresholds": ("ThresholdSearch",),
     },
 )

@@ -1,4 +1,4 @@
-"""Errors and correlations of predicted numbers.
+"""Errors and Pearson's correlation of predicted numbers.
 
 A correlation is 0 where one side is constant (there it is undefined: nothing varies together), so
 that a metric a callback monitors is always there. A prediction that is not finite makes all scores
@@ -14,10 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Keys = NDArray[np.uint64]
+__all__ = ["RegressionMoments", "paired"]
 
-DEFAULT_CAP = 1_000_000  # 16 MB of keys and values
+Floats = NDArray[np.float64]
 
 
 class _Moments(NamedTuple):
@@ -58,7 +57,7 @@ class RegressionMoments:
         Raises:
             ValueError: the shapes differ, or a target is not finite.
         """
-        prediction, target = _pair(prediction, target)
+        prediction, target = paired(prediction, target)
         known = np.isfinite(prediction)
         self.missing += int((~known).sum())
         prediction, target = prediction[known], target[known]
@@ -114,97 +113,12 @@ class RegressionMoments:
             self._moments = _join(self._moments, _Moments(int(rows), *rest))
 
 
-class RankCorrelation:
-    """Spearman's correlation: Pearson's of the ranks, ties sharing their mean rank.
+def paired(prediction: Floats, target: Floats) -> tuple[Floats, Floats]:
+    """Return both as float64.
 
-    Ranks need all values, so each row's key and its two numbers are kept (16 bytes a row, as
-    float32). Beyond `cap` rows the correlation is that of a sample: the rows whose hashed keys are
-    smallest, a choice that depends neither on order nor on how the data was split.
+    Raises:
+        ValueError: they are not both (N,), or a target is not finite.
     """
-
-    def __init__(self, cap: int = DEFAULT_CAP) -> None:
-        """`cap`: the most rows kept, 0 for all."""
-        if cap < 0:
-            raise ValueError(f"cap must be >= 0, got {cap}")
-        self.cap = cap
-        self.missing = 0
-        self._parts: list[tuple[Keys, NDArray[np.float32], NDArray[np.float32]]] = []
-        self._held = 0
-
-    def update(self, prediction: Floats, target: Floats, keys: Keys) -> None:
-        """Count one batch.
-
-        Args:
-            prediction: (N,) numbers; one that is not finite counts as missing.
-            target: (N,) finite numbers.
-            keys: (N,) ints >= 0, different for each row of the data: its row number.
-
-        Raises:
-            ValueError: the shapes differ, or a target is not finite.
-        """
-        prediction, target = _pair(prediction, target)
-        numbers = np.asarray(keys).astype(np.uint64)
-        if numbers.shape != target.shape:
-            raise ValueError(f"keys must be {target.shape}, got {numbers.shape}")
-        known = np.isfinite(prediction)
-        self.missing += int((~known).sum())
-        self._add(
-            numbers[known],
-            prediction[known].astype(np.float32),
-            target[known].astype(np.float32),
-        )
-
-    def compute(self) -> dict[str, float]:
-        """`spearman` in -1..1; {} before the first row."""
-        if self.missing:
-            return {"spearman": math.nan}
-        if not self._held:
-            return {}
-        self._compact()
-        _, prediction, target = self._parts[0]
-        moments = RegressionMoments()
-        moments.update(_ranks(prediction), _ranks(target))
-        return {"spearman": moments.compute()["pearson"]}
-
-    def state(self) -> dict[str, Any]:  # Any: plain numbers and lists of them
-        self._compact()
-        kept = self._parts[0] if self._parts else ((), (), ())
-        keys, prediction, target = (np.asarray(column).tolist() for column in kept)
-        return {"keys": keys, "prediction": prediction, "target": target, "missing": self.missing}
-
-    def merge(self, state: Mapping[str, Any]) -> None:  # Any: as `state`
-        """Add the rows of another part of the data."""
-        self.missing += state["missing"]
-        self._add(
-            np.asarray(state["keys"], dtype=np.uint64),
-            np.asarray(state["prediction"], dtype=np.float32),
-            np.asarray(state["target"], dtype=np.float32),
-        )
-
-    def _add(
-        self, keys: Keys, prediction: NDArray[np.float32], target: NDArray[np.float32]
-    ) -> None:
-        if not keys.size:
-            return
-        self._parts.append((keys, prediction, target))
-        self._held += keys.size
-        if self.cap and self._held > 2 * self.cap:
-            self._compact()
-
-    def _compact(self) -> None:
-        if not self._parts:
-            return
-        keys = np.concatenate([part[0] for part in self._parts])
-        prediction = np.concatenate([part[1] for part in self._parts])
-        target = np.concatenate([part[2] for part in self._parts])
-        if self.cap and keys.size > self.cap:
-            kept = np.lexsort((target, prediction, keys, _hash(keys)))[: self.cap]
-            keys, prediction, target = keys[kept], prediction[kept], target[kept]
-        self._parts = [(keys, prediction, target)]
-        self._held = keys.size
-
-
-def _pair(prediction: Floats, target: Floats) -> tuple[Floats, Floats]:
     prediction = np.asarray(prediction, dtype=np.float64)
     target = np.asarray(target, dtype=np.float64)
     if prediction.ndim != 1 or prediction.shape != target.shape:
@@ -237,22 +151,3 @@ def _join(a: _Moments, b: _Moments) -> _Moments:
         low_t=min(a.low_t, b.low_t),
         high_t=max(a.high_t, b.high_t),
     )
-
-
-def _ranks(values: NDArray[np.float32]) -> Floats:
-    """(N,) ranks from 1, ties sharing the mean of theirs."""
-    _, where, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts).astype(np.float64)
-    mean_rank: Floats = last - (counts - 1) / 2.0
-    return mean_rank[where]
-
-
-def _hash(keys: Keys) -> Keys:
-    """SplitMix64's finaliser: neighbouring keys land far apart.
-
-    Source: Steele, Lea, Flood 2014, "Fast Splittable Pseudorandom Number Generators", fig. 16.
-    """
-    x = keys + np.uint64(0x9E3779B97F4A7C15)
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
