@@ -5,6 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.optim import SGD
+from torch.optim.lr_scheduler import LambdaLR
 
 from dlk.config import make
 from dlk.errors import ConfigError, DlkError
@@ -93,3 +94,31 @@ def test_a_run_of_unknown_length_is_fine_where_it_does_not_matter():
         scheduler("constant_warmup", num_warmup_steps=0.1).build(
             optimizer(), total_steps=-1, steps_per_epoch=0
         )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_rates_and_what_a_checkpoint_holds_are_those_of_torchs_lambda_lr(name):
+    def groups():
+        return [{"params": [torch.zeros(1, requires_grad=True)], "lr": lr} for lr in (1.0, 0.3)]
+
+    made = scheduler(name)
+    ours, theirs = SGD(groups()), SGD(groups())
+    stepped = made.build(ours, total_steps=12, steps_per_epoch=4)
+    peer = LambdaLR(theirs, lambda step: made.factor(step, 12))
+    for _ in range(14):
+        ours.step()
+        theirs.step()
+        stepped.step()
+        peer.step()
+        assert stepped.get_last_lr() == peer.get_last_lr()
+        assert [g["lr"] for g in ours.param_groups] == [g["lr"] for g in theirs.param_groups]
+        assert stepped.state_dict() == peer.state_dict()
+    again = made.build(SGD(groups()), total_steps=12, steps_per_epoch=4)
+    again.load_state_dict(peer.state_dict())
+    assert again.last_epoch == 14
+
+
+def test_a_schedule_that_moves_before_the_optimizer_is_warned_of():
+    stepped = scheduler("constant").build(optimizer(), total_steps=3, steps_per_epoch=1)
+    with pytest.warns(UserWarning, match="before `optimizer.step"):
+        stepped.step()

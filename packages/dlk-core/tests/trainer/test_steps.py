@@ -368,11 +368,24 @@ class Recorder:
         {},
         {"accumulate_grad_batches": 3, "gradient_clip_val": 0.05},
         {"val_check_interval": 2, "max_steps": 9},
+        {"val_check_interval": 3, "check_val_every_n_epoch": None, "accumulate_grad_batches": 2},
+        {"check_val_every_n_epoch": 2, "max_epochs": 3, "val_check_interval": 0.5},
+        {"limit_val_batches": 0},
         {"scheduler": {"num_warmup_steps": 1, "interval": "epoch"}},
         {"precision": "bf16-mixed"},
         {"precision": "bf16-true", "limit_train_batches": 4},
     ],
-    ids=["plain", "accumulated", "validated", "epochs", "mixed", "half"],
+    ids=[
+        "plain",
+        "accumulated",
+        "validated",
+        "validated over epochs",
+        "validated seldom",
+        "not validated",
+        "epochs",
+        "mixed",
+        "half",
+    ],
 )
 def test_callbacks_see_what_they_see_in_lightnings_own_loop(tmp_path, lightnings, options):
     """Each hook in its order, with the same counts, gradients, rates and weights."""

@@ -54,6 +54,13 @@ class Checkpoint(ModelCheckpoint):
             enable_version_counter=config.enable_version_counter,
         )
 
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any, **kwargs: Any
+    ) -> None:
+        """Save where saving follows steps or time; a step that it does not pays nothing."""
+        if self._every_n_train_steps or self._train_time_interval is not None:
+            super().on_train_batch_end(trainer, pl_module, *args, **kwargs)
+
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save where saving follows training epochs."""
         super().on_train_epoch_end(trainer, pl_module)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
+import lightning.pytorch as pl
 from lightning.pytorch.callbacks import LearningRateMonitor
 
 from dlk.registry import register
@@ -24,3 +25,12 @@ class LRMonitor(LearningRateMonitor):
             log_momentum=config.log_momentum,
             log_weight_decay=config.log_weight_decay,
         )
+
+    def on_train_batch_start(self, trainer: pl.Trainer, *args: Any, **kwargs: Any) -> None:
+        """Log where a line of the logs is due; before each other batch that is all there is to ask.
+
+        Lightning finds the same out by way of the loop that is running.
+        """
+        every, done = trainer.log_every_n_steps, trainer.fit_loop.epoch_loop._batches_that_stepped
+        if trainer.should_stop or (every and (done + 1) % every == 0):
+            super().on_train_batch_start(trainer, *args, **kwargs)

@@ -219,12 +219,13 @@ class DefaultIModel(IModel):
 
     def on_before_optimizer_step(self, optimizer: Any) -> None:
         """Keep the rates that this step is made with; the scheduler moves them right after it."""
-        self._rates = {str(g.get("name", n)): g["lr"] for n, g in enumerate(optimizer.param_groups)}
+        for number, group in enumerate(optimizer.param_groups):
+            self._rates[str(group.get("name", number))] = group["lr"]
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Log the mean loss since the last time, each `log_every_n_steps` optimizer steps."""
-        step = self.trainer.global_step
-        every = getattr(self.trainer, "log_every_n_steps", 50)
+        trainer: Any = self.trainer  # Lightning sets the interval where mypy does not see it
+        step, every = trainer.global_step, trainer.log_every_n_steps
         if step != self._logged_step and every and step % every == 0:
             self._logged_step = step
             self._log_training(step)

@@ -101,15 +101,15 @@ def merge(x: Batch, new: Mapping[str, Tensor], *, writer: nn.Module) -> Batch:
     Raises:
         DlkError: `new` replaces a name of `x` that the writer does not declare in its `output_map`.
     """
-    declared: frozenset[str] = getattr(writer, "writes", frozenset())
-    clash = sorted(name for name in new if name in x and name not in declared)
+    there = [name for name in new if name in x]
+    clash = sorted(set(there) - getattr(writer, "writes", frozenset())) if there else []
     if clash:
         raise DlkError(
             f"{type(writer).__name__} writes {', '.join(clash)}, which the batch already holds. "
             "Name it in the component's output_map to replace it, or give it another name there."
         )
     if isinstance(x, _Merged):
-        return _Merged(x.base, {**x.written, **new})
+        return _Merged(x.base, {**x.written, **new}) if new else x
     return _Merged(x, dict(new))
 
 

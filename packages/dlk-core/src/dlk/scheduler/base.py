@@ -58,7 +58,26 @@ class Scheduler(ABC):
                 "this schedule depends on the number of steps, which is unknown here: set the "
                 "trainer's max_epochs or max_steps, or take the scheduler constant"
             )
-        return LambdaLR(optimizer, lambda step: self.factor(step, total))
+        return _Scaled(optimizer, lambda step: self.factor(step, total))
+
+
+class _Scaled(LambdaLR):
+    """LambdaLR with one factor for all groups: it is computed once a step, not once a group.
+
+    Rates, and what is kept of it in a checkpoint, are those of LambdaLR.
+    """
+
+    def step(self, epoch: int | None = None) -> None:
+        """Go to the next step's rates."""
+        if epoch is not None or self._step_count < 2:  # torch looks at the order of first calls
+            super().step(epoch)
+            return
+        self._step_count += 1
+        self.last_epoch += 1
+        factor = self.lr_lambdas[0](self.last_epoch)
+        self._last_lr = [base * factor for base in self.base_lrs]
+        for group, rate in zip(self.optimizer.param_groups, self._last_lr, strict=True):
+            group["lr"] = rate
 
 
 class WarmupScheduler(Scheduler):

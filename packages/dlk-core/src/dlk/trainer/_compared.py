@@ -45,7 +45,7 @@ _TRAINER: dict[str, type | int] = {  # a number: a method that takes so many arg
     "_logger_connector._callback_metrics": dict,
     "_logger_connector._first_loop_iter": object,  # true, false, or None outside an epoch
 }  # fmt: skip
-_PROPERTIES = ("enable_validation", "received_sigterm", "train_dataloader", "lightning_module")
+_PROPERTIES = ("received_sigterm", "train_dataloader", "lightning_module")
 _FETCHER: dict[str, type | int] = {"fetched": int, "done": bool, "length": object}
 _CHECKPOINT: dict[str, type | int] = {
     "_last_global_step_saved": int,

@@ -144,9 +144,7 @@ class Keeper:
             due = since >= interval
         if options.at_evaluation and not due and since >= options.pause:
             loop = trainer.fit_loop.epoch_loop
-            due = loop._num_ready_batches_reached() or (
-                trainer.enable_validation and loop._should_check_val_fx(fetcher)
-            )
+            due = loop._num_ready_batches_reached() or loop._should_check_val_fx(fetcher)
         # training waits for no older copy: a later step is as good
         self._owed = due and self.writer.busy
         return due and not self._owed

@@ -12,6 +12,7 @@ with (`_compared`), Lightning's own loop runs.
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -66,7 +67,7 @@ class _Plan:
     precision: Precision
     is_float32: bool
     device: torch.device
-    validates: bool
+    validates_each: float | None
     hooks: _Hooks
 
 
@@ -78,6 +79,8 @@ class StepLoop(_TrainingEpochLoop):
         to_device: moves a batch.
     """
 
+    _plan: _Plan | None = None
+
     def __init__(
         self,
         trainer: pl.Trainer,
@@ -88,7 +91,6 @@ class StepLoop(_TrainingEpochLoop):
     ) -> None:
         super().__init__(trainer, min_steps=min_steps, max_steps=max_steps)
         self._to_device = to_device
-        self._plan: _Plan | None = None
 
     @classmethod
     def install(cls, trainer: pl.Trainer, to_device: Callable[[Any, torch.device], Any]) -> None:
@@ -101,6 +103,8 @@ class StepLoop(_TrainingEpochLoop):
     def on_run_start(self, data_fetcher: _DataFetcher) -> None:
         super().on_run_start(data_fetcher)
         self._plan = self._planned(data_fetcher)
+        if self._plan is not None:  # no profiler is told
+            data_fetcher._start_profiler = data_fetcher._stop_profiler = _nothing
 
     def _planned(self, data_fetcher: _DataFetcher) -> _Plan | None:
         """Return what is settled for this epoch; None where it is not the plain case."""
@@ -128,7 +132,7 @@ class StepLoop(_TrainingEpochLoop):
             precision=precision,
             is_float32=type(precision) is Precision,
             device=strategy.root_device,
-            validates=trainer.enable_validation,
+            validates_each=self._batches_between_validations(),
             hooks=_Hooks(
                 before_zero_grad=self._hooks("on_before_zero_grad"),
                 before_backward=self._hooks("on_before_backward"),
@@ -138,6 +142,18 @@ class StepLoop(_TrainingEpochLoop):
                 end=self._hooks("on_train_batch_end"),
             ),
         )
+
+    def _batches_between_validations(self) -> float | None:
+        """Return after how many batches of this epoch validation comes; None: Lightning is asked.
+
+        Infinite where none comes in this epoch.
+        """
+        trainer: Any = self.trainer  # Any: some of it is newer than the oldest Lightning compared
+        if not self._should_check_val_epoch():
+            return math.inf
+        counted = type(trainer.val_check_batch) is int
+        timed = getattr(trainer, "_val_check_time_interval", None) is not None
+        return trainer.val_check_batch if counted and not timed else None
 
     def _hooks(self, name: str) -> tuple[_Hook, ...]:
         """Return the overridden hooks of that name: those of the callbacks, then the module's."""
@@ -164,14 +180,16 @@ class StepLoop(_TrainingEpochLoop):
         batch, _, _ = next(data_fetcher)
         if batch is None:
             raise RuntimeError("the training loader gave None instead of a batch")
-        progress, connector = self.batch_progress, self.trainer._logger_connector
+        progress, results = self.batch_progress, self._results
+        connector = self.trainer._logger_connector
         batch_idx = self.batch_idx + 1
         progress.is_last_batch = data_fetcher.done
         if not plan.is_float32:
             batch = plan.precision.convert_input(batch)
         batch = self._to_device(batch, plan.device)
         progress.increment_ready()
-        connector.on_batch_start(batch)
+        connector._first_loop_iter = connector._first_loop_iter is None
+        results.batch, results.batch_size, results.dataloader_idx = batch, None, None
         self._tell("on_train_batch_start", plan.hooks.start, batch, batch_idx)
         progress.increment_started()
         outputs = self._optimise(plan, batch, batch_idx)
@@ -182,22 +200,45 @@ class StepLoop(_TrainingEpochLoop):
         if is_last:
             self._move_rates("epoch", self.trainer.current_epoch)
         self._tell("on_train_batch_end", plan.hooks.end, outputs, batch, batch_idx)
-        if self._results:  # somebody has logged
+        if results:  # somebody has logged
             connector.on_batch_end()
             progress.increment_completed()
             connector.update_train_step_metrics()
         else:
-            self._results.batch = self._results.batch_size = None
+            results.batch = results.batch_size = None
             progress.increment_completed()
 
     def on_advance_end(self, data_fetcher: _DataFetcher) -> None:
         """Validate where it is time to."""
         plan = self._plan
         busy = self.trainer.should_stop or self.trainer.received_sigterm or self._skip_next_val
-        if plan is None or busy or (plan.validates and self._should_check_val_fx(data_fetcher)):
+        if plan is None or busy or self._should_check_val_fx(data_fetcher):
             super().on_advance_end(data_fetcher)
         elif not self._should_accumulate():
             self._batches_that_stepped += 1
+
+    # Asked several times in each step -------------------------------------------------------------
+
+    @property
+    def global_step(self) -> int:
+        """Optimizer steps done."""
+        if self._plan is None:
+            return super().global_step
+        return self.automatic_optimization.optim_progress.optimizer_steps
+
+    def _should_accumulate(self) -> bool:
+        """Whether gradients of this batch wait for those of the next."""
+        return self.trainer.accumulate_grad_batches != 1 and super()._should_accumulate()
+
+    def _should_check_val_fx(self, data_fetcher: _DataFetcher) -> bool:
+        """Whether validation comes after this batch."""
+        each = None if self._plan is None else self._plan.validates_each
+        if each is None or self.trainer.should_stop:
+            return super()._should_check_val_fx(data_fetcher)
+        in_all = self.trainer.check_val_every_n_epoch is None
+        return ((self.total_batch_idx if in_all else self.batch_idx) + 1) % each == 0
+
+    # The step -------------------------------------------------------------------------------------
 
     def _optimise(self, plan: _Plan, batch: Any, batch_idx: int) -> dict[str, Any]:
         """Forward and backward, and the optimizer's step where gradients are complete.
@@ -266,6 +307,10 @@ class StepLoop(_TrainingEpochLoop):
 def _now(module: pl.LightningModule, name: str) -> None:
     """Say which hook runs, for `log`; not by assignment, which a module of torch makes dear."""
     module.__dict__["_current_fx_name"] = name
+
+
+def _nothing() -> None:
+    """Stand in for a profiler that nobody reads."""
 
 
 def _own(thing: object, name: str, base: type) -> bool:

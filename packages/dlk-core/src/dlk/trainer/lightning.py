@@ -98,7 +98,9 @@ class LightningTrainer:
         show = config.enable_progress_bar and interactive
         named = [c for c in self.callbacks.values() if not isinstance(c, ProgressBar) or show]
         named = [c for c in named if c is not resume]
-        callbacks: list[pl.Callback] = [_LastStep(), resume, *named]
+        callbacks: list[pl.Callback] = [resume, *named]
+        if config.max_steps > 0:
+            callbacks.insert(0, _LastStep())
         if show and not bars:
             from dlk.callback.progress_bar import make_progress_bar
 

@@ -67,4 +67,4 @@ def _chunks(logits: Tensor) -> list[slice]:
 
 
 def _exact(logits: Tensor) -> Tensor:
-    return logits.to(torch.promote_types(logits.dtype, torch.float32))
+    return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
