@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -9,17 +10,24 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from dlk import _mirror, _remote, _remote_run
+from dlk._remote_run import RemoteRuns, fetch, read_index
 from dlk._run_folder import OWNER
+from dlk.bundle import Bundle
 from dlk.checkpoint import read_checkpoint
-from dlk.errors import ConfigError, RunError, StateWarning
+from dlk.cli import main
+from dlk.errors import ConfigError, RunError, StateWarning, StorageError
+from dlk.server import Server
 from dlk.train import Train
 from dlk.trainer._state import States, read_state, write_state
 
@@ -198,12 +206,31 @@ def test_the_last_batch_of_an_epoch_costs_no_epoch(toy, stops, validates):
     assert differs(left(again.dir), expected) == []
 
 
+TOGETHER = [  # workers, batches of a step, batches between validations, schedule, what it counts
+    (0, 1, None, "cosine_warmup", "step"),
+    (0, 1, 2, "linear_warmup", "epoch"),
+    (0, 2, None, "linear_warmup", "step"),
+    (0, 2, 2, "constant", "step"),
+    (2, 1, None, "linear_warmup", "step"),
+    (2, 1, 2, "constant", "epoch"),
+    (2, 2, None, "constant", "epoch"),
+    (2, 2, 2, "cosine_warmup", "epoch"),
+]
+"""All there is of the first three, which decide together what comes after a batch; of the others
+every value with every value of each, of which all 48 would be stopped more than a thousand times."""
+
+
+def test_any_two_options_stand_together_somewhere():
+    values = [set(column) for column in zip(*TOGETHER, strict=True)]
+    assert {row[:3] for row in TOGETHER} == set(itertools.product(*values[:3]))
+    for one, other in itertools.combinations(range(5), 2):
+        there = {(row[one], row[other]) for row in TOGETHER}
+        assert there == set(itertools.product(values[one], values[other]))
+    assert [len(each) for each in values] == [2, 2, 2, 3, 2]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.parametrize("accumulate", [1, 2])
-@pytest.mark.parametrize("interval", [None, 2])
-@pytest.mark.parametrize("scheduler", ["linear_warmup", "cosine_warmup", "constant"])
-@pytest.mark.parametrize("counts", ["step", "epoch"])
+@pytest.mark.parametrize(("workers", "accumulate", "interval", "scheduler", "counts"), TOGETHER)
 def test_stopped_anywhere_under_any_options(
     toy, stops, workers, accumulate, interval, scheduler, counts
 ):
@@ -723,3 +750,241 @@ def test_files_may_not_grow_beyond_a_limit(toy):
     )
     assert done.stdout == "done\n", done.stderr
     assert "File too large; the state of step 3 is kept, training goes on" in done.stderr
+
+
+# Runs at URLs ------------------------------------------------------------------------------------
+
+URL = "memory://train/logs"
+SHORT = {"@trainer@lightning/max_steps": 2, RESUME: {"enabled": True}}
+
+
+@pytest.fixture
+def spool(tmp_path, monkeypatch):
+    """Where runs are written to on this machine; no other test's are at the URL."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(_mirror, "PAUSES", ())
+    monkeypatch.setattr(_remote_run, "BEAT", 0.1)
+    memory = fsspec.filesystem("memory")
+    if memory.exists("/train"):
+        memory.rm("/train", recursive=True)
+    return tmp_path / "cache" / "dlk" / "runs"
+
+
+def at_url(toy, changes=SHORT, url=URL):
+    toy.edit({**changes, "log_dir": url})
+    return toy
+
+
+def another_machine(monkeypatch, tmp_path, name="other"):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / name))
+
+
+def got(url, folder):
+    fetch(url, read_index(url), folder)
+    return folder
+
+
+def written_here(spool):
+    return [p for p in spool.rglob("*") if p.is_file() and p.name != "machine"]
+
+
+def names(url):
+    return sorted(_remote.listed(url))
+
+
+def test_a_run_ends_at_the_url_as_it_would_have_here(toy, spool, tmp_path):
+    toy.edit(USUAL)
+    here = toy.train()
+    at_url(toy, USUAL)
+    there = toy.train()
+    assert (there.name, there.dir, there.bundle) == ("0", f"{URL}/0", f"{URL}/0/bundle")
+    expected, found = left(here.dir), left(got(there.dir, tmp_path / "found"))
+    assert differs(found, expected) == []
+    assert json.loads((tmp_path / "found" / "result.json").read_text())["dir"] == there.dir
+    assert written_here(spool) == []
+    assert names(there.dir) == [
+        "average.safetensors", "bundle", "config.json", "environment.json", "metrics",
+        "metrics.jsonl", "objects", "result.json", "run.json", "source",
+    ][1:]  # fmt: skip
+    row = toy.rows("test")[0]
+    assert Server(there.bundle).fit(row) == Server(here.bundle).fit(row)
+    assert Bundle(there.bundle).contents.manifest["digest"]
+
+
+def test_a_second_run_gets_the_next_number_and_one_that_is_done_says_so(toy, spool, monkeypatch):
+    at_url(toy)
+    assert [toy.train().name for _ in range(2)] == ["0", "1"]
+    again = toy.train(resume=True)
+    assert (again.name, again.skipped, again.bundle) == ("1", True, f"{URL}/1/bundle")
+    assert names(URL) == ["0", "1"]
+    assert toy.train(resume="0").name == toy.train(resume=f"{URL}/0").name == "0"
+    with pytest.raises(RunError, match="/logs/7 holds no run to go on with"):
+        toy.train(resume="7")
+
+
+@pytest.mark.parametrize("machine", ["this", "other"])
+def test_a_run_that_was_stopped_goes_on_anywhere(
+    toy, spool, tmp_path, monkeypatch, machine, capsys
+):
+    toy.edit(USUAL)
+    expected = left(toy.train().dir)
+    at_url(toy, USUAL)
+    stop(toy, monkeypatch, 8)
+    assert written_here(spool) == []
+    if machine == "other":
+        another_machine(monkeypatch, tmp_path)
+    assert main(["train", str(toy.fit_config), "--resume"]) == 0
+    said = capsys.readouterr()
+    assert said.err.startswith("run 0: goes on from step 8\n")
+    assert f"run     {URL}/0\n" in said.out
+    assert differs(left(got(f"{URL}/0", tmp_path / "found")), expected) == []
+    assert {"state", "owner.json"}.isdisjoint(names(f"{URL}/0"))
+
+
+def test_a_url_that_cannot_be_written_is_told_before_any_work(toy, spool, monkeypatch, capsys):
+    at_url(toy, url="http://127.0.0.1:9/logs")
+    with pytest.raises(StorageError, match="http is read-only"):
+        toy.train()
+    shutil.rmtree(toy.processed)
+    (toy.folder / "data").mkdir()
+    rows = "".join(json.dumps(row) + "\n" for row in toy.rows("train"))
+    (toy.folder / "data" / "train.jsonl").write_text(rows)
+    assert main(["run", str(toy.process_config), str(toy.fit_config)]) == 1
+    assert "http is read-only" in capsys.readouterr().err
+    assert not toy.processed.exists()
+
+
+def test_what_could_not_be_sent_is_kept_here_and_sent_by_resume(toy, spool, tmp_path, monkeypatch):
+    at_url(toy)
+    real = _remote.send
+
+    def send(path, url):
+        if not url.endswith("owner.json") and "/.dlk-" not in url:
+            raise StorageError(f"cannot write {url}: the network is down")
+        real(path, url)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_remote, "send", send)
+        with (
+            pytest.warns(StateWarning, match="run 0 cannot be sent to memory.*network is down"),
+            pytest.raises(StorageError, match=r"All of it is in .*sends what is missing") as told,
+        ):
+            toy.train()
+    folder = Path(str(told.value).partition("All of it is in ")[2].partition(";")[0])
+    assert folder.is_relative_to(spool)
+    assert (folder / "bundle" / "bundle.json").is_file()
+    assert read_index(f"{URL}/0") is None
+    said = []
+    (done,) = Train(toy.fit_config, resume=True).run(tell=said.append).runs
+    assert said[0] == "run 0: it was done already"
+    assert said[1].startswith("run 0: sends ")
+    assert done.bundle == f"{URL}/0/bundle"
+    assert Server(done.bundle).fit(toy.rows("test")[0])
+    assert written_here(spool) == []
+
+
+def test_the_network_may_be_down_in_the_middle(toy, spool, tmp_path, monkeypatch):
+    toy.edit(USUAL)
+    expected = left(toy.train().dir)
+    at_url(toy, USUAL)
+    from dlk.imodel.default import DefaultIModel
+
+    real, real_step, down = _remote.send, DefaultIModel.training_step, []
+
+    def send(path, url):
+        if down:
+            raise StorageError("the network is down")
+        real(path, url)
+
+    def step(self, batch, batch_idx):
+        down[:] = [True] * (3 <= self.trainer.global_step < 9)
+        return real_step(self, batch, batch_idx)
+
+    monkeypatch.setattr(_remote, "send", send)
+    monkeypatch.setattr(DefaultIModel, "training_step", step)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", StateWarning)
+        toy.train()
+    assert differs(left(got(f"{URL}/0", tmp_path / "found")), expected) == []
+
+
+def test_named_runs_and_searches_are_kept_gone_on_with_and_replaced(
+    toy, spool, tmp_path, monkeypatch
+):
+    at_url(toy, {**SHORT, "_search": {"seed": [5, 6]}, "specific": {"seed": "seed"}})
+    first = Train(toy.fit_config).run().runs
+    assert [run.name for run in first] == ["seed=5", "seed=6"]
+    another_machine(monkeypatch, tmp_path)
+    assert [run.skipped for run in Train(toy.fit_config).run().runs] == [True, True]
+    _remote.remove_folder(f"{URL}/seed=6")
+    again = Train(toy.fit_config, resume=True).run().runs
+    assert [run.skipped for run in again] == [True, False]
+    assert [run.metrics for run in again] == [run.metrics for run in first]
+    replaced = Train(toy.fit_config, overwrite=True).run().runs
+    assert [run.skipped for run in replaced] == [False, False]
+    assert names(URL) == ["seed=5", "seed=5.old", "seed=6", "seed=6.old"]
+    assert read_index(f"{URL}/seed=5.old").is_done
+    toy.edit({"_search": None, "seed": 5})
+    with pytest.raises(RunError, match=r"memory://train/logs/seed=5 holds a run already"):
+        toy.train()
+
+
+def test_a_run_that_another_machine_writes_is_left_alone(toy, spool, tmp_path, monkeypatch):
+    at_url(toy, USUAL)
+    stop(toy, monkeypatch, 3)
+    run = RemoteRuns(URL).run("0")
+    run.lease.acquire(str)
+    another_machine(monkeypatch, tmp_path)
+    said = []
+    with pytest.raises(RunError, match=rf"process {os.getpid()} of .* is writing a run to {URL}/0"):
+        Train(toy.fit_config, resume=True).run(tell=said.append)
+    assert "waits" in said[0]
+    run.lease.release()
+    assert toy.train(resume=True).resumed == [3]
+
+
+def test_no_password_is_written_anywhere(toy, spool, tmp_path, monkeypatch):
+    at_url(toy, SHORT)
+    monkeypatch.setattr(sys, "argv", ["dlk", "train", "ftp://anna:geheim@h/x"])
+    toy.train()
+    memory = fsspec.filesystem("memory")
+    assert not [name for name in memory.find("/train") if b"geheim" in memory.cat_file(name)]
+
+
+def test_a_run_that_was_stopped_before_its_last_word_is_done(toy, tmp_path, monkeypatch):
+    """Killed between its bundle and its result.json, with no state."""
+    toy.edit({**SHORT, RESUME: {"enabled": False}})
+    expected = toy.train()
+    shutil.rmtree(toy.logs)
+    with monkeypatch.context() as patch:
+        patch.setattr(Train, "_write_result", lambda *_: None)
+        toy.train()
+    assert json.loads((toy.logs / "0" / "result.json").read_text())["state"] == "running"
+    (toy.logs / "0" / "running").write_text("elsewhere 1\n")
+    done = toy.train(resume=True)
+    assert (done.name, done.skipped, done.metrics) == ("0", True, expected.metrics)
+    assert (done.weights, done.bundle) == (expected.weights, expected.bundle)
+    assert json.loads((toy.logs / "0" / "result.json").read_text())["state"] == "done"
+    assert sorted(os.listdir(toy.logs)) == ["0"]
+    assert not (toy.logs / "0" / "running").exists()
+
+
+def test_where_it_goes_on_is_said_before_it_does(toy, monkeypatch):
+    toy.edit(USUAL)
+    stop(toy, monkeypatch, 3)
+    said = []
+    monkeypatch.setattr(Train, "_work", lambda *_: said.append("work"))
+    Train(toy.fit_config, resume=True).run(tell=said.append)
+    assert said == ["run 0: goes on from step 3", "work"]
+
+
+def test_resume_may_stand_in_front_of_fit(toy, capsys):
+    toy.edit(SHORT)
+    fit = str(toy.fit_config)
+    assert main(["train", "--resume", fit]) == 0
+    assert main(["train", "--resume", fit, "0"]) == 0
+    assert "run 0: it was done already" in capsys.readouterr().err
+    for wrong, said in ((["train", "--resume", "0"], "FIT is missing"), (["train"], "FIT is missing"),
+                        (["train", fit, "--resume", fit], "expected a run")):  # fmt: skip
+        assert main(wrong) == 2
+        assert said in capsys.readouterr().err
