@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import hashlib
 import importlib
 import importlib.util
@@ -13,7 +14,7 @@ from types import ModuleType
 
 from dlk.plugin import Component
 
-__all__ = ["PREFIX", "Scan", "import_local", "path_of", "python_files", "scan"]
+__all__ = ["PREFIX", "Scan", "import_local", "loaded_sources", "path_of", "python_files", "scan"]
 
 PREFIX = "dlk_local."
 _FILES: dict[str, str] = {}
@@ -99,6 +100,27 @@ def import_local(name: str) -> ModuleType:
         raise ImportError(message)
     sys.modules[name] = module
     return module
+
+
+def loaded_sources() -> dict[str, str]:
+    """Return the SHA-256 of each file of a project that is loaded, by the name of its module.
+
+    Files with components, and what lies in or below their folders and was imported beside them.
+    """
+    files = {
+        name: os.path.realpath(module.__file__)
+        for module in list(sys.modules.values())
+        if isinstance(module, ModuleType)
+        and getattr(module, "__file__", None)
+        and (name := module.__name__)
+    }
+    folders = {os.path.dirname(os.path.realpath(_FILES[n])) for n in _FILES if n in sys.modules}
+    found = {}
+    for name, file in sorted(files.items()):
+        if any(file.startswith(folder + os.sep) for folder in folders):
+            with contextlib.suppress(OSError), open(file, "rb") as handle:
+                found[name] = hashlib.file_digest(handle, "sha256").hexdigest()
+    return found
 
 
 def _is_free(name: str, location: str) -> bool:

@@ -13,6 +13,7 @@ from lightning.pytorch.loops import fit_loop
 from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
 
 from dlk.errors import RunError, StateWarning
+from dlk.trainer import _resume
 from dlk.trainer._state import States
 
 pytestmark = pytest.mark.once
@@ -62,7 +63,7 @@ def test_while_a_state_hangs_training_goes_on_with_one_copy_and_the_end_waits(
     toy, taken, monkeypatch
 ):
     """24 steps with a state asked for at each; the first write ends when all steps are done."""
-    from dlk.trainer import _resume, _state
+    from dlk.trainer import _state
     from dlk.trainer._writer import Writer
 
     toy.edit(
@@ -112,10 +113,7 @@ def test_a_state_that_cannot_be_written_for_any_reason_is_told_and_training_goes
 
 def test_what_cannot_be_removed_stops_training_with_a_state(toy, monkeypatch):
     """An error in the writer's thread, of a job that nobody waits for."""
-    from dlk.trainer import _resume
-
-    toy.edit({RESUME: EACH_STEP})
-    toy.edit({f"{TRAINER}/@callback@checkpoint": {}})
+    toy.edit({RESUME: EACH_STEP, f"{TRAINER}/@callback@checkpoint": {}})
 
     real = _resume.os.remove
 
@@ -130,6 +128,26 @@ def test_what_cannot_be_removed_stops_training_with_a_state(toy, monkeypatch):
             toy.train()
     assert States(str(toy.logs / "0")).steps()
     assert toy.train(resume=True).state == "done"
+
+
+# Another code -------------------------------------------------------------------------------------
+
+
+def test_code_of_the_project_that_was_edited_since_is_told(toy, monkeypatch):
+    """By the digest of what was loaded, not of what lies there when a state is kept."""
+    from dlk import _local
+
+    toy.edit({RESUME: EACH_STEP})
+    stop_at(monkeypatch, toy, 4)
+    real = _local.loaded_sources()
+    assert {"toy_labels"} <= real.keys()
+    assert not any(name.startswith(("dlk.", "torch", "tests")) for name in real)
+    kept = States(str(toy.logs / "0")).newest()[0]
+    assert kept["dlk"]["sources"] == real
+    monkeypatch.setattr(_resume, "loaded_sources", lambda: {**real, "toy_labels": "0" * 64})
+    with pytest.warns(StateWarning, match=r"was edited since the state was kept \(toy_labels\)"):
+        done = toy.train(resume=True)
+    assert done.resumed == [4]
 
 
 # Another Lightning --------------------------------------------------------------------------------

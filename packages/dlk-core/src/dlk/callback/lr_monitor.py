@@ -31,6 +31,7 @@ class LRMonitor(LearningRateMonitor):
 
         Lightning finds the same out by way of the loop that is running.
         """
-        every, done = trainer.log_every_n_steps, trainer.fit_loop.epoch_loop._batches_that_stepped
+        dynamic: Any = trainer  # Lightning sets the interval where mypy does not see it
+        every, done = dynamic.log_every_n_steps, trainer.fit_loop.epoch_loop._batches_that_stepped
         if trainer.should_stop or (every and (done + 1) % every == 0):
             super().on_train_batch_start(trainer, *args, **kwargs)

@@ -29,6 +29,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
 
+from dlk._local import loaded_sources
 from dlk.callback.weight_average import WeightAverage
 from dlk.errors import RunError, StateWarning
 from dlk.trainer._compared import COMPARED, is_compared, lacking
@@ -78,6 +79,7 @@ class Keeper:
         self._is_trial = False
         self._trouble = ""
         self._tells = True
+        self._sources: dict[str, str] = {}
         self._lacking: list[str] = []  # of this Lightning: nothing is kept
         self.trainer: pl.Trainer | None = None
 
@@ -193,6 +195,7 @@ class Keeper:
             **self.about,
             "format": FORMAT,
             "run_dir": self.run_dir,
+            "sources": self._sources,
             "seconds": self._before + time.monotonic() - self._started,
             "loader": loader.state_dict() if hasattr(loader, "state_dict") else None,
             "imodel": imodel.course(),
@@ -261,6 +264,15 @@ class Keeper:
             message = (
                 f"lightning {lightning.__version__} was not compared ({', '.join(COMPARED)} were): "
                 "all that going on relies on is there, and what is put back is looked at once more"
+            )
+            warnings.warn(message, StateWarning, stacklevel=2)
+        now = loaded_sources()
+        before: dict[str, str] = state["dlk"].get("sources", {})
+        edited = [name for name, digest in before.items() if now.get(name, digest) != digest]
+        if edited:
+            message = (
+                f"{self.run_dir}: code of this project was edited since the state was kept "
+                f"({', '.join(edited)}), so the run need not come to what it would have"
             )
             warnings.warn(message, StateWarning, stacklevel=2)
         state = _moved(state, state["dlk"]["run_dir"], self.run_dir)
@@ -386,6 +398,7 @@ class Keeper:
         if listens:
             signal.signal(signal.SIGINT, self._interrupted)
         self._started = self._kept_time = time.monotonic()
+        self._sources = loaded_sources()  # as they were loaded: they may be edited while it goes on
         if self._lacking and self.options.enabled:
             message = (
                 f"no state of this run is kept, and none can be gone on from: {self._unknown()}"
