@@ -14,6 +14,7 @@ import json
 import math
 import os
 import re
+import secrets
 from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -395,21 +396,23 @@ def _read_by(suffix: str, path: str, size: int) -> Iterator[Columns]:
 
 
 def _read_lines(path: str, size: int, name: str) -> Iterator[Columns]:
-    lines: dict[int, str] = {}  # by number
+    lines: list[str] = []
+    numbers: list[int] = []
     start = 1
     with _Reading(path, name), open_file(path, encoding=_TEXT) as handle:
         while some := list(islice(handle, size - len(lines))):
-            lines.update(
-                enumerate(some, start)
-                if all(map(str.strip, some))
-                else [(number, line) for number, line in enumerate(some, start) if line.strip()]
-            )
+            here: Iterable[int] = range(start, start + len(some))
             start += len(some)
+            if not all(map(str.strip, some)):
+                here = [number for number, line in zip(here, some, strict=True) if line.strip()]
+                some = [line for line in some if line.strip()]
+            lines += some
+            numbers += here
             if len(lines) == size:
-                yield _from_objects(_objects(lines, path, name))
-                lines = {}
+                yield _from_objects(_objects(lines, numbers, path, name))
+                lines, numbers = [], []
     if lines:
-        yield _from_objects(_objects(lines, path, name))
+        yield _from_objects(_objects(lines, numbers, path, name))
 
 
 def _from_objects(rows: Sequence[Mapping[str, Any]]) -> Columns:
@@ -422,30 +425,34 @@ def _keys_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, None]:
     return dict.fromkeys(key for row in rows for key in row)
 
 
-def _objects(lines: Mapping[int, str], path: str, name: str) -> list[Mapping[str, Any]]:
+def _objects(
+    lines: Sequence[str], numbers: Sequence[int], path: str, name: str
+) -> list[Mapping[str, Any]]:
     """Return the objects of lines of JSON.
 
     Args:
-        lines: by number.
+        lines: none of them empty.
+        numbers: of the lines in their file.
         path: of their file.
         name: what the input is called in errors.
     """
-    # Parsed as one list, which is several times faster than line by line. Numbers stand between the
-    # lines, so that no two lines can be one value, nor one line two.
-    parts = [part for place, line in enumerate(lines.values()) for part in (line, str(place))]
+    # Parsed as one list, which is several times faster than line by line. A number that no file can
+    # foresee stands between the lines, so that no two lines can be one value, nor one line two.
+    mark = secrets.randbits(62)
     try:
-        found = json.loads(f"[{','.join(parts)}]")
+        found = json.loads(f"[{f',{mark},'.join(lines)}]")
     except (ValueError, RecursionError):
         found = []
     rows: list[Mapping[str, Any]] = found[::2]
     if (
-        len(found) == len(parts)
-        and found[1::2] == list(range(len(rows)))
+        len(rows) == len(lines)
+        and len(found) == 2 * len(lines) - 1
         and set(map(type, rows)) == {dict}
+        and found[1::2] == [mark] * (len(lines) - 1)
     ):
         return rows
     rows = []
-    for number, line in lines.items():
+    for number, line in zip(numbers, lines, strict=True):
         try:
             row = json.loads(line)
         except ValueError as error:

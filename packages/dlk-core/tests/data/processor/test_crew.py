@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from dlk.config import make
+from dlk.config import make, to_dict
 from dlk.data.processor import _crew
 from dlk.data.processor._crew import Crew, cores
 from dlk.data.store import open_split
@@ -442,3 +442,71 @@ def test_a_worker_is_in_no_group_that_ctrl_c_reaches():
     finally:
         worker.end()
     assert worker.process.returncode == -signal.SIGKILL
+
+
+def test_after_its_end_a_crew_asks_new_workers():
+    crew = Crew(1, is_possible=True)
+    try:
+        pids = []
+        for _ in range(2):
+            crew.begin({"do": "nothing"})
+            with pytest.raises(_crew.Refused, match="AssertionError"):
+                crew.submit({"do": "write", "columns": {}}, "a test").result(60)
+            pids.append(crew._workers[0].process.pid)
+            crew.end()
+            assert crew._idle.empty()
+            assert not crew._workers
+        assert pids[0] != pids[1]
+    finally:
+        crew.end()
+
+
+def test_a_worker_that_died_is_given_no_other_chunk():
+    crew = Crew(1, is_possible=True)
+    try:
+        crew.begin({"do": "setup"})
+        with pytest.raises(_crew.Refused):
+            crew.submit({"do": "write"}, "a test").result(60)
+        crew._workers[0].process.kill()
+        with pytest.raises(DataError, match="was ended by signal 9"):
+            crew.submit({"do": "write"}, "a test").result(60)
+        with pytest.raises(_crew.Refused):
+            crew.submit({"do": "write"}, "a test").result(60)
+    finally:
+        crew.end()
+
+
+def test_a_worker_that_cannot_be_set_up_answers_nothing_by_the_pass_before(source, tmp_path):
+    values = {"processed_data_dir": str(tmp_path / "out"), "@subprocessor@crew_step": {}}
+    config = make("processor", "default", values)
+    setup = {
+        "do": "setup",
+        "config": to_dict(config),
+        "folder": str(tmp_path),
+        "meta": "",
+        "seed": 0,
+        "sources": [str(source)],
+        "modules": [],
+        "cache": {},
+    }
+    message = {
+        "do": "write",
+        "stage": "train",
+        "split": "train",
+        "screened": [],
+        "columns": {"sentence": ["a"], "_row": [0]},
+    }
+    crew = Crew(1, is_possible=True)
+    try:
+        crew.begin(setup)
+        answer, body = crew.submit(message, "a test").result(60)
+        assert answer["counts"] == {"crew_step: letters": 1}
+        assert body
+        crew.begin({**setup, "meta": str(tmp_path / "missing")})
+        for _ in range(2):
+            with pytest.raises(_crew.Refused, match=r"holds no meta\.json"):
+                crew.submit(message, "a test").result(60)
+        crew.begin(setup)
+        assert crew.submit(message, "a test").result(60)[0]["counts"]
+    finally:
+        crew.end()

@@ -14,7 +14,9 @@ from dlk.config import make
 from dlk.context import Setup
 from dlk.data.meta import Meta
 from dlk.data.subprocessor.base import TransformContext
+from dlk.data.tokenizer_file import read_tokenizer
 from dlk.errors import ConfigError, DataError
+from dlk.preprocess import Process
 from dlk.registry import register
 from dlk.testing.data import SubprocessorConformance, tiny_tokenizer
 from dlk.testing.tokenizers import KINDS, trained_tokenizer
@@ -510,3 +512,45 @@ def test_the_post_processor_of_roberta_can_be_asked_for(roberta):
     pair = roberta(post_processor="roberta", input_type="pair")
     (both,) = run(pair, sentence_a=["a test"], sentence_b=["a test"])[0]["input_ids"]
     assert both == [2, *plain, 3, 3, *plain, 3]
+
+
+@pytest.mark.parametrize(
+    ("values", "wanted"),
+    [
+        ({}, {"offsets", "tokens", "type_ids"}),
+        (
+            {"expand_examples": True, "truncation": {"max_length": 5, "stride": 1}},
+            {"offsets", "word_ids"},
+        ),
+    ],
+)
+def test_many_rows_are_encoded_as_each_alone_and_reported_at_their_rows(build, values, wanted):
+    texts: list[object] = [" ".join("abcdefgh"[: n % 9]) for n in range(600)]
+    texts[300] = texts[599] = None
+    rows = list(range(1000, 1600))
+    step = build(**values)
+    made, ctx = run(step, wanted, rows, sentence=texts)
+    alone = [
+        run(step, wanted, [row], sentence=[text]) for row, text in zip(rows, texts, strict=True)
+    ]
+    assert made == {name: [v for one, _ in alone for v in one[name]] for name in made}
+    assert {"input_ids", *wanted} <= set(made)
+    assert sorted(ctx.bad) == [1300, 1599]
+    assert run(step, wanted, rows=[], sentence=[])[0]["input_ids"] == []
+
+
+def test_processing_loads_a_tokenizer_once(path, tmp_path, monkeypatch):
+    loaded = []
+
+    def read(name):
+        loaded.append(name)
+        return read_tokenizer(name)
+
+    monkeypatch.setattr("dlk.data.subprocessor.fast_tokenizer.read_tokenizer", read)
+    config = {
+        "processed_data_dir": str(tmp_path / "out"),
+        "num_workers": 0,
+        "@subprocessor@fast_tokenizer": {"tokenizer_path": path},
+    }
+    Process({"@processor@default": config}).run({"train": {"sentence": ["a", "b c"]}})
+    assert loaded == [path]

@@ -27,6 +27,7 @@ from dlk.errors import DataError
 
 __all__ = ["Crew", "Refused", "cores", "packed", "receive", "send"]
 
+# "-P": a file json.py in the folder where dlk was called is not taken for Python's own
 _START = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
     "from dlk.data.processor._worker import main; main()"
@@ -104,7 +105,7 @@ class _Worker:
     def __init__(self) -> None:
         paths = json.dumps([os.path.abspath(each) if each else os.getcwd() for each in sys.path])
         self.process = subprocess.Popen(
-            [sys.executable, "-c", _START, paths],
+            [sys.executable, "-P", "-c", _START, paths],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, **_ONE_THREAD},
@@ -165,6 +166,7 @@ class Crew:
         self._pool: ThreadPoolExecutor | None = None
         self._idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
         self._workers: list[_Worker] = []
+        self._is_ended = False
         self._lock = threading.Lock()
         self._began = (0.0, 0.0)
 
@@ -205,29 +207,37 @@ class Crew:
         """
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self.size, "dlk-process")
+            self._is_ended = False
         return self._pool.submit(self._ask, packed(message), where)
 
     def _ask(self, message: bytes, where: str) -> Answer:
-        try:
-            worker = self._idle.get_nowait()
-        except queue.Empty:
-            worker = _Worker()
-            with self._lock:
-                self._workers.append(worker)
-        try:
-            if worker.told != self._pass:
-                answer, _ = worker.ask(self._setup, where)
-                worker.told = self._pass
-                _look(answer, where)
+        worker = self._idle_one()
+        answer: dict[str, Any] = {"status": "done"}
+        body = b""
+        if worker.told != self._pass:
+            answer, body = worker.ask(self._setup, where)
+        if answer["status"] == "done":
+            worker.told = self._pass
             answer, body = worker.ask(message, where)
-        finally:
-            self._idle.put(worker)
+        self._idle.put(worker)  # one that died raised: no other chunk is given to it
         _look(answer, where)
         return answer, body
 
-    def end(self) -> None:
-        """End all workers, whatever they do."""
+    def _idle_one(self) -> _Worker:
+        try:
+            return self._idle.get_nowait()
+        except queue.Empty:
+            worker = _Worker()
         with self._lock:
+            self._workers.append(worker)
+            if self._is_ended:  # while it was started: nobody waits for it
+                worker.process.kill()
+        return worker
+
+    def end(self) -> None:
+        """End all workers, whatever they do; new ones are started where more is asked."""
+        with self._lock:
+            self._is_ended = True
             for worker in self._workers:
                 worker.process.kill()
         if self._pool is not None:
@@ -235,6 +245,7 @@ class Crew:
         for worker in self._workers:
             worker.end()
         self._workers.clear()
+        self._idle = queue.SimpleQueue()
         self._pool = None
 
 

@@ -39,6 +39,7 @@ def _answer_all(messages: IO[bytes], answers: IO[bytes]) -> None:
         body: Any = b""
         try:
             if message["do"] == "setup":
+                built = None  # that of the pass before is never used in its place
                 built = _built(message)
                 answer: Mapping[str, Any] = {}
             else:
@@ -69,7 +70,7 @@ def _built(message: Mapping[str, Any]) -> tuple[DefaultProcessor, Ledger | None]
     meta = Meta.load(message["meta"]) if message["meta"] else Meta.empty()
     built = register.build(config, Setup(meta, seed=message["seed"]))
     assert isinstance(built, DefaultProcessor)
-    return built, _ledger(message["cache"], message["seed"])
+    return built, _ledger(message["cache"], config.seed)
 
 
 def _ledger(kept: Mapping[str, Any], seed: int) -> Ledger | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,8 +53,22 @@ class DefaultProcessor(Processor):
     def __init__(self, config: DefaultProcessorConfig, setup: Setup) -> None:
         super().__init__(config, setup)
         self._config = config
-        self._steps = Steps(config, setup)
-        self._runner = Runner(self._steps)
+        self._lock = threading.Lock()
+        self._built: Runner | None = None
+        if setup.meta.dir:  # else `fit_transform` builds the steps, with the folder it makes
+            self._built = Runner(Steps(config, setup))
+
+    @property
+    def _runner(self) -> Runner:
+        """What runs the steps, built when it is first needed: loading a tokenizer takes a while."""
+        with self._lock:
+            if self._built is None:
+                self._built = Runner(Steps(self._config, self.setup))
+            return self._built
+
+    @property
+    def _steps(self) -> Steps:
+        return self._runner.steps
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -68,12 +83,12 @@ class DefaultProcessor(Processor):
             DataError: an input cannot be read, or a row is bad and `bad_rows` is "stop".
         """
         sources = _open(data, "train")
-        self._steps.check(sources, "train")
-        self._steps.check_meta(sources, "train", learning="train" in sources)
         refuse_foreign(Path(out_dir))
         report = Report()
         with atomic_dir(out_dir) as aside:
             steps = self._anew(aside / "meta")
+            steps.check(sources, "train")
+            steps.check_meta(sources, "train", learning="train" in sources)
             _store(steps)
             runner = Runner(steps)
             with Work(steps, out_dir) as work:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import chain
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from tokenizers import Tokenizer, normalizers, pre_tokenizers, processors
 
@@ -60,6 +61,9 @@ _SPECIALS = {
     "eos_id": ("[EOS]", "</s>", "<eos>", "<|endoftext|>"),
 }
 _SPACE = "Ġ"  # how byte-level tokenizers write it, and nothing else
+_AT_ONCE = 256
+"""Rows encoded at once: what they take stays in the processor's caches, which saves a tenth of the
+time of some thousands. Enough to share among threads."""
 # encode_batch_fast leaves these empty
 _SLOW_OUTPUTS = ("offsets", "word_ids", "sequence_ids", "tokens")
 
@@ -137,6 +141,17 @@ class FastTokenizer(Subprocessor):
 
         With windows, `_row` and `_part` too.
         """
+        rows = len(columns[self.text_columns[0]])
+        parts = [
+            self._encoded(
+                {name: values[start : start + _AT_ONCE] for name, values in columns.items()},
+                replace(ctx, rows=ctx.rows[start : start + _AT_ONCE]),  # reports go to the same
+            )
+            for start in range(0, rows, _AT_ONCE)
+        ]
+        return _joined_parts(parts) if parts else self._encoded(columns, ctx)
+
+    def _encoded(self, columns: Columns, ctx: TransformContext) -> Columns:
         given = [columns[name] for name in self.text_columns]
         words = self.is_pretokenized
         inputs = [
@@ -308,6 +323,21 @@ class FastTokenizer(Subprocessor):
         return mended
 
 
+def _joined_parts(parts: Sequence[Columns]) -> Columns:
+    """Return the columns of several parts, one after the other."""
+    if len(parts) == 1:
+        return parts[0]
+    return {name: _one_after_other([part[name] for part in parts]) for name in parts[0]}
+
+
+def _one_after_other(values: Sequence[Sequence[Any]]) -> Sequence[Any]:
+    if isinstance(values[0], list):
+        return list(chain.from_iterable(values))
+    from dlk.data.ragged import Ragged  # here: serving ids alone needs no numpy
+
+    return Ragged.joined(cast("Sequence[Ragged]", values))
+
+
 def _ids(encodings: Sequence[Any]) -> Ragged:
     """Return the ids of many encodings as one array, which is what a file takes."""
     import numpy as np  # here: serving ids alone needs no numpy
@@ -357,7 +387,8 @@ def _untrimmed(tokenizer: Tokenizer) -> tuple[Tokenizer, bool]:
     `tokenizers` trims by the piece, not the text: the first piece of a later window keeps its
     space, and a piece after a special token, where the space was added, loses its first letter.
     """
-    if tokenizer.post_processor is None:
+    added = tokenizer.post_processor
+    if added is None or b'"trim_offsets":true' not in added.__getstate__().replace(b" ", b""):
         return tokenizer, False
     whole = json.loads(tokenizer.to_str())
     plain = whole["post_processor"]
