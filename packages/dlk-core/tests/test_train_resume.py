@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -217,7 +218,7 @@ TOGETHER = [  # workers, batches of a step, batches between validations, schedul
     (2, 2, 2, "cosine_warmup", "epoch"),
 ]
 """All there is of the first three, which decide together what comes after a batch; of the others
-every value with every value of each, of which all 48 would be stopped more than a thousand times."""
+every value with every value of each. All 48 would be stopped more than a thousand times."""
 
 
 def test_any_two_options_stand_together_somewhere():
@@ -784,6 +785,17 @@ def got(url, folder):
     return folder
 
 
+def anywhere(value):
+    """What a run left, without the places: checkpoints name their folder."""
+    if isinstance(value, str):
+        return re.sub(r"\S*/(logs|runs/[0-9a-f]{16})/0(?=/|$)", "RUN", value)
+    if isinstance(value, dict):
+        return {anywhere(key): anywhere(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [anywhere(inner) for inner in value]
+    return value
+
+
 def written_here(spool):
     return [p for p in spool.rglob("*") if p.is_file() and p.name != "machine"]
 
@@ -799,7 +811,7 @@ def test_a_run_ends_at_the_url_as_it_would_have_here(toy, spool, tmp_path):
     there = toy.train()
     assert (there.name, there.dir, there.bundle) == ("0", f"{URL}/0", f"{URL}/0/bundle")
     expected, found = left(here.dir), left(got(there.dir, tmp_path / "found"))
-    assert differs(found, expected) == []
+    assert differs(anywhere(found), anywhere(expected)) == []
     assert json.loads((tmp_path / "found" / "result.json").read_text())["dir"] == there.dir
     assert written_here(spool) == []
     assert names(there.dir) == [
@@ -822,7 +834,7 @@ def test_a_second_run_gets_the_next_number_and_one_that_is_done_says_so(toy, spo
         toy.train(resume="7")
 
 
-@pytest.mark.parametrize("machine", ["this", "other"])
+@pytest.mark.parametrize("machine", ["other", pytest.param("this", marks=pytest.mark.slow)])
 def test_a_run_that_was_stopped_goes_on_anywhere(
     toy, spool, tmp_path, monkeypatch, machine, capsys
 ):
@@ -837,18 +849,19 @@ def test_a_run_that_was_stopped_goes_on_anywhere(
     said = capsys.readouterr()
     assert said.err.startswith("run 0: goes on from step 8\n")
     assert f"run     {URL}/0\n" in said.out
-    assert differs(left(got(f"{URL}/0", tmp_path / "found")), expected) == []
+    assert differs(*map(anywhere, (left(got(f"{URL}/0", tmp_path / "found")), expected))) == []
     assert {"state", "owner.json"}.isdisjoint(names(f"{URL}/0"))
 
 
-def test_a_url_that_cannot_be_written_is_told_before_any_work(toy, spool, monkeypatch, capsys):
+def test_a_url_that_cannot_be_written_is_told_before_any_work(toy, spool, capsys):
     at_url(toy, url="http://127.0.0.1:9/logs")
     with pytest.raises(StorageError, match="http is read-only"):
         toy.train()
     shutil.rmtree(toy.processed)
     (toy.folder / "data").mkdir()
-    rows = "".join(json.dumps(row) + "\n" for row in toy.rows("train"))
-    (toy.folder / "data" / "train.jsonl").write_text(rows)
+    for split in ("train", "valid"):
+        rows = "".join(json.dumps(row) + "\n" for row in toy.rows(split))
+        (toy.folder / "data" / f"{split}.jsonl").write_text(rows)
     assert main(["run", str(toy.process_config), str(toy.fit_config)]) == 1
     assert "http is read-only" in capsys.readouterr().err
     assert not toy.processed.exists()
@@ -905,7 +918,7 @@ def test_the_network_may_be_down_in_the_middle(toy, spool, tmp_path, monkeypatch
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", StateWarning)
         toy.train()
-    assert differs(left(got(f"{URL}/0", tmp_path / "found")), expected) == []
+    assert differs(*map(anywhere, (left(got(f"{URL}/0", tmp_path / "found")), expected))) == []
 
 
 def test_named_runs_and_searches_are_kept_gone_on_with_and_replaced(
@@ -984,7 +997,10 @@ def test_resume_may_stand_in_front_of_fit(toy, capsys):
     assert main(["train", "--resume", fit]) == 0
     assert main(["train", "--resume", fit, "0"]) == 0
     assert "run 0: it was done already" in capsys.readouterr().err
-    for wrong, said in ((["train", "--resume", "0"], "FIT is missing"), (["train"], "FIT is missing"),
-                        (["train", fit, "--resume", fit], "expected a run")):  # fmt: skip
+    for wrong, said in (
+        (["train", "--resume", "0"], "FIT is missing"),
+        (["train"], "FIT is missing"),
+        (["train", fit, "--resume", fit], "expected a run"),
+    ):
         assert main(wrong) == 2
         assert said in capsys.readouterr().err

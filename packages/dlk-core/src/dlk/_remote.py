@@ -16,14 +16,30 @@ import tempfile
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from ftplib import error_temp
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from dlk.errors import DlkError, StorageError, redact
 
-__all__ = ["check_writable", "exists", "fetch", "fetch_to", "glob", "remove_folder", "send"]
+__all__ = [
+    "Entry",
+    "check_writable",
+    "exists",
+    "fetch",
+    "fetch_to",
+    "glob",
+    "knows_folders",
+    "listed",
+    "make_folder",
+    "remove_file",
+    "remove_folder",
+    "rename_folder",
+    "send",
+    "times_below",
+]
 
 _SESSIONS = frozenset({"ftp"})
 """A connection is made for each use: an old one may have ended, and its listings are of then."""
@@ -35,6 +51,7 @@ _APPEAR_WHOLE = frozenset(
 _UNSIZED = frozenset({"http", "https"})
 """What is told of a size may be that of a compressed answer; a cut answer is an error anyway."""
 _STAMPS = ("mtime", "modify", "LastModified", "last_modified", "updated", "created", "ETag", "etag")
+_TIMES = ("mtime", "modify", "LastModified", "last_modified", "updated", "created")
 _BREAKS = (ConnectionError, EOFError, TimeoutError, error_temp)
 """What a connection that breaks raises; another one may do."""
 _KEPT = 8
@@ -115,6 +132,128 @@ def remove_folder(url: str) -> None:
         for path in sorted(system.find(inner, withdirs=True), key=len, reverse=True):
             system.rmdir(path)
         system.rmdir(inner)
+
+
+def remove_file(url: str) -> None:
+    """Remove a file; it may be gone already.
+
+    Raises:
+        StorageError: it is there, and cannot be removed.
+    """
+    with _telling(url, "write"):
+        system, inner = _system(url)
+        if system.exists(inner):
+            system.rm_file(inner)
+
+
+def knows_folders(url: str) -> bool:
+    """Return whether the protocol makes folders, so that one of several who try is the first."""
+    return protocol_of(url) not in _APPEAR_WHOLE
+
+
+def make_folder(url: str) -> bool:
+    """Make a folder below one that is there; return false where it is there already.
+
+    Of several that try at once one is told that it made it, but by stores of objects, which know no
+    folders: there everybody is who found nothing.
+
+    Raises:
+        StorageError: it cannot be made.
+    """
+    with _telling(url, "write"):
+        system, inner = _system(url)
+        try:
+            if not knows_folders(url):
+                return not system.exists(inner)
+            system.mkdir(inner, create_parents=False)
+        except Exception:
+            system.invalidate_cache()
+            if system.exists(inner):
+                return False
+            raise
+        return True
+
+
+def rename_folder(url: str, to: str, *, first: str) -> None:
+    """Let a folder stand at another URL, where nothing is.
+
+    Where the protocol cannot rename, its files are copied, then removed: the one named `first` is
+    the last to be there, and the first that is gone.
+
+    Raises:
+        StorageError: it could not be renamed.
+    """
+    from fsspec.spec import AbstractFileSystem
+
+    with _telling(to, "write"):
+        system, inner = _system(url)
+        target = _system(to)[1]
+        if type(system).mv is not AbstractFileSystem.mv and knows_folders(url):
+            system.mv(inner, target, recursive=True)
+            return
+        names = [name[len(inner) :] for name in system.find(inner)]
+        names.sort(key=lambda name: name == f"/{first}")
+        for name in names:
+            system.makedirs(f"{target}{name}".rpartition("/")[0], exist_ok=True)
+            system.cp_file(f"{inner}{name}", f"{target}{name}")
+        for name in reversed(names):
+            system.rm_file(f"{inner}{name}")
+    remove_folder(url)
+
+
+class Entry(NamedTuple):
+    """What a folder holds: its size where it is a file, and when it changed, as far as is told."""
+
+    is_folder: bool
+    size: int | None
+    changed: datetime | None
+
+
+def listed(url: str) -> dict[str, Entry]:
+    """Return what stands in a folder, by name; nothing where there is no such folder.
+
+    Raises:
+        StorageError: it cannot be read.
+    """
+    with _telling(url, "read"):
+        system, inner = _system(url)
+        try:
+            found = system.ls(inner, detail=True)
+        except FileNotFoundError:
+            return {}
+        return {
+            str(info["name"]).rstrip("/").rpartition("/")[2]: Entry(
+                info.get("type") == "directory", info.get("size"), _changed(info)
+            )
+            for info in found
+            if str(info["name"]).rstrip("/") != inner.rstrip("/")
+        }
+
+
+def times_below(url: str) -> list[datetime | None]:
+    """Return when each file below a folder changed, as far as is told.
+
+    Raises:
+        StorageError: it cannot be read.
+    """
+    with _telling(url, "read"):
+        system, inner = _system(url)
+        return [_changed(info) for info in system.find(inner, detail=True).values()]
+
+
+def _changed(info: dict[str, Any]) -> datetime | None:
+    """Return when a file changed, as its file system tells it."""
+    told = next((info[name] for name in _TIMES if info.get(name)), None)
+    try:
+        if isinstance(told, datetime):
+            return told if told.tzinfo else told.replace(tzinfo=UTC)
+        if isinstance(told, (int, float)):
+            return datetime.fromtimestamp(told, UTC)
+        if isinstance(told, str) and told[:14].isdigit():  # ftp: 20261123235959
+            return datetime.strptime(told[:14], "%Y%m%d%H%M%S").replace(tzinfo=UTC)
+        return datetime.fromisoformat(told).astimezone(UTC) if isinstance(told, str) else None
+    except (ValueError, OverflowError):
+        return None
 
 
 def exists(url: str) -> bool:

@@ -11,20 +11,25 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from dlk import _remote
-from dlk.errors import DataError, redact
+from dlk.errors import DataError, StorageError, redact
 from dlk.io import atomic_dir, atomic_write, sha256_of
 
-__all__ = ["edited", "fetched", "latest"]
+__all__ = ["cache_folder", "digest_of_url", "edited", "fetched", "is_inside", "latest"]
 
 INDEX = "folder.json"
 _SCHEMA = "dlk.folder/1"
+_GENERATION = re.compile(r"generation-[0-9a-f]{16}")
+_ABANDONED = timedelta(days=1)
+"""How long before ``folder.json`` a file of a generation was sent that no upload goes on with."""
 _TRIES = 3
 
 _fetched: dict[str, Path] = {}
@@ -65,7 +70,7 @@ def fetched(url: str, *, anew: bool = False) -> Path:
         index = _read_index(url)
         if index is None:
             raise DataError(f"{url} holds no processed data: run `dlk process` first")
-        target = _cache() / "processed" / index.name
+        target = cache_folder() / "processed" / index.name
         try:
             if not _is_whole(target, index):
                 _fetch(url, index, target)
@@ -119,6 +124,7 @@ def _send(folder: Path, url: str, there: _Index | None) -> _Index:
     kept = {name: path for name, path in kept.items() if not _is_hidden(name)}
     index = _Index.of({name: sha256_of(path) for name, path in kept.items()})
     if there is not None and index.name == there.name:
+        _sweep(base, index)
         return index
     for name, path in kept.items():
         _remote.send(path, f"{base}/{index.folder}/{name}")
@@ -126,7 +132,27 @@ def _send(folder: Path, url: str, there: _Index | None) -> _Index:
         json.dump({"schema": _SCHEMA, "files": index.files}, handle, indent=1)
     if there is not None:
         _remote.remove_folder(f"{base}/{there.folder}")
+    _sweep(base, index)
     return index
+
+
+def _sweep(base: str, index: _Index) -> None:
+    """Remove what killed uploads left: generations that nobody touched for `_ABANDONED`.
+
+    Compared are times of the server alone. Where it tells none, all stays; so does a generation
+    that another process sends at the moment.
+    """
+    with contextlib.suppress(StorageError):
+        there = _remote.listed(base)
+        now = there[INDEX].changed if INDEX in there else None
+        for name, entry in there.items():
+            if not (entry.is_folder and _GENERATION.fullmatch(name)) or name == index.folder:
+                continue
+            times = _remote.times_below(f"{base}/{name}")
+            if now is None or not times or None in times:
+                continue
+            if all(now - each > _ABANDONED for each in times if each is not None):
+                _remote.remove_folder(f"{base}/{name}")
 
 
 def _is_hidden(name: str) -> bool:
@@ -172,12 +198,12 @@ def _parsed(content: bytes) -> _Index:
         raise ValueError(f"got {read['schema']!r}")
     files: dict[str, str] = dict(read["files"])
     for name, digest in files.items():
-        if not _is_inside(name, digest):
+        if not is_inside(name, digest):
             raise ValueError(f"got the file {name!r}")
     return _Index.of(files)
 
 
-def _is_inside(name: object, digest: object) -> bool:
+def is_inside(name: object, digest: object) -> bool:
     """Return whether a name is one of a file below a folder, on any system."""
     if not isinstance(name, str) or not isinstance(digest, str) or "\\" in name or ":" in name:
         return False
@@ -185,9 +211,15 @@ def _is_inside(name: object, digest: object) -> bool:
 
 
 def _work(url: str) -> Path:
-    return _cache() / "work" / hashlib.sha256(url.encode()).hexdigest()[:16]
+    return cache_folder() / "work" / digest_of_url(url)
 
 
-def _cache() -> Path:
+def digest_of_url(url: str) -> str:
+    """Return a name for what lies at a URL."""
+    return hashlib.sha256(url.encode()).hexdigest()[:16]
+
+
+def cache_folder() -> Path:
+    """Return where copies of what lies at URLs are kept, on this machine."""
     home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     return Path(home, "dlk")

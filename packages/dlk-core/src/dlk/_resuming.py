@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from dlk.config import child, node_of
@@ -20,7 +20,16 @@ from dlk.registry import register
 if TYPE_CHECKING:
     from dlk.config import Point
 
-__all__ = ["LENGTH", "changed_versions", "check_same", "config_of", "find", "is_done", "versions"]
+__all__ = [
+    "LENGTH",
+    "changed_versions",
+    "check_same",
+    "config_of",
+    "find",
+    "is_done",
+    "numbered",
+    "versions",
+]
 
 LENGTH = ("max_epochs", "min_epochs", "max_steps", "min_steps", "max_time")
 """Options of the trainer that say how long a run is."""
@@ -57,20 +66,27 @@ def is_done(folder: str) -> bool:
         return False
 
 
+def numbered(log_dir: str) -> Iterator[str]:
+    """Yield the folders of runs that have no name but a number, the newest first."""
+    try:
+        numbers = sorted((int(n) for n in os.listdir(log_dir) if n.isdigit()), reverse=True)
+    except OSError:
+        return
+    yield from (os.path.join(log_dir, str(number)) for number in numbers)
+
+
 def find(
-    log_dir: str,
+    folders: Iterable[str],
     point: Point,
     *,
-    taken: Iterable[str] = (),
     only: bool,
     is_of_data: Callable[[str], bool],
 ) -> str:
-    """Return the numbered folder to go on in: the newest unfinished run that fits, else one done.
+    """Return the folder to go on in: the first of an unfinished run that fits, else one done.
 
     Args:
-        log_dir: where runs lie.
+        folders: those of runs, the newest first.
         point: the config.
-        taken: folders of other runs.
         only: whether the config is of one run, which is meant whatever its config was.
         is_of_data: whether a folder's run is of the data that are there now. One that is done and
             of others is not what is asked for.
@@ -81,14 +97,10 @@ def find(
     Raises:
         RunError: there are unfinished runs, and each is of another config.
     """
-    try:
-        numbers = sorted((int(n) for n in os.listdir(log_dir) if n.isdigit()), reverse=True)
-    except OSError:
-        return ""
     done, misfit = "", ""
-    for folder in (os.path.join(log_dir, str(number)) for number in numbers):
+    for folder in folders:
         config = config_of(folder)
-        if folder in taken or config is None:
+        if config is None:
             continue
         fits = not _misfits(config, point)
         if fits and not is_done(folder):

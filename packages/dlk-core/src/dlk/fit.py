@@ -26,7 +26,7 @@ class FitConfig(Base):
     processed_data_dir = PathField(
         MISSING, help="folder or URL that Process wrote; a plain path, read before all else"
     )
-    log_dir = PathField("./logs", help="folder that runs are written to, one folder each")
+    log_dir = PathField("./logs", help="folder or URL that runs are written to, one folder each")
     specific = DictField(
         {},
         help="config path to short name: these values name the run's folder, as its parameters",
@@ -53,12 +53,6 @@ class FitConfig(Base):
                 yield "specific", f"a short name is plain text without / and =, got {name!r}"
         if len(set(map(str, names))) != len(names):
             yield "specific", f"two values share a short name: {names}"
-        if is_remote(self.log_dir):
-            yield (
-                "log_dir",
-                "runs are written to a local folder, where they can be resumed after any stop: "
-                f"copy them from there to {redact(self.log_dir)} when they are done",
-            )
 
 
 def load_fit(config: Source, overrides: Sequence[str] | Mapping[str, Any] = ()) -> Loaded:

@@ -12,6 +12,8 @@ A config with ``_search`` spans a grid; its runs go in turn, each in its own fol
         state/             while it is not done: what a run that was stopped goes on from
         result.json        state, metrics, which weights were kept
         bundle/            the artefact to predict and serve with
+
+Where ``log_dir`` is a URL, a run is written to a folder of this machine, and sent from there.
 """
 
 from __future__ import annotations
@@ -26,26 +28,38 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dlk._hooks import Hook
 from dlk._override import shown_overrides
-from dlk._resuming import changed_versions, check_same, config_of, find, versions
+from dlk._resuming import changed_versions, check_same, config_of, find, numbered, versions
 from dlk._run_folder import OWNER, claim_number, go_on, left_weights, refuse_busy, release, take
 from dlk.config import Point, changed, child, node_of, thaw
 from dlk.config.keys import locate
 from dlk.config.reading import Source
-from dlk.errors import ConfigError, DlkError, Problem, RunError, StateWarning
+from dlk.errors import (
+    ConfigError,
+    DlkError,
+    Problem,
+    RunError,
+    StateWarning,
+    StorageError,
+    redact,
+)
 from dlk.fit import load_fit, load_meta
 from dlk.flow.metrics import missing_metric, reported
-from dlk.io import atomic_write, local_folder, open_file, sha256_of
+from dlk.io import atomic_write, is_remote, local_folder, open_file, sha256_of
 from dlk.plugin import FitFacts, FitOutcome
 from dlk.postprocessor import plain
 from dlk.registry import register
+
+if TYPE_CHECKING:
+    from dlk._mirror import Mirror
+    from dlk._remote_run import RemoteRun, RemoteRuns
 
 __all__ = ["RunResult", "Train", "TrainResult"]
 
@@ -56,12 +70,12 @@ class RunResult:
 
     Attributes:
         name: its folder below the log folder.
-        dir: its folder.
+        dir: its folder, or the URL of it.
         state: ``done``, ``failed`` or ``interrupted``.
         parameters: the values that set it apart from the other runs.
         metrics: the final ``val_*`` and ``test_*`` of the weights that were kept.
         weights: which weights these are: the best checkpoint and its step, or the last step.
-        bundle: folder of the bundle; empty where there is none.
+        bundle: folder of the bundle, or the URL of it; empty where there is none.
         seconds: wall time.
         error: why it failed.
         found: what validation found for options that were searched for, by config path.
@@ -119,12 +133,35 @@ class TrainResult:
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """A run to be made: its config, and where it goes: the log folder while it has no name."""
+    """A run to be made: its config, and where it goes: the log folder while it has no name.
+
+    Attributes:
+        dir: its folder on this machine.
+        runs: where it is sent to; None: nowhere.
+    """
 
     point: Point
     name: str
     dir: str
     parameters: dict[str, Any]
+    runs: RemoteRuns | None = None
+    remote: RemoteRun | None = None
+
+    @property
+    def shown(self) -> str:
+        """Where it is to be found in the end."""
+        return self.dir if self.remote is None else redact(self.remote.url)
+
+    def look(self) -> str:
+        """Return a folder that tells what the run came to so far."""
+        return self.dir if self.remote is None else self.remote.look()
+
+    def called(self, name: str) -> _Run:
+        """Return the run under a name."""
+        if self.runs is None:
+            return replace(self, name=name, dir=os.path.join(self.dir, name))
+        remote = self.runs.run(name)
+        return replace(self, name=name, dir=remote.dir, remote=remote)
 
 
 class Train:
@@ -137,8 +174,8 @@ class Train:
             ``.ckpt`` or a ``.safetensors``.
         overwrite: take the name of a run that is there already, which becomes ``NAME.old``.
         resume: go on with what was stopped: the run of this folder (its path, or its name below
-            the log folder); true: the newest that is not done. Of a search, runs that are done are
-            kept, and those that were not begun are made.
+            the log folder, or its URL); true: the newest that is not done. Of a search, runs that
+            are done are kept, and those that were not begun are made.
 
     Raises:
         ConfigError: the config is wrong; all mistakes that can be seen are named.
@@ -170,16 +207,26 @@ class Train:
             raise ConfigError("a checkpoint fits one run, but this config searches over several")
         self._parameters = [_parameters(point) for point in self.points]
         self._check_names()
+        self._tell: Callable[[str], None] = _silently
+        self._runs: dict[str, RemoteRuns] = {}
+        self._mirror: Mirror | None = None
+        self._began = 0.0
 
-    def run(self) -> TrainResult:
+    def run(self, *, tell: Callable[[str], None] | None = None) -> TrainResult:
         """Make the runs in turn and return their results.
 
         In a search, a run that fails is noted and the others go on; a run that an earlier call
         finished with the same config is not made again, one that it did not finish is.
 
+        Args:
+            tell: takes a line on what goes on, such as from where a run goes on.
+
         Raises:
             RunError: a run's folder holds something else; nothing was trained then.
+            StorageError: `log_dir` is a URL that cannot be written, and nothing was trained; or
+                what was trained could not be sent there: the message says where it is.
         """
+        self._tell = tell or _silently
         runs = self._planned()
         if self.resume:
             runs = self._begun_before(runs)
@@ -210,41 +257,80 @@ class Train:
         runs: list[_Run] = []
         for point, parameters in zip(self.points, self._parameters, strict=True):
             fit = point.root("fit")
-            name = _name(parameters) if fit.specific else ""
-            folder = os.path.join(fit.log_dir, *name.split("/")) if name else fit.log_dir
-            runs.append(_Run(point, name, folder, parameters or dict(point.choice)))
+            at = self._at(fit.log_dir) if is_remote(fit.log_dir) else None
+            folder = fit.log_dir if at is None else str(at.folder)
+            run = _Run(point, "", folder, parameters or dict(point.choice), at)
+            runs.append(run.called(_name(parameters)) if fit.specific else run)
         return runs
+
+    def _at(self, url: str) -> RemoteRuns:
+        """Return the runs at a URL, where runs can be written."""
+        if url not in self._runs:
+            from dlk._remote_run import RemoteRuns
+
+            runs = RemoteRuns(url)
+            runs.check()
+            self._runs[url] = runs
+        return self._runs[url]
 
     def _begun_before(self, runs: list[_Run]) -> list[_Run]:
         """Return the runs with the folders of those that were begun before."""
         if isinstance(self.resume, str):
             (run,) = runs
-            log_dir = run.point.root("fit").log_dir
-            folder = self.resume if os.path.isdir(self.resume) else ""
-            folder = os.path.abspath(folder or os.path.join(log_dir, self.resume))
-            if config_of(folder) is None:
-                raise RunError(f"{folder} holds no run to go on with (resume)")
-            return [replace(run, name=os.path.relpath(folder, log_dir), dir=folder)]
+            return [self._named(run, self.resume)]
         found: list[_Run] = []
         for run in runs:
-            taken = [other.dir for other in found]
+            taken = [other.name for other in found]
             folder = "" if run.name else find(
-                run.dir, run.point, taken=taken, only=len(runs) == 1,
+                self._numbered(run, taken), run.point, only=len(runs) == 1,
                 is_of_data=partial(_is_of_data, run),
             )  # fmt: skip
-            begun = replace(run, name=os.path.basename(folder), dir=folder) if folder else run
-            found.append(begun)
+            found.append(run.called(os.path.basename(folder)) if folder else run)
         return found
 
-    def _check_same(self, run: _Run) -> None:
+    def _named(self, run: _Run, resume: str) -> _Run:
+        """Return the run with the folder that is named."""
+        log_dir = run.point.root("fit").log_dir.rstrip("/")
+        if is_remote(resume):
+            resume = resume.rstrip("/")
+            base = log_dir if resume.startswith(f"{log_dir}/") else resume.rpartition("/")[0]
+            at = self._at(base)
+            begun = replace(run, dir=str(at.folder), runs=at).called(resume[len(base) + 1 :])
+        elif run.runs is not None and config_of(resume) is None:
+            begun = replace(run, dir=str(run.runs.folder)).called(resume)
+        else:
+            folder = resume if os.path.isdir(resume) else os.path.join(log_dir, resume)
+            name = os.path.relpath(os.path.abspath(folder), log_dir if run.runs is None else None)
+            begun = replace(run, name=name, dir=os.path.abspath(folder), runs=None, remote=None)
+        leaves = begun.remote is not None and ".." in begun.name.split("/")
+        if leaves or config_of(begun.look()) is None:
+            raise RunError(f"{begun.shown} holds no run to go on with (resume)")
+        return begun
+
+    def _numbered(self, run: _Run, taken: Sequence[str]) -> Iterator[str]:
+        """Yield folders that tell of the runs without names, the newest first."""
+        if run.runs is None:
+            yield from (f for f in numbered(run.dir) if os.path.basename(f) not in taken)
+            return
+        for name in run.runs.numbers():
+            if name in taken:
+                continue
+            try:
+                folder = run.runs.run(name).look()
+            except RunError as error:
+                self._tell(f"run {name} is left out: {error}")
+            else:
+                yield folder
+
+    def _check_same(self, run: _Run, folder: str) -> None:
         """Refuse to go on where config or data are not what they were."""
-        before = config_of(run.dir)
+        before = config_of(folder)
         if before is None:
             return
-        check_same(run.dir, before, run.point)
-        if not _is_of_data(run):
+        check_same(run.shown, before, run.point)
+        if not _is_of_data(run, folder):
             raise RunError(
-                f"{run.dir} cannot go on: it was trained on other data, which was processed anew "
+                f"{run.shown} cannot go on: it was trained on other data, which was processed anew "
                 "since. Process what it was, or train anew (without resume)."
             )
 
@@ -258,7 +344,7 @@ class Train:
         if state is None:
             return None, "it was stopped before it kept a state, so it starts again"
         own = state["dlk"]
-        check_same(run.dir, json.loads(own["config"]), run.point)
+        check_same(run.shown, json.loads(own["config"]), run.point)
         changed = changed_versions(own["versions"])
         note = f"goes on from step {state['global_step']}"
         if wrong:
@@ -269,61 +355,94 @@ class Train:
                 "same bits"
             )
         if wrong or changed:
-            warnings.warn(f"{run.dir} {note}", StateWarning, stacklevel=2)
+            warnings.warn(f"{run.shown} {note}", StateWarning, stacklevel=2)
         return state, note
 
-    def _check_folder(self, run: _Run, *, is_search: bool) -> None:
-        """Refuse a folder that is in use by something else than this very run."""
-        if not run.name or not os.path.lexists(run.dir):
-            return
+    def _check_folder(self, run: _Run, *, is_search: bool) -> str:
+        """Refuse a folder that is in use by something else than this very run.
+
+        Returns:
+            A folder that tells what the run came to so far; one that is not there where it was not
+            begun.
+        """
+        if not run.name:
+            return ""
+        folder = run.look()
+        if not os.path.lexists(folder):
+            return folder
         refuse_busy(run.dir)
-        if self.resume and not _came_to_nothing(run.dir):
-            self._check_same(run)
-            return
-        if os.path.isdir(run.dir) and set(os.listdir(run.dir)) <= {OWNER}:
-            return
-        if not os.path.isfile(os.path.join(run.dir, "config.json")):
-            raise RunError(f"{run.dir} is there already and holds no run: give another name")
+        if self.resume and not _came_to_nothing(folder):
+            self._check_same(run, folder)
+            return folder
+        if os.path.isdir(folder) and all(n[0] == "." or n == OWNER for n in os.listdir(folder)):
+            return folder
+        if not os.path.isfile(os.path.join(folder, "config.json")):
+            raise RunError(f"{run.shown} is there already and holds no run: give another name")
         if self.checkpoint and Path(run.dir).resolve() in Path(self.checkpoint).resolve().parents:
             raise RunError(
-                f"{run.dir} would be replaced, and holds the checkpoint to start from: "
+                f"{run.shown} would be replaced, and holds the checkpoint to start from: "
                 "give the run another name"
             )
-        if _came_to_nothing(run.dir):
-            return
-        if not self.overwrite and not (is_search and _is_same(run)):
+        if _came_to_nothing(folder):
+            return folder
+        if not self.overwrite and not (is_search and _is_same(run, folder)):
             raise RunError(
-                f"{run.dir} holds a run already. Give it another name (specific, log_dir), "
+                f"{run.shown} holds a run already. Give it another name (specific, log_dir), "
                 "remove it, or say overwrite (--overwrite)."
             )
-        if not self.overwrite and not _is_of_data(run):
+        if not self.overwrite and not _is_of_data(run, folder):
             raise RunError(
-                f"{run.dir} holds a run on other data: it was processed anew since. Give the runs "
-                "another log_dir, or say overwrite (--overwrite)."
+                f"{run.shown} holds a run on other data: it was processed anew since. Give the "
+                "runs another log_dir, or say overwrite (--overwrite)."
             )
+        return folder
 
     def _one(self, run: _Run, *, is_search: bool) -> RunResult:
-        self._check_folder(run, is_search=is_search)  # a run before may have taken hours
+        # a run before may have taken hours
+        folder = self._check_folder(run, is_search=is_search)
         keeps = bool(self.resume) or (is_search and not self.overwrite)
-        done = _finished(run) if keeps else None
+        done = _finished(folder) if keeps and run.name else None
+        if done is None and self.resume and run.remote and config_of(folder) is not None:
+            run.remote.lease.acquire(self._tell)
+            try:
+                run.remote.bring()
+                done = _finished(run.dir)  # by another machine, meanwhile
+                if done is not None:
+                    run.remote.lease.release()
+                    folder = run.dir
+            except BaseException:
+                run.remote.lease.release()
+                raise
         if done is not None:
-            done.note = "it was done already"
-            shutil.rmtree(os.path.join(run.dir, "state"), ignore_errors=True)
-            return done
-        state, note = self._state_of(run) if self.resume and run.name else (None, "")
-        if state is None:
-            run = _begun(run)
-        else:
-            go_on(run.dir)
+            return self._left_as_it_is(run, done, folder)
+        try:
+            state, note = self._state_of(run) if self.resume and run.name else (None, "")
+            if state is None:
+                run = self._begun(run)
+            else:
+                go_on(run.dir)
+        except BaseException:
+            if run.remote:
+                run.remote.lease.release()
+            raise
+        if note:
+            self._tell(f"run {run.name}: {note}")
+        return self._made(run, state, note, is_search=is_search)
+
+    def _made(
+        self, run: _Run, state: dict[str, Any] | None, note: str, *, is_search: bool
+    ) -> RunResult:
+        """Make a run, or go on with it, in a folder that is this process's own."""
         result = RunResult(name=run.name, dir=run.dir, parameters=run.parameters, note=note)
-        before = 0.0
+        self._began = time.monotonic()
         if state is not None:
-            before = float(state["dlk"]["seconds"])
+            self._began -= float(state["dlk"]["seconds"])
             result.resumed = [*state["dlk"]["resumed"], int(state["global_step"])]
         facts = FitFacts(run.name, run.dir, run.parameters, run.point.resolved)
-        started = time.monotonic()
+        unsent: StorageError | None = None
         try:
             self._write_head(run.point, run.dir, result.resumed)
+            self._follow(run)
             Hook("dlk_before_fit").tell(may_veto=True, facts=facts)
             self._work(run.point, result, *([] if state is None else [state]))
             result.state = "done"
@@ -342,19 +461,102 @@ class Train:
         finally:
             if result.state == "running":  # the process is being ended
                 result.state = "interrupted"
-            result.seconds = before + time.monotonic() - started
             try:
-                with atomic_write(os.path.join(run.dir, "result.json")) as handle:
-                    json.dump(plain(asdict(result)), handle, indent=2, ensure_ascii=False)
+                self._write_result(run, result)
             finally:
                 release(run.dir)
             if result.state == "done":
                 shutil.rmtree(os.path.join(run.dir, "state"), ignore_errors=True)
+            unsent = self._send(run, result)
             after = Hook("dlk_after_fit")
             if after:
                 after.tell(facts=facts, outcome=_outcome(result))
+            if run.remote is not None and unsent is None:
+                run.remote.drop()
             gc.collect()
+        if unsent is not None and result.state == "done":
+            if not is_search:
+                raise unsent
+            result.state, result.error = "failed", str(unsent)
         return result
+
+    def _left_as_it_is(self, run: _Run, done: RunResult, folder: str) -> RunResult:
+        """Return the result of a run that is done; a part of it that is not at its URL is sent."""
+        was_stopped = done.state == "running"  # when only its last word was left to say
+        done.state, done.dir = "done", run.shown
+        if done.bundle:
+            done.bundle = os.path.join(run.shown, "bundle")
+        if folder == run.dir:
+            shutil.rmtree(os.path.join(folder, "state"), ignore_errors=True)
+        if was_stopped:
+            _dump(os.path.join(folder, "result.json"), plain(asdict(done)))
+            release(folder)
+        done.skipped = True
+        done.note = "it was done already"
+        self._tell(f"run {run.name}: {done.note}")
+        if run.remote is not None and folder == run.dir:
+            run.remote.lease.acquire(self._tell)
+            self._follow(run)
+            unsent = self._send(run, done)
+            if unsent is not None:
+                raise unsent
+            run.remote.drop()
+        return done
+
+    def _begun(self, run: _Run) -> _Run:
+        """Return the run with a folder that is made, and its own."""
+        if run.runs is None and not run.name:
+            return run.called(claim_number(run.dir))
+        if run.runs is None:
+            take(run.dir)
+            return run
+        if run.remote is None:
+            remote = run.runs.claim(self._tell)
+            run = replace(run, name=remote.name, dir=remote.dir, remote=remote)
+        else:
+            remote = run.remote
+            remote.take(self._tell)
+        try:
+            take(run.dir)
+        except BaseException:
+            remote.lease.release()
+            raise
+        return run
+
+    def _follow(self, run: _Run) -> None:
+        """Send from now on what is written, where the run is to be at a URL."""
+        self._mirror = None
+        if run.remote is not None:
+            from dlk._mirror import Mirror
+
+            self._mirror = Mirror(run.remote, self._tell)
+            self._mirror.changed()
+
+    def _send(self, run: _Run, result: RunResult) -> StorageError | None:
+        """Send the rest of a run that has ended; return why it could not be sent."""
+        mirror, self._mirror = self._mirror, None
+        if mirror is None:
+            if run.remote is not None:
+                run.remote.lease.release()
+            return None
+        try:
+            mirror.finish(is_done=result.state == "done")
+        except StorageError as error:
+            result.dir = run.dir
+            if result.bundle:
+                result.bundle = os.path.join(run.dir, "bundle")
+            if result.state != "done":  # what ended the run is the news
+                warnings.warn(str(error), StateWarning, stacklevel=2)
+            return error
+        return None
+
+    def _write_result(self, run: _Run, result: RunResult) -> None:
+        """Write what the run came to, with the place where it is to be found in the end."""
+        result.seconds = time.monotonic() - self._began
+        if run.remote is not None:
+            result.dir = run.shown
+            result.bundle = result.bundle and f"{run.shown}/bundle"
+        _dump(os.path.join(run.dir, "result.json"), plain(asdict(result)))
 
     def _write_head(self, point: Point, run_dir: str, resumed: Sequence[int]) -> None:
         """Write what tells later what was run, and on what."""
@@ -403,6 +605,9 @@ class Train:
             load_weights(imodel.model, read_weights(self.checkpoint))
             result.weights = f"those of {self.checkpoint}"
         if "train" in has:
+            keeper = getattr(trainer, "keeper", None)
+            if self._mirror is not None and keeper is not None:
+                keeper.writer.watcher = self._mirror
             self._fit(trainer, imodel, datamodule, point=point, result=result, state=state)
             result.metrics.update(self._keep_best(trainer, imodel, result))
         if imodel.postprocessor.searched:
@@ -412,8 +617,14 @@ class Train:
         if "test" in has:
             result.metrics.update(trainer.test(imodel, datamodule))
         result.metrics = dict(sorted(result.metrics.items()))
+        chosen = [fit.hp_metrics] if fit.hp_metrics else list(result.metrics)
+        trainer.log_hyperparameters(
+            result.parameters or {"seed": fit.seed},
+            {f"final/{name}": result.metrics[name] for name in chosen if name in result.metrics},
+        )
         if os.path.exists(os.path.join(local_folder(fit.processed_data_dir), "process.json")):
             bundle = os.path.join(result.dir, "bundle")
+            self._foretell(replace(result, bundle=bundle))
             write_bundle(
                 bundle,
                 fit=fit,
@@ -422,11 +633,11 @@ class Train:
                 metrics=result.metrics,
             )
             result.bundle = bundle
-        chosen = [fit.hp_metrics] if fit.hp_metrics else list(result.metrics)
-        trainer.log_hyperparameters(
-            result.parameters or {"seed": fit.seed},
-            {f"final/{name}": result.metrics[name] for name in chosen if name in result.metrics},
-        )
+
+    def _foretell(self, result: RunResult) -> None:
+        """Write what the run comes to once its bundle is there: see `_finished`."""
+        result.seconds = time.monotonic() - self._began
+        _dump(os.path.join(result.dir, "result.json"), plain(asdict(result)))
 
     @staticmethod
     def _fit(
@@ -558,7 +769,7 @@ def environment(seed: int) -> dict[str, Any]:
         "platform": platform.platform(),
         "versions": versions(),
         "overrides": shown_overrides(),
-        "argv": [os.path.basename(sys.argv[0]), *sys.argv[1:]] if sys.argv else [],
+        "argv": [os.path.basename(sys.argv[0]), *map(redact, sys.argv[1:])] if sys.argv else [],
         "seed": seed,
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
@@ -587,15 +798,6 @@ def _safe(value: Any) -> str:
     return re.sub(r"[^\w.+-]+", "_", text).strip(".")[:80] or "_"
 
 
-def _begun(run: _Run) -> _Run:
-    """Return the run with a folder that is made, and its own."""
-    if run.name:
-        take(run.dir)
-        return run
-    number = claim_number(run.dir)
-    return replace(run, name=number, dir=os.path.join(run.dir, number))
-
-
 def _name(parameters: Mapping[str, Any]) -> str:
     return "/".join(f"{short}={_safe(value)}" for short, value in parameters.items())
 
@@ -610,14 +812,9 @@ def _came_to_nothing(folder: str) -> bool:
     return state == "failed" and not left_weights(folder)
 
 
-def _is_same(run: _Run) -> bool:
+def _is_same(run: _Run, folder: str) -> bool:
     """Return whether a folder holds a run of the same config, whatever came of it."""
-    try:
-        with open(os.path.join(run.dir, "config.json"), encoding="utf-8") as handle:
-            config = json.load(handle)
-    except (OSError, ValueError):
-        return False
-    return bool(config == json.loads(json.dumps(run.point.resolved)))
+    return bool(config_of(folder) == json.loads(json.dumps(run.point.resolved)))
 
 
 def _digest_of_data(folder: str) -> str:
@@ -629,35 +826,38 @@ def _digest_of_data(folder: str) -> str:
     return digest.hexdigest()
 
 
-def _data_of(run: _Run) -> str:
+def _data_of(folder: str) -> str:
     """Return the digest of the data of an earlier call; empty where it was killed before."""
     try:
-        with open(os.path.join(run.dir, "environment.json"), encoding="utf-8") as handle:
+        with open(os.path.join(folder, "environment.json"), encoding="utf-8") as handle:
             return str(json.load(handle)["data"])
     except (OSError, ValueError, KeyError, TypeError):
         return ""
 
 
-def _is_of_data(run: _Run, folder: str = "") -> bool:
-    """Return whether a folder's run (else its own) is of the data of now, so far as it tells."""
+def _is_of_data(run: _Run, folder: str) -> bool:
+    """Return whether a folder's run is of the data of now, so far as it tells."""
     data = _digest_of_data(local_folder(run.point.root("fit").processed_data_dir))
-    return _data_of(replace(run, dir=folder or run.dir)) in ("", data)
+    return _data_of(folder) in ("", data)
 
 
-def _finished(run: _Run) -> RunResult | None:
+def _finished(folder: str) -> RunResult | None:
     """Return the result of a run that an earlier call ended well, None where it did not.
 
-    That its config and data were these is known: another's folder was refused.
+    That its config and data were these is known: another's folder was refused. One that was stopped
+    between its bundle and its last word has ended too; its state is ``running``.
     """
     try:
-        with open(os.path.join(run.dir, "result.json"), encoding="utf-8") as handle:
+        with open(os.path.join(folder, "result.json"), encoding="utf-8") as handle:
             result = RunResult(**json.load(handle))
     except (OSError, ValueError, TypeError):
         return None
-    if result.state != "done":
-        return None
-    result.skipped = True
-    return result
+    has_bundle = bool(result.bundle) and os.path.isdir(os.path.join(folder, "bundle"))
+    return result if result.state == "done" or (result.state == "running" and has_bundle) else None
+
+
+def _silently(line: str) -> None:
+    """Tell nobody."""
 
 
 def _dump(path: str, value: Any) -> None:

@@ -5,8 +5,12 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dlk.errors import DlkError, did_you_mean
+
+if TYPE_CHECKING:
+    from dlk.predict import Predict
 
 __all__ = [
     "UsageError",
@@ -16,6 +20,7 @@ __all__ = [
     "add_set",
     "device_of",
     "find_splits",
+    "predict_of",
     "splits_of",
 ]
 
@@ -77,6 +82,25 @@ def add_bundle(parser: argparse.ArgumentParser) -> None:
         help="most records at once (default: as configured)",
     )
     add_components(parser)
+
+
+def predict_of(args: argparse.Namespace) -> Predict:
+    """Return what the options of `add_bundle` ask for; imports torch.
+
+    Raises:
+        UsageError: the device is not there.
+        DlkError: the bundle cannot be used.
+    """
+    from dlk.predict import Predict
+
+    return Predict(
+        args.bundle,
+        device=device_of(args.device),
+        batch_size=args.batch_size,
+        src=args.src,
+        trust_code=args.trust_code,
+        packed=args.packed,
+    )
 
 
 def add_components(parser: argparse.ArgumentParser) -> None:

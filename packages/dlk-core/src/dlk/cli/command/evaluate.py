@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from dlk.cli._arguments import add_bundle, device_of
+from dlk.cli._arguments import add_bundle, predict_of
 from dlk.cli._terminal import Terminal
 
 
@@ -14,17 +14,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, terminal: Terminal) -> None:
-    from dlk.predict import Predict
-
-    device = device_of(args.device)
-    predict = Predict(
-        args.bundle,
-        device=device,
-        batch_size=args.batch_size,
-        src=args.src,
-        trust_code=args.trust_code,
-        packed=args.packed,
-    )
+    predict = predict_of(args)
     found = predict.evaluate(args.data)
     if args.json:
         terminal.json({"rows": found.rows, "metrics": found.metrics, "table": found.table})

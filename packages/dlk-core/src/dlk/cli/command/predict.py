@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from dlk.cli._arguments import UsageError, add_bundle, device_of
+from dlk.cli._arguments import UsageError, add_bundle, predict_of
 from dlk.cli._terminal import Terminal
 from dlk.errors import redact
 
@@ -28,17 +28,7 @@ def run(args: argparse.Namespace, terminal: Terminal) -> None:
             f"--output {args.output}: expected a name that ends in {', '.join(ENDINGS)}"
         )
 
-    from dlk.predict import Predict
-
-    device = device_of(args.device)
-    predict = Predict(
-        args.bundle,
-        device=device,
-        batch_size=args.batch_size,
-        src=args.src,
-        trust_code=args.trust_code,
-        packed=args.packed,
-    )
+    predict = predict_of(args)
     if args.output:
         predict.run(args.data, output=args.output)
         terminal.note(f"predictions in {redact(args.output)}")

@@ -9,6 +9,7 @@ from dlk.cli._terminal import Terminal
 from dlk.cli.command.check import check
 from dlk.cli.command.process import add_work, work_of
 from dlk.cli.command.train import add_start, report
+from dlk.io import is_remote
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,6 +30,8 @@ def run(args: argparse.Namespace, terminal: Terminal) -> int:
     roots = ("processor", "fit")
     check(configs, Terminal(quiet=True), data=data, roots=roots)
 
+    _check_log_dir(args)
+
     from dlk.preprocess import Process
     from dlk.train import Train
 
@@ -38,4 +41,16 @@ def run(args: argparse.Namespace, terminal: Terminal) -> int:
     train = Train(
         args.config, overrides=args.set, checkpoint=args.checkpoint, overwrite=args.overwrite
     )
-    return report(train.run(), terminal)
+    return report(train.run(tell=terminal.note), terminal)
+
+
+def _check_log_dir(args: argparse.Namespace) -> None:
+    """Refuse a URL where no run can be written, as long as nothing was done."""
+    from dlk.cli._configs import read
+
+    urls = {point.root("fit").log_dir for point in read(args.config, args.set).loaded}
+    if any(map(is_remote, urls)):
+        from dlk._remote_run import RemoteRuns
+
+        for url in sorted(filter(is_remote, urls)):
+            RemoteRuns(url).check()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from typing import TYPE_CHECKING
 
-from dlk.cli._arguments import add_set
+from dlk.cli._arguments import UsageError, add_set
 from dlk.cli._terminal import Terminal
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("config", metavar="FIT", help="fit.jsonc")
+    parser.add_argument("config", metavar="FIT", nargs="?", help="fit.jsonc")
     add_set(parser)
     add_start(parser)
     parser.add_argument(
@@ -24,8 +25,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         default=False,
         metavar="RUN",
         help="go on with a run that was stopped, to the very result it would have had; RUN: its "
-        "folder, or its name below the log folder; without RUN: the newest that is not done, and "
-        "of a search all that are not",
+        "folder or URL, or its name below the log folder; without RUN: the newest that is not "
+        "done, and of a search all that are not; what is not at its URL yet is sent there",
     )
 
 
@@ -43,29 +44,50 @@ def add_start(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, terminal: Terminal) -> int:
+    config, resume = _meant(args.config, args.resume)
     from dlk.train import Train
 
     train = Train(
-        args.config,
+        config,
         overrides=args.set,
         checkpoint=args.checkpoint,
         overwrite=args.overwrite,
-        resume=args.resume,
+        resume=resume,
     )
     try:
-        result = train.run()
+        result = train.run(tell=terminal.note)
     except KeyboardInterrupt as stop:
-        goes_on = f"{stop} (dlk train {args.config} --resume goes on)"
+        goes_on = f"{stop} (dlk train {config} --resume goes on)"
         raise KeyboardInterrupt(goes_on.lstrip()) from None
     return report(result, terminal)
+
+
+def _meant(config: str | None, resume: bool | str) -> tuple[str, bool | str]:
+    """Return FIT and RUN also where ``--resume`` stands in front of FIT.
+
+    Raises:
+        UsageError: there is no FIT.
+    """
+    if not isinstance(resume, str) or not _is_config(resume):
+        if config is None:
+            raise UsageError("FIT is missing: expected dlk train FIT, such as dlk train fit.jsonc")
+        return config, resume
+    if config is None:
+        return resume, True
+    if _is_config(config):
+        raise UsageError(
+            f"--resume {resume}: expected a run, and {resume} is a config as {config} is"
+        )
+    return resume, config
+
+
+def _is_config(path: str) -> bool:
+    return path.endswith((".jsonc", ".json")) or os.path.isfile(path)
 
 
 def report(result: TrainResult, terminal: Terminal) -> int:
     """Show what came of the runs; return 1 where one failed."""
     bundles = [run.bundle for run in result.runs if run.bundle]
-    for run in result.runs:
-        if run.note:
-            terminal.note(f"run {run.name}: {run.note}")
     if terminal.quiet:
         for bundle in bundles:
             terminal.result(bundle)
