@@ -316,6 +316,21 @@ def test_a_column_larger_than_memory_allows_stays_in_the_mapped_files(tmp_path, 
         write(tmp_path / "t", {"a": ["x"]}, {"a": ["y"]}).numbers("a")
 
 
+@pytest.mark.parametrize("name", ["valid", "test", "predict"])
+def test_what_is_evaluated_stays_in_the_mapped_files(name, tmp_path, monkeypatch):
+    chunks = [{"ids": [[4 * n + i] * i for i in range(4)], "one": [n] * 4} for n in range(3)]
+    split = write(tmp_path / "s", *chunks)
+    for column in ("ids", "one"):
+        assert isinstance(split.numbers(column), Ragged)  # shuffled, as far as is known
+    monkeypatch.setattr(split, "info", {**split.info, "split": name})
+    for column in ("ids", "one"):
+        mapped, joined = split.numbers(column), split.ragged(column)
+        assert isinstance(mapped, Pieces)
+        for rows in ([4, 5, 6, 7], [2, 3, 4], [11, 0, 4], [6], []):  # of one chunk, and of several
+            assert mapped.take(rows).tolist() == joined.take(rows).tolist()
+            assert mapped.take(rows).dtype == joined.take(rows).dtype
+
+
 def test_a_column_that_is_missing_or_no_numbers_is_a_data_error(tmp_path):
     split = write(tmp_path / "s", COLUMNS)
     with pytest.raises(DataError, match='Did you mean "label"'):

@@ -266,8 +266,8 @@ class Ragged(Sequence[Any]):
 class Pieces:
     """Rows in several pieces, each left where it lies, such as in a mapped file.
 
-    Taking a batch costs a cut per row of lists of numbers, otherwise one gather per piece that it
-    touches, and no memory beyond the batch.
+    A batch of one piece is one gather. Of several it costs a cut per row of lists of numbers,
+    otherwise a gather for each piece; and no memory beyond the batch.
 
     Args:
         parts: the pieces, at least one, equally deep.
@@ -306,6 +306,9 @@ class Pieces:
     def gather(self, chosen: NDArray[np.int64]) -> Ragged:
         """Return the rows of `chosen` as `take` does, of which all are known to be there."""
         number = np.searchsorted(self._starts, chosen, side="right") - 1
+        if number.size and (number == number[0]).all():
+            piece = int(number[0])
+            return self._parts[piece].gather(chosen - self._starts[piece])
         if self.depth == 1:  # a batch hardly takes two rows of one piece: each is cut out
             places = zip(number.tolist(), (chosen - self._starts[number]).tolist(), strict=True)
             rows = [self._row(piece, place) for piece, place in places]

@@ -37,6 +37,7 @@ __all__ = ["Split", "SplitWriter", "array_of", "is_split", "open_split", "to_tab
 INFO = "split.json"
 IN_MEMORY_BYTES = 1 << 30
 """Columns of numbers up to this size are joined in memory, where a batch is one gather."""
+_IN_ORDER = ("valid", "test", "predict")
 _SCHEMA = "dlk.split/1"
 _NARROW = (pa.uint8(), pa.int8(), pa.uint16(), pa.int16(), pa.int32())
 
@@ -516,10 +517,12 @@ class Split:
     def numbers(self, column: str) -> Ragged | Pieces:
         """Return a column of numbers to take batches from, as `ragged` does.
 
-        One larger than `IN_MEMORY_BYTES` stays in the mapped files.
+        One larger than `IN_MEMORY_BYTES` stays in the mapped files, and so does one of a split that
+        is evaluated: its batches come in the order of the rows, hardly ever from two chunks.
         """
         found = self._column(column)
-        if found.num_chunks < 2 or found.nbytes <= IN_MEMORY_BYTES:
+        is_shuffled = self.info.get("split") not in _IN_ORDER
+        if found.num_chunks < 2 or (is_shuffled and found.nbytes <= IN_MEMORY_BYTES):
             return self.ragged(column)
         try:
             return Pieces.from_arrow(found)
