@@ -9,7 +9,10 @@ import logging
 import os
 import shutil
 import socket
+import subprocess
+import sys
 import threading
+import time
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,12 +21,14 @@ import fsspec
 import pytest
 
 from dlk import _remote, _remote_folder, io
+from dlk._remote_run import RemoteRuns
 from dlk.bundle import Bundle
 from dlk.cli import main
 from dlk.errors import BundleError, ConfigError, DataError, DlkError, StorageError, redact
 from dlk.predict import Predict
 from dlk.preprocess import Process
 from dlk.server import Server
+from dlk.train import Train
 
 with warnings.catch_warnings():  # it stands on asyncore, which Python 3.12 leaves out
     warnings.simplefilter("ignore", DeprecationWarning)
@@ -535,7 +540,7 @@ def test_a_read_only_place_is_refused_before_any_work(raw_toy, web, cache):
         raw_toy.process("train")
 
 
-def test_configs_hold_no_passwords_and_runs_are_local(toy, ftp, cache):
+def test_configs_hold_no_passwords(toy, ftp, cache):
     secret = f"{ftp.url}/data"
     process = json.loads(Path(toy.process_config).read_text())
     process["@processor@default"]["processed_data_dir"] = secret
@@ -549,6 +554,127 @@ def test_configs_hold_no_passwords_and_runs_are_local(toy, ftp, cache):
             assert "heim" not in shown
             assert "anna" not in shown
         toy.edit({"processed_data_dir": "processed", "log_dir": "logs"})
-    toy.edit({"log_dir": "memory://logs"})
-    with pytest.raises(ConfigError, match="runs are written to a local folder"):
+
+
+def test_what_killed_uploads_left_is_removed_once_it_is_old(raw_toy, ftp, cache, login):
+    url = f"ftp://127.0.0.1:{ftp.port}/data"
+    at_url(raw_toy, url)
+    raw_toy.process("train")
+    data = ftp.root / "data"
+    for name, days in (("generation-0123456789abcdef", 2), ("generation-fedcba9876543210", 0.5)):
+        (data / name / "train").mkdir(parents=True)
+        file = data / name / "train" / "data-00000.arrow"
+        file.write_text("half")
+        then = time.time() - days * 86_400
+        os.utime(file, (then, then))
+    (data / "generation-of-mine").mkdir()
+    raw_toy.process("train", "valid")
+    assert "generation-0123456789abcdef" not in os.listdir(data)
+    assert {"generation-fedcba9876543210", "generation-of-mine"} < set(os.listdir(data))
+    assert (Path(io.local_folder(url, anew=True)) / "valid").is_dir()
+
+
+# Runs ---------------------------------------------------------------------------------------------
+
+
+KILLED = """
+import os
+from dlk import _remote_run
+from dlk.cli import main
+from dlk.imodel.default import DefaultIModel
+_remote_run.BEAT = 0.2
+real = DefaultIModel.training_step
+def step(self, batch, batch_idx):
+    if self.trainer.global_step == 9:
+        url = "{url}/0"
+        while not any("step=8" in name for name in _remote_run.read_index(url).files):
+            pass
+        os.kill(os.getpid(), 9)
+    return real(self, batch, batch_idx)
+DefaultIModel.training_step = step
+main(["train", {fit!r}])
+"""
+
+
+def test_a_run_killed_on_one_machine_is_ended_on_another(toy, ftp, cache, login, monkeypatch):
+    """The other one has nothing but the config, the data and the URL."""
+    url = f"ftp://127.0.0.1:{ftp.port}/logs"
+    resume = "@trainer@lightning/@callback@resume"
+    toy.edit({resume: {"pause": 0.0, "every_n_train_steps": 4}})
+    expected = toy.train()
+    toy.edit({"log_dir": url})
+    variables = {"FSSPEC_FTP_USERNAME": USER, "FSSPEC_FTP_PASSWORD": PASSWORD}
+    command = [sys.executable, "-c", KILLED.format(url=url, fit=str(toy.fit_config))]
+    killed = subprocess.run(
+        command, env={**os.environ, **variables}, capture_output=True, timeout=300, check=False
+    )
+    assert killed.returncode == -9, killed.stderr
+    assert (ftp.root / "logs/0/owner.json").exists()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache / "another"))
+    said = []
+    (done,) = Train(toy.fit_config, resume=True).run(tell=said.append).runs
+    assert "or was stopped: waits 1 s for a sign of life" in said[0]
+    assert said[1] == "run 0: goes on from step 8"
+    assert (done.resumed, done.metrics) == ([8], expected.metrics)
+    for file in Path(expected.bundle).rglob("*"):
+        name = file.relative_to(expected.bundle)
+        if file.is_file():
+            assert (ftp.root / "logs/0/bundle" / name).read_bytes() == file.read_bytes(), name
+    assert Server(done.bundle).fit(toy.rows("test")[0])
+    assert sorted(path.name for path in ftp.root.rglob(".*")) == []
+    assert os.listdir(ftp.root / "logs") == ["0"]
+
+
+CLAIMS = """
+from dlk._remote_run import RemoteRuns
+runs = RemoteRuns("{url}")
+print(*(runs.claim(print).name for _ in range(8)))
+"""
+
+
+def test_two_processes_never_get_one_number(ftp, cache):
+    url = f"ftp://127.0.0.1:{ftp.port}/logs"
+    RemoteRuns(f"{ftp.url}/logs").check()
+    variables = {"FSSPEC_FTP_USERNAME": USER, "FSSPEC_FTP_PASSWORD": PASSWORD}
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-c", CLAIMS.format(url=url)],
+            env={**os.environ, **variables, "XDG_CACHE_HOME": str(cache / str(number))},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(2)
+    ]
+    given = [process.communicate(timeout=120)[0].split() for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    assert sorted(map(int, given[0] + given[1])) == list(range(16))
+
+
+@pytest.mark.parametrize("keeps", [False, True])
+def test_a_run_goes_to_a_server_by_a_url_with_a_login_and_shows_none(
+    toy, ftp, cache, login, monkeypatch, capsys, keeps
+):
+    ftp.keeps = keeps
+    url = f"ftp://127.0.0.1:{ftp.port}/logs"
+    toy.edit({"log_dir": url, "@trainer@lightning/max_steps": 2})
+    done = toy.train()
+    assert done.bundle == f"{url}/0/bundle"
+    fit = str(toy.fit_config)
+    assert main(["train", fit, "--resume", f"{ftp.url}/logs/0"]) == 0
+    assert main(["bundle", "verify", done.bundle]) == 0
+    assert main(["train", fit, "--resume", f"{ftp.url}/logs/5"]) == 1
+    shown = "".join(capsys.readouterr())
+    assert "ftp://***@127.0.0.1" in shown
+    assert "heim" not in shown
+    for file in [*ftp.root.rglob("*"), *cache.rglob("*")]:
+        assert not file.is_file() or b"heim" not in file.read_bytes()
+
+
+def test_who_may_only_read_cannot_train_there(toy, ftp, cache, monkeypatch):
+    (ftp.root / "logs").mkdir()
+    monkeypatch.setitem(fsspec.config.conf, "ftp", {"username": "reader", "password": "pass"})
+    toy.edit({"log_dir": f"ftp://127.0.0.1:{ftp.port}/logs"})
+    monkeypatch.setattr(Train, "_work", lambda *_: pytest.fail("training must not begin"))
+    with pytest.raises(StorageError, match="may not do this"):
         toy.train()
+    assert os.listdir(ftp.root / "logs") == []
