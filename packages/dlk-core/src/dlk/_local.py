@@ -107,20 +107,16 @@ def loaded_sources() -> dict[str, str]:
 
     Files with components, and what lies in or below their folders and was imported beside them.
     """
-    files = {
-        name: os.path.realpath(module.__file__)
-        for module in list(sys.modules.values())
-        if isinstance(module, ModuleType)
-        and getattr(module, "__file__", None)
-        and (name := module.__name__)
-    }
+    from dlk.io import sha256_of
+
     folders = {os.path.dirname(os.path.realpath(_FILES[n])) for n in _FILES if n in sys.modules}
     found = {}
-    for name, file in sorted(files.items()):
+    for module in list(sys.modules.values()):
+        file = os.path.realpath(getattr(module, "__file__", None) or "")
         if any(file.startswith(folder + os.sep) for folder in folders):
-            with contextlib.suppress(OSError), open(file, "rb") as handle:
-                found[name] = hashlib.file_digest(handle, "sha256").hexdigest()
-    return found
+            with contextlib.suppress(OSError):  # gone since
+                found[module.__name__] = sha256_of(file)
+    return dict(sorted(found.items()))
 
 
 def _is_free(name: str, location: str) -> bool:
