@@ -184,10 +184,40 @@ def test_a_request_that_waits_too_long_is_dropped_before_it_costs(busy):
     patient = server.submit({"sentence": SHORT}, timeout_s=60)
     time.sleep(0.05)
     gate.opened.set()
-    with pytest.raises(RequestTimeoutError, match="timeout_s"):
+    said = r"longer than its timeout_s of 0\.01 s and was dropped .*give it more time.*max_waiting"
+    with pytest.raises(RequestTimeoutError, match=said):
         late.result(20)
     assert patient.result(20)["label"] == "animal"
     assert gate.batches == [[2], [2]]
+
+
+@pytest.mark.parametrize("timeout_s", [0, -1, -0.5, float("nan"), float("-inf")])
+def test_a_time_that_cannot_pass_is_refused(server, timeout_s):
+    with pytest.raises(ValueError, match="timeout_s is more than 0 seconds, or None"):
+        server.submit({"sentence": SHORT}, timeout_s=timeout_s)
+    assert server._batcher.waiting == 0
+
+
+@pytest.mark.parametrize("timeout_s", [True, "1", [1]])
+def test_a_time_that_is_no_number_is_refused(server, timeout_s):
+    for call in (lambda t: server.submit({"sentence": SHORT}, timeout_s=t), server.close):
+        server.submit({"sentence": SHORT}).result(20)
+        with pytest.raises(TypeError, match="timeout_s is a number of seconds, got"):
+            call(timeout_s)
+
+
+@pytest.mark.parametrize("timeout_s", [-1, float("nan")])
+def test_a_patience_below_nothing_is_refused_and_closes_nothing(server, timeout_s):
+    assert server.fit({"sentence": SHORT})["label"] == "animal"
+    with pytest.raises(ValueError, match="timeout_s is at least 0 seconds"):
+        server.close(timeout_s)
+    assert server.fit({"sentence": SHORT})["label"] == "animal"
+
+
+def test_any_time_may_be_a_lot(server):
+    far = float("inf")
+    assert server.submit({"sentence": SHORT}, timeout_s=far).result(20)["label"] == "animal"
+    server.close(far)
 
 
 def test_a_cancelled_request_is_dropped_before_it_costs(busy):

@@ -412,6 +412,39 @@ def test_bounds_are_at_least_one(trained, name):
         Server(trained.bundle, **{name: 0})
 
 
+LIMITS = ["max_rows", "max_chars", "max_waiting", "max_batch_tokens", "batch_size"]
+
+
+@pytest.mark.parametrize("name", LIMITS)
+@pytest.mark.parametrize("value", [0, -1, -(10**30)])
+def test_a_bound_below_one_is_refused(trained, name, value):
+    with pytest.raises(ValueError, match=f"{name} is at least 1, got {value}"):
+        Server(trained.bundle, **{name: value})
+
+
+@pytest.mark.parametrize("name", LIMITS)
+@pytest.mark.parametrize("value", [True, 1.5, float("nan"), float("inf"), "3", [3]])
+def test_a_bound_that_is_no_whole_number_is_refused(trained, name, value):
+    with pytest.raises(TypeError, match=f"{name} is a whole number of at least 1, got"):
+        Server(trained.bundle, **{name: value})
+
+
+def test_a_bound_may_be_a_number_of_numpy(trained):
+    server = Server(trained.bundle, batch_size=np.int64(2), max_rows=np.int32(3))
+    assert len(server.fit([{"sentence": "the cat"}] * 3)) == 3
+
+
+@pytest.mark.parametrize("device", [None, 1.5, "meta", ["cpu"]])
+def test_a_device_on_which_nothing_can_be_computed_is_named(trained, device):
+    with pytest.raises(DlkError, match=r'the device ".*" (cannot be used|holds no numbers)'):
+        Server(trained.bundle, device=device)
+
+
+def test_one_folder_of_sources_in_place_of_a_list_is_told(trained, tmp_path):
+    with pytest.raises(TypeError, match=r"src is a list of folders, got .*src=\['.*'\]"):
+        Server(trained.bundle, src=str(tmp_path))
+
+
 # Beginning and end -------------------------------------------------------------------------------
 
 
@@ -439,6 +472,184 @@ def test_without_rows_of_its_own_a_server_warms_on_those_given(trained):
     server = Server(toy.process_config, toy.fit_config, trained.checkpoint)
     assert server.warm() == 0
     assert server.warm([{"sentence": "the cat"}]) == 6
+
+
+def test_warming_keeps_to_the_bounds(trained):
+    assert Server(trained.bundle, max_rows=3).warm() == 3 * (1 + 8)
+    assert Server(trained.bundle, max_chars=4).warm() == 0  # its own rows are all longer
+    one = Server(trained.bundle, max_chars=10)
+    assert one.warm({"sentence": "the cat"}) == 2  # and not 4 times over
+    with pytest.raises(RowError, match="more than 10 characters"):
+        one.warm([{"sentence": "the big old cat"}])
+    assert one.warm([{"sentence": ""}, {"sentence": "a"}]) > 0
+
+
+def test_warming_stops_at_no_text_that_is_too_long_for_the_model(trained, monkeypatch):
+    from dlk.nn.layer.embedding.random import RandomEmbedding
+
+    server, real = Server(trained.bundle), RandomEmbedding.forward
+
+    def forward(self, x):
+        if x["input_ids"].shape[1] > 4:
+            raise IndexError("no place for the fifth")
+        return real(self, x)
+
+    monkeypatch.setattr(RandomEmbedding, "forward", forward)
+    assert server.warm([{"sentence": "cat"}] * 2) == (1 + 2) * 2  # once and four times
+    with pytest.raises(IndexError, match="the fifth"):
+        server.warm([{"sentence": "the cat and my dog"}])
+
+
+def test_a_closed_server_does_not_warm(trained):
+    from dlk.micro_batch import ServerClosedError
+
+    server = Server(trained.bundle)
+    server.close()
+    with pytest.raises(ServerClosedError):
+        server.warm()
+
+
+def test_a_call_that_is_under_way_ends_though_the_server_is_closed(trained, monkeypatch):
+    from threading import Event
+
+    from dlk.inference import Engine
+
+    server, entered, opened, real = Server(trained.bundle), Event(), Event(), Engine.predict
+
+    def predict(self, columns):
+        entered.set()
+        assert opened.wait(20)
+        return real(self, columns)
+
+    monkeypatch.setattr(Engine, "predict", predict)
+    with ThreadPoolExecutor(1) as pool:
+        waits = pool.submit(server.fit, {"sentence": "the cat"})
+        assert entered.wait(20)
+        server.close()
+        opened.set()
+        assert waits.result(20)["label"] == "animal"
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_bundle_that_is_deleted_while_it_is_served_is_not_missed(trained, tmp_path, packed):
+    import shutil
+
+    folder = shutil.copytree(trained.bundle, tmp_path / "bundle")
+    server = Server(folder, packed=packed)
+    expected = server.fit({"sentence": "the cat"})
+    for path in sorted(folder.rglob("*"), reverse=True):
+        if path.is_file():
+            path.write_bytes(b"")  # what is still mapped would be gone
+    shutil.rmtree(folder)
+    assert server.fit({"sentence": "the cat"}) == expected
+    assert server.submit({"sentence": "the cat"}).result(20)["label"] == expected["label"]
+    assert server.warm() == 27
+
+
+def test_sixteen_threads_with_good_bad_and_poisoned_rows_get_their_own_answers(
+    server, rows, poisoned
+):
+    from dlk.errors import DlkError as Known
+
+    sound = {row["sentence"]: server.fit(row)["label"] for row in rows}
+    sound = {text: label for text, label in sound.items() if "soup" not in text}
+    poisoned["preprocessing"]()
+    texts = sorted(sound)
+
+    def ask(number):
+        text, other = texts[number % len(texts)], texts[(7 * number + 1) % len(texts)]
+        call = server.submit if number % 2 else server.fit
+        batch = [{"sentence": text}, {"sentence": "soup"}, {"sentence": None}, {"sentence": other}]
+        given = call(batch) if number % 3 else call({"sentence": text})
+        if number % 5 == 0:
+            try:
+                done = call({"sentence": "soup"})
+                done.result(60) if number % 2 else done
+            except (KeyError, Known):
+                pass
+            else:
+                return "a poisoned row was answered"
+        answer = given.result(60) if number % 2 else given
+        if not number % 3:
+            return "" if answer["label"] == sound[text] else f"{text}: {answer}"
+        good = [answer[0]["label"], answer[3]["label"]] == [sound[text], sound[other]]
+        return "" if good and "error" in answer[1] and "error" in answer[2] else str(answer)
+
+    with ThreadPoolExecutor(16) as pool:
+        assert [wrong for wrong in pool.map(ask, range(160)) if wrong] == []
+
+
+def test_a_panic_of_the_tokenizer_is_the_fault_of_its_row(server, monkeypatch):
+    from tokenizers import Regex, Tokenizer, models, pre_tokenizers
+
+    from dlk.data.subprocessor.fast_tokenizer import FastTokenizer
+
+    slow = Tokenizer(models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
+    slow.pre_tokenizer = pre_tokenizers.Split(Regex("(a+)+$"), "isolated")
+    real = FastTokenizer.transform
+
+    def transform(self, columns, ctx):
+        if any(text and "aaa" in text for text in columns["sentence"]):
+            slow.encode("a" * 40 + "b")
+        return real(self, columns, ctx)
+
+    monkeypatch.setattr(FastTokenizer, "transform", transform)
+    good, bad = server.fit([{"sentence": "the cat"}, {"sentence": "aaa"}])
+    assert good["label"] == "animal"
+    assert "PanicException: Onig" in bad["error"]["reason"]
+    with pytest.raises(DlkError, match="PanicException"):
+        server.fit({"sentence": "aaa"})
+    with pytest.raises(DlkError, match="PanicException"):
+        server.submit({"sentence": "aaa"}).result(20)
+
+
+@pytest.mark.parametrize("leaving", [KeyboardInterrupt, SystemExit])
+def test_what_is_meant_for_the_process_is_no_bad_row(server, monkeypatch, leaving):
+    from dlk.data.subprocessor.fast_tokenizer import FastTokenizer
+
+    def transform(self, columns, ctx):
+        raise leaving
+
+    monkeypatch.setattr(FastTokenizer, "transform", transform)
+    with pytest.raises(leaving):
+        server.fit([{"sentence": "the cat"}, {"sentence": "a dog"}])
+
+
+FORKING = """
+import os, signal, sys, torch
+from dlk.server import Server
+torch.set_num_threads(2)
+server = Server(sys.argv[1], src=[sys.argv[2]], max_waiting=1)
+wide = torch.randn(600, 600)
+product = wide @ wide  # now PyTorch has threads, which no child gets
+server.fit({"sentence": "the cat"})
+with server._lock:  # as another thread may hold it, with a call under way
+    server._under_way = 1
+    child = os.fork()
+    if not child:
+        signal.alarm(60)
+        product = (wide @ wide).softmax(-1)
+        alone = server.fit({"sentence": "the cat"})["label"]
+        joined = server.submit({"sentence": "the cat"}).result(30)["label"]
+        os._exit(0 if alone == joined == "animal" else 3)
+    server._under_way = 0
+assert os.waitpid(child, 0)[1] == 0
+assert torch.get_num_threads() == 2
+"""
+
+
+def test_a_child_of_fork_answers_though_its_parent_was_at_work(trained, parts):
+    import os
+
+    done = subprocess.run(
+        [sys.executable, "-c", FORKING, str(trained.bundle), str(parts)],
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "2"},
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_closed_server_answers_no_more(trained):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -31,6 +32,8 @@ __all__ = [
     "Prepared",
     "RowFailedError",
     "answer_of",
+    "as_failure",
+    "at_least_one",
     "choose_device",
     "infer",
     "lengths_of",
@@ -71,6 +74,19 @@ def to_device(batch: Mapping[str, Tensor], device: torch.device | str) -> dict[s
     }
 
 
+def at_least_one(name: str, value: object) -> None:
+    """Refuse what is no whole number of at least 1.
+
+    Raises:
+        TypeError: it is no whole number; a claim (`True`) is none.
+        ValueError: it is less than 1.
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(f"{name} is a whole number of at least 1, got {value!r}")
+    if value < 1:
+        raise ValueError(f"{name} is at least 1, got {value}")
+
+
 def choose_device(name: str | torch.device) -> torch.device:
     """Return the device, once it is known to work here; "auto" is CUDA's first, else the CPU.
 
@@ -81,10 +97,13 @@ def choose_device(name: str | torch.device) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:  # an assertion: torch built without CUDA
+        found = torch.device(name)
+    except (RuntimeError, AssertionError, TypeError) as error:  # asserted: torch without CUDA
         reason = str(error).splitlines()[0]
         raise DlkError(f'the device "{name}" cannot be used here: {reason}') from error
-    return torch.device(name)
+    if found.type == "meta":
+        raise DlkError('the device "meta" holds no numbers: name cpu, cuda or auto')
+    return found
 
 
 def outputs_for(
@@ -284,8 +303,8 @@ class Engine:
         Raises:
             DlkError: the device cannot be used, or the weights do not fit.
         """
-        if batch_size is not None and batch_size < 1:
-            raise ValueError(f"batch_size is at least 1, got {batch_size}")
+        if batch_size is not None:
+            at_least_one("batch_size", batch_size)
         place = choose_device(device)
         postprocessor: PostProcessor = register.build(parts.postprocessor, setup)
         _refuse_searched(postprocessor)
@@ -422,7 +441,8 @@ class Engine:
         is_all = len(rows) == len(next(iter(given.values())))
         try:
             online = self.processor.online(given if is_all else _taken(given, rows))
-        except Exception as error:  # noqa: BLE001 - a component may raise anything, for one row alone
+        except BaseException as raised:  # noqa: BLE001 - a component may raise anything, for one row
+            error = as_failure(raised)
             if len(rows) == 1:
                 return {}, {rows[0]: RowFailedError.of(rows[0], error)}
             if isinstance(error, DataError) and not isinstance(error, RowError):
@@ -458,7 +478,8 @@ class Engine:
         """
         try:
             return list(self.predict_records(records))
-        except Exception as error:  # noqa: BLE001 - as above
+        except BaseException as thrown:  # noqa: BLE001 - as above
+            error = as_failure(thrown)
             groups = Prepared({}, 0, records, {}).groups()
             if len(groups) == 1:
                 row = int(records["_row"][0])
@@ -505,6 +526,21 @@ class Engine:
             batch.extend(group)
         if batch:
             yield batch
+
+
+def as_failure(raised: BaseException) -> Exception:
+    """Return what a component raised; what is meant for the process is raised again.
+
+    A panic of a library in Rust (a tokenizer whose pattern tries too much on one text, say) is no
+    `Exception`, and yet about one row.
+    """
+    if isinstance(raised, Exception):
+        return raised
+    if type(raised).__module__ != "pyo3_runtime":
+        raise raised
+    error = DlkError(f"{type(raised).__name__}: {raised}")
+    error.__cause__ = raised
+    return error
 
 
 def lengths_of(records: Mapping[str, Sequence[Any]]) -> list[int]:

@@ -16,16 +16,30 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from dlk.errors import DlkError, RowError
-from dlk.inference import Columns, Prepared, RowFailedError, lengths_of, renumbered
+from dlk.inference import (
+    Columns,
+    Prepared,
+    RowFailedError,
+    at_least_one,
+    lengths_of,
+    renumbered,
+)
 
 if TYPE_CHECKING:
     from dlk.inference import Engine
     from dlk.postprocessor.base import Prediction
 
-__all__ = ["MicroBatcher", "RequestTimeoutError", "ServerBusyError", "ServerClosedError"]
+__all__ = [
+    "MicroBatcher",
+    "RequestTimeoutError",
+    "ServerBusyError",
+    "ServerClosedError",
+    "patience",
+]
 
 Answers = list["Prediction | RowError"]
 Finish = Callable[[Callable[[], Answers]], Any]
@@ -53,6 +67,7 @@ class _Request:
     prepared: Prepared
     deadline: float | None
     finish: Finish
+    timeout_s: float | None = None
     future: Future[Any] = field(default_factory=Future)
     answers: dict[int, Prediction | RowError] = field(default_factory=dict)
     left: int = 0
@@ -92,6 +107,8 @@ class MicroBatcher:
     """
 
     def __init__(self, engine: Engine, *, max_tokens: int = 4096, max_waiting: int = 1024) -> None:
+        at_least_one("max_tokens", max_tokens)
+        at_least_one("max_waiting", max_waiting)
         self.engine = engine
         self.max_tokens = max_tokens
         self.max_waiting = max_waiting
@@ -133,7 +150,13 @@ class MicroBatcher:
             ServerBusyError: too many rows wait.
             ServerClosedError: `close` was called.
             DataError: as `Engine.predict`.
+            ValueError: `timeout_s` is not more than 0.
+            TypeError: it is no number.
         """
+        if timeout_s is not None and not _seconds(timeout_s) > 0:  # NaN is not
+            raise ValueError(
+                f"timeout_s is more than 0 seconds, or None: as long as it takes; got {timeout_s!r}"
+            )
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         rows = len(next(iter(columns.values()), ()))
         with self._changed:
@@ -141,7 +164,7 @@ class MicroBatcher:
             self._waiting += rows
         try:
             prepared = self.engine.prepare(columns)
-            request = _Request(prepared, deadline, finish)
+            request = _Request(prepared, deadline, finish, timeout_s)
             items = _items_of(request)
         except BaseException:
             self._release(rows)
@@ -163,7 +186,13 @@ class MicroBatcher:
         return request.future
 
     def close(self, timeout_s: float = 30.0) -> None:
-        """Take no more requests; answer those that wait, and refuse what is left after a time."""
+        """Take no more requests; answer those that wait, and refuse what is left after a time.
+
+        Raises:
+            ValueError: `timeout_s` is less than 0.
+            TypeError: it is no number.
+        """
+        patience(timeout_s)
         self.retire()
         self._join(timeout_s)
         self._drop()
@@ -183,7 +212,7 @@ class MicroBatcher:
     def _join(self, timeout_s: float) -> None:
         thread = self._thread
         if thread is not None and thread is not threading.current_thread():
-            thread.join(timeout_s)
+            thread.join(min(timeout_s, threading.TIMEOUT_MAX))
 
     def _drop(self) -> None:
         with self._changed:
@@ -220,10 +249,10 @@ class MicroBatcher:
                 if not self._items:
                     return []
                 batch, dropped = self._take()
+                waiting = self._waiting
             for request in dropped:
-                waited = "the request waited for longer than its timeout_s and was dropped"
                 if self._starts(request):
-                    self._end(request, RequestTimeoutError(waited))
+                    self._end(request, _too_late(request, waiting))
             if batch := [item for item in batch if self._starts(item.request)]:
                 return batch
 
@@ -302,6 +331,36 @@ class MicroBatcher:
         else:
             if not request.future.done():
                 request.future.set_result(result)
+
+
+def patience(timeout_s: float) -> None:
+    """Refuse what is no time to wait for an end.
+
+    Raises:
+        ValueError: it is less than 0.
+        TypeError: it is no number.
+    """
+    if not _seconds(timeout_s) >= 0:  # NaN is not
+        raise ValueError(f"timeout_s is at least 0 seconds, got {timeout_s!r}")
+
+
+def _seconds(value: object) -> float:
+    """Return a number of seconds.
+
+    Raises:
+        TypeError: it is no number.
+    """
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"timeout_s is a number of seconds, got {value!r}")
+    return float(value)
+
+
+def _too_late(request: _Request, waiting: int) -> RequestTimeoutError:
+    return RequestTimeoutError(
+        f"the request waited for longer than its timeout_s of {request.timeout_s:g} s and was "
+        f"dropped before it was computed ({waiting} other rows wait): give it more time, send "
+        "fewer rows at once, or let fewer wait (max_waiting)"
+    )
 
 
 def _items_of(request: _Request) -> list[_Item]:

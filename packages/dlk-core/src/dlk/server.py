@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -35,7 +36,8 @@ class Server:
     Either ``Server(bundle)``, or ``Server(process_config, fit_config, checkpoint)`` for a run that
     is not a bundle yet. `fit` may be called from many threads at once, and `submit` joins the rows
     of concurrent callers into batches. A row on which a component fails does so alone: the others
-    of its call, and of its batch, get their answers.
+    of its call, and of its batch, get their answers. In a child of fork PyTorch computes with one
+    thread.
 
     Args:
         bundle: folder or zip of a bundle, or path (or content) of a process config.
@@ -83,12 +85,13 @@ class Server:
         max_waiting: int = 1024,
         max_batch_tokens: int = 4096,
     ) -> None:
+        from dlk.inference import at_least_one
+
         limits = {"max_rows": max_rows, "max_chars": max_chars, "max_waiting": max_waiting}
         for name, number in {**limits, "max_batch_tokens": max_batch_tokens}.items():
-            if number < 1:
-                raise ValueError(f"{name} is at least 1, got {number}")
-        if batch_size is not None and batch_size < 1:
-            raise ValueError(f"batch_size is at least 1, got {batch_size}")
+            at_least_one(name, number)
+        if batch_size is not None:
+            at_least_one("batch_size", batch_size)
         self.engine: Engine
         self._golden: Callable[[], list[dict[str, Any]]] = list
         if fit_config is not None and checkpoint is not None:
@@ -112,14 +115,18 @@ class Server:
         self.max_batch_tokens, self.joins = max_batch_tokens, micro_batch
         self.inputs = list(self.engine.inputs)
         self._name = "" if isinstance(bundle, Mapping) or fit_config else os.fspath(bundle)
-        self._lock = threading.Lock()
-        self._under_way = 0
+        self._begin()
         self._is_closed = False
+        _servers.add(self)
         self._batcher: MicroBatcher | None = None
         # Looked up once: a request costs nothing where no plugin takes part.
         self._rows, self._predictions = Hook("dlk_change_rows"), Hook("dlk_change_predictions")
         watched = (Hook(f"dlk_{when}_request") for when in ("before", "after"))
         self._is_watched = any((self._rows, self._predictions, *watched))
+
+    def _begin(self) -> None:
+        self._lock = threading.Lock()
+        self._under_way = 0
 
     @overload
     def fit(self, rows: Mapping[str, Any]) -> dict[str, Any]: ...
@@ -173,6 +180,7 @@ class Server:
             ServerClosedError: `close` was called.
             DataError: as `fit`.
             DlkError: a plugin refused.
+            ValueError: `timeout_s` is not more than 0.
         """
         batcher = self._joined()
         is_one = isinstance(rows, Mapping)
@@ -187,20 +195,26 @@ class Server:
         except Exception as error:  # noqa: BLE001 - told to plugins, and raised again
             return finish(_raises(error))  # type: ignore[no-any-return]  # it raises
 
-    def warm(self, rows: Sequence[Mapping[str, Any]] = ()) -> int:
+    def warm(self, rows: Mapping[str, Any] | Sequence[Mapping[str, Any]] = ()) -> int:
         """Answer some rows of several lengths, alone and together, so that no request is the first.
 
         Args:
             rows: what to answer; by default the inputs that a bundle keeps beside its predictions,
-                their texts also 4 and 16 times over.
+                but those beyond `max_chars`. Their texts are said 4 and 16 times over, too, where
+                the model can take that.
 
         Returns:
             How many rows were answered; 0 where none were given and the bundle keeps none.
 
         Raises:
-            DlkError: one of the rows, as it was given, cannot be answered.
+            DlkError: one of the rows, as it was given, cannot be answered; or `close` was called.
         """
-        given: list[Mapping[str, Any]] = list(rows)
+        from dlk.micro_batch import ServerClosedError
+
+        if self._is_closed:
+            raise ServerClosedError("the server was closed")
+        given: list[Mapping[str, Any]] = [rows] if isinstance(rows, Mapping) else list(rows)
+        are_mine = not given
         given = given or [
             each["input"]
             for each in self._golden()
@@ -209,16 +223,28 @@ class Server:
         answered = 0
         for times in _STRETCHES if given else ():
             found = [row if times == 1 else _stretched(row, times) for row in given]
-            for part in (found[:1], found):
-                answers = self.engine.predict(self._columns(part))
+            starts = range(0, len(found), self.max_rows)
+            for part in (found[:1], *(found[at : at + self.max_rows] for at in starts)):
+                try:
+                    answers = self.engine.predict(self._columns(part))
+                except Exception:
+                    if times == 1:
+                        raise
+                    continue  # longer than the model can take
                 bad = [answer for answer in answers if isinstance(answer, RowError)]
-                if bad and times == 1:
+                if bad and times == 1 and not are_mine:
                     raise bad[0]
                 answered += len(answers) - len(bad)
         return answered
 
     def close(self, timeout_s: float = 30.0) -> None:
-        """Answer what waits, for so long at most, and refuse all that comes after."""
+        """Answer what waits, for so long at most, and refuse all that comes after.
+
+        Calls of `fit` that are under way in other threads end as they would.
+        """
+        from dlk.micro_batch import patience
+
+        patience(timeout_s)
         with self._lock:
             self._is_closed, batcher = True, self._batcher
         if batcher is not None:
@@ -260,7 +286,7 @@ class Server:
             yield
         finally:
             with self._lock:
-                self._under_way -= 1
+                self._under_way = max(0, self._under_way - 1)  # 0 where this call forked
 
     def _joined(self) -> MicroBatcher:
         """Return what joins the rows of concurrent callers; made when it is first needed."""
@@ -303,6 +329,27 @@ class Server:
             return changed[0] if is_one else changed
 
         return finish, asked
+
+
+_servers: weakref.WeakSet[Server] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    """Let a child of fork, in which no other thread is left, use the servers of its parent.
+
+    The threads among which PyTorch divides a product are not there either: it would wait for them
+    for ever, so it computes with one.
+    """
+    servers = list(_servers)
+    for server in servers:
+        server._begin()
+    torch: Any = sys.modules.get("torch")  # Any: not imported for this
+    if servers and torch is not None and torch.get_num_threads() > 1:
+        torch.set_num_threads(1)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _place_of(device: str) -> torch.device:

@@ -127,6 +127,61 @@ def test_a_file_that_changes_while_it_is_loaded_is_noticed(small, monkeypatch):
         bundle.engine()
 
 
+@pytest.mark.parametrize(
+    "name", ["", "..", "../../etc", "a/b", "a\0b", "x" * 100_000, "torch\x1b[2J"]
+)
+def test_odd_names_of_distributions_are_versions_that_are_not_here(small, seal, name, capsys):
+    from dlk.cli import main
+
+    seal(small, distributions={name: "1"})
+    assert main(["bundle", "verify", str(small)]) == 0
+    said = capsys.readouterr().out
+    assert "\x1b" not in said
+    assert "here none" in said
+
+
+def test_a_tokenizer_that_panics_harms_its_row_alone(small, seal):
+    """Patterns of a tokenizer may try without end; Oniguruma gives up, and that is a panic."""
+    path = small / "meta" / "tokenizer.json"
+    tokenizer = json.loads(path.read_text())
+    tokenizer["normalizer"] = None
+    tokenizer["pre_tokenizer"] = {
+        "type": "Split",
+        "pattern": {"Regex": "(a+)+$"},
+        "behavior": "Isolated",
+        "invert": False,
+    }
+    path.write_text(json.dumps(tokenizer))
+    seal(small)
+    good, bad = Bundle(small).engine().predict({"sentence": ["the cat", "a" * 40 + "b"]})
+    assert "logits" in good
+    assert "PanicException" in bad.reason
+
+
+@pytest.mark.parametrize("number", ["9" * 5000, "-" + "9" * 5000, "1" + "0" * 400 + ".0", "1e999"])
+@pytest.mark.parametrize("name", ["fit.json", "golden.jsonl", "bundle.json"])
+def test_a_number_that_no_machine_holds_is_refused(small, seal, name, number):
+    path = small / name
+    if name == "bundle.json":
+        path.write_text(f'{{"schema": {number}}}')
+    else:
+        path.write_text(f'{{"x": {number}}}\n')
+        seal(small)
+    with pytest.raises(BundleError, match=f"{name} cannot be read"):
+        Bundle(small)
+
+
+def test_rules_between_odd_values_are_the_bundles_fault(small, seal, monkeypatch):
+    from dlk.postprocessor.configs import IdentityConfig
+
+    def rules(self):
+        raise ZeroDivisionError("a rule")
+
+    monkeypatch.setattr(IdentityConfig, "rules", rules)
+    with pytest.raises(BundleError, match="cannot be used: ZeroDivisionError: a rule"):
+        Bundle(small).engine()
+
+
 def test_what_a_component_raises_is_told_as_the_bundles_fault(small, monkeypatch):
     from dlk.nn.model.basic import BasicModel
 

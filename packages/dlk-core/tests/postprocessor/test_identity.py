@@ -72,3 +72,10 @@ def test_an_output_of_another_length_is_refused():
 def test_a_name_that_is_column_and_output_is_refused():
     with pytest.raises(ConfigError, match="already named by outputs"):
         identity(outputs=["x"], columns=["x"])
+
+
+@pytest.mark.parametrize("field", ["outputs", "columns"])
+@pytest.mark.parametrize("name", [[], None, 3, "", {}])
+def test_a_name_that_is_none_is_refused(field, name):
+    with pytest.raises(ConfigError, match="expected names, got"):
+        make("postprocessor", "identity", {field: [name]})

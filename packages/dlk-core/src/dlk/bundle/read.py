@@ -49,6 +49,8 @@ class Bundle:
         src: Sequence[str] = (),
         trust_code: bool = False,
     ) -> None:
+        if isinstance(src, str | os.PathLike):
+            raise TypeError(f"src is a list of folders, got {src!r}: src=[{os.fspath(src)!r}]")
         self.contents = path if isinstance(path, Contents) else Contents(path)
         self.path = self.contents.folder
         self.manifest = self.contents.manifest
@@ -123,7 +125,7 @@ class Bundle:
         from dlk.bundle.weights import load_state
         from dlk.context import Setup
         from dlk.data.meta import Meta
-        from dlk.inference import Engine
+        from dlk.inference import Engine, as_failure
 
         parts = self.parts()
         state = load_state(self.path / schema.WEIGHTS)
@@ -143,9 +145,10 @@ class Bundle:
             raise BundleError(f"{self.path} cannot be loaded: {error}") from error
         except MemoryError as error:
             raise BundleError(f"{self.path} cannot be loaded: there is no memory for it") from error
-        except Exception as error:  # values of a stranger may let a component raise anything
-            kind = type(error).__name__
-            raise BundleError(f"{self.path} cannot be loaded: {kind}: {error}") from error
+        except BaseException as raised:  # values of a stranger may let a component raise anything
+            failure = as_failure(raised)
+            kind = type(failure).__name__
+            raise BundleError(f"{self.path} cannot be loaded: {kind}: {failure}") from raised
         self.contents.check_unchanged()
         weakref.finalize(engine.model, _let_go, self.contents.keep)
         return engine
@@ -200,6 +203,9 @@ class Bundle:
             (config,) = from_resolved({key: values[key]}, folder=str(self.path)).values()
         except ConfigError as error:
             raise BundleError(f"{self.path / file} cannot be used: {error}") from error
+        except Exception as error:  # rules between values of a stranger may raise anything
+            kind = type(error).__name__
+            raise BundleError(f"{self.path / file} cannot be used: {kind}: {error}") from error
         for owner, field, _ in assets(config):
             value = Path(str(getattr(owner, field)))
             inside = value.resolve().is_relative_to(self.path.resolve())

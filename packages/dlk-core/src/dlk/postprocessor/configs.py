@@ -18,6 +18,11 @@ class IdentityConfig(Base):
         return Signature(reads=tuple(self.outputs), columns=tuple(self.columns))
 
     def rules(self) -> Iterable[tuple[str, str]]:
+        for field in ("outputs", "columns"):
+            names = getattr(self, field)
+            if not all(isinstance(name, str) and name for name in names):
+                yield field, f"expected names, got {list(names)}"
+                return
         both = sorted(set(self.outputs) & set(self.columns))
         if both:
             yield "columns", f"{', '.join(both)} is already named by outputs"

@@ -91,6 +91,9 @@ class TextConfig(Base):
         return named | {name: name for name in self.columns}
 
     def rules(self) -> Iterable[tuple[str, str]]:
+        if not all(isinstance(name, str) and name for name in self.columns):
+            yield "columns", f"expected names of columns, got {list(self.columns)}"
+            return
         own, copied = set(self.own_keys()), set(self.copied_columns())
         for field, keys, taken in (
             ("columns", copied, own),
