@@ -146,6 +146,19 @@ def test_choices_bounds_and_what_may_be_missing_are_told(bundle, capsys):
     assert "score number (0..1) spans array or null of integer (0..) none nothing" in said
 
 
+def test_labels_of_a_stranger_act_on_no_terminal(bundle, capsys):
+    odd = "\x1b]0;title\x07\x1b[2Jx"
+    form = {"properties": {odd: {"enum": [odd]}}}
+    manifest = json.loads((bundle / "bundle.json").read_text())
+    needs = [*manifest["needs"], {"type": "loss", "name": odd, "distribution": odd}]
+    seal(bundle, {**manifest, "needs": needs, "task": odd, "metrics": {odd: 1.0}})
+    assert "\x1b" not in inspected(bundle, form, capsys)
+    main(["bundle", "verify", "--predict", str(bundle)])
+    said = capsys.readouterr()
+    assert r"\x1b[2Jx" in said.err
+    assert "\x1b" not in said.out + said.err
+
+
 @pytest.mark.parametrize(
     "part",
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import sys
 
 import pytest
@@ -71,3 +72,30 @@ def test_quiet_keeps_results_and_errors(capsys):
 def test_cells_are_short(capsys, cell, text):
     Terminal().metrics({"m": cell})
     assert capsys.readouterr().out.splitlines()[1].split()[1] == text
+
+
+ODD = "a\x1b[31mred\x9b2J\u202eb\u2066\rc\ud800\x7f"
+SEEN = r"a\x1b[31mred\x9b2J\u202eb\u2066\rc\ud800\x7f"
+
+
+def test_texts_of_others_act_on_no_terminal(capsys):
+    terminal = Terminal()
+    terminal.table(("name", "value"), [(ODD.replace("\r", ""), 1)])
+    terminal.note(ODD)
+    terminal.error(ODD)
+    shown = capsys.readouterr()
+    assert SEEN.replace("\\r", "") in shown.out
+    assert shown.err.splitlines() == [SEEN, SEEN]
+
+
+def test_json_keeps_texts_of_others_what_they_are(capsys):
+    Terminal().json({ODD: [ODD, "né\U0001f468\u200d\U0001f469"]})
+    said = capsys.readouterr().out
+    assert json.loads(said) == {ODD: [ODD, "né\U0001f468\u200d\U0001f469"]}
+    assert "né\U0001f468\u200d\U0001f469" in said
+    assert not {"\x1b", "\x9b", "\u202e", "\ud800", "\x7f"} & set(said)
+
+
+def test_lines_tabs_and_joined_characters_stay(capsys):
+    Terminal().note("one\n\ttwo \U0001f468\u200d\U0001f469 \u200fشلوم")
+    assert capsys.readouterr().err == "one\n\ttwo \U0001f468\u200d\U0001f469 \u200fشلوم\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, TextIO
@@ -33,22 +34,23 @@ class Terminal:
 
     def json(self, value: object) -> None:
         """Write a result as indented JSON to stdout."""
-        self.result(json.dumps(value, ensure_ascii=False, indent=2))
+        text = json.dumps(value, ensure_ascii=False, indent=2)
+        self.result(_UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
 
     def note(self, text: str) -> None:
         """Tell what goes on, on stderr; not when quiet."""
         if not self.quiet:
-            print(text, file=sys.stderr)
+            print(seen(text), file=sys.stderr)
 
     def error(self, text: str) -> None:
         """Say on stderr what went wrong."""
-        print(text, file=sys.stderr)
+        print(seen(text), file=sys.stderr)
 
     def problems(self, problems: Sequence[Problem]) -> None:
         """Say on stderr what is wrong with configs."""
         from dlk.cli._problems import text
 
-        self.error(text(problems, sys.stderr))
+        print(text(problems, sys.stderr), file=sys.stderr)  # with colours
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         """Write a table to stdout: drawn on a terminal, else aligned text without control codes."""
@@ -91,7 +93,17 @@ def shown(cell: object) -> str:
         return "-"
     if isinstance(cell, float):
         return f"{cell:.4f}" if 1e-3 <= abs(cell) < 1e5 or cell == 0 else f"{cell:.4g}"
-    return " ".join(str(cell).split())
+    return seen(" ".join(str(cell).split()))
+
+
+# Texts of a stranger's bundle or data may not move the cursor, colour what follows, or turn the
+# direction in which it is read; half a character cannot be written at all.
+_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def seen(text: str) -> str:
+    """Return a text with an escape such as ``\\x1b`` for each character that would act instead."""
+    return _UNSEEN.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 class _NoTerminal:
