@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from dlk.bundle.read import Bundle
+from dlk.errors import BundleError
 from dlk.export import write
-from dlk.export.graph import ExportError, batches_of, look
+from dlk.export.graph import ExportError, batches_of, edges_of, look
 from dlk.export.write import export_bundle
 from dlk.io import sha256_of
 from dlk.nn.layer.decoder.linear import LinearDecoder
@@ -188,6 +189,155 @@ def test_names_are_those_that_the_model_reads(trained):
     seen = look(engine, batches_of(engine, [each["input"] for each in bundle.golden()]))
     assert seen.inputs == seen.to_emit == ("input_ids", "attention_mask")
     assert seen.passed == seen.decoded == ()
+
+
+def test_the_edges_are_tried_too(program, onnx):
+    for _, manifest in (program, onnx):
+        edges = [tuple(shape[0]) for shape in manifest["parity"]["edges"]]
+        assert (1, 1) in edges  # one word
+        assert {size for size, _ in edges} == {1, 3}
+        assert max(length for _, length in edges) > max(
+            shape[0][1] for shape in manifest["parity"]["shapes"]
+        )
+        assert manifest["parity"]["refused"] == []
+
+
+def test_an_edge_that_the_graph_refuses_is_written_down(trained, tmp_path, monkeypatch):
+    real = write._read_program
+
+    def picky(file):
+        call = real(file)
+
+        def refuse(tensors):
+            if tensors[0].shape[1] == 1:
+                raise ValueError("one word is none")
+            return call(tensors)
+
+        return refuse
+
+    monkeypatch.setattr(write, "_read_program", picky)
+    done = export_bundle(trained.bundle, tmp_path / "out", format="torch_export").manifest
+    assert done["parity"]["refused"][0] == [[1, 1], [1, 1]]
+
+
+def test_an_edge_on_which_the_graph_computes_something_else_is_refused(
+    trained, tmp_path, monkeypatch
+):
+    real = write._read_program
+
+    def wrong(file):
+        call = real(file)
+        return lambda tensors: [made + (tensors[0].shape[1] == 1) for made in call(tensors)]
+
+    monkeypatch.setattr(write, "_read_program", wrong)
+    with pytest.raises(ExportError, match=r'computes another "logits" on sizes \[\(1, 1\)'):
+        export_bundle(trained.bundle, tmp_path / "out", format="torch_export")
+
+
+def test_what_the_model_itself_cannot_take_is_no_edge(trained, monkeypatch):
+    real = RandomEmbedding.forward
+
+    def forward(self, x):
+        if not 1 < x["input_ids"].shape[1] < 50:
+            raise IndexError("too short or too long")
+        return real(self, x)
+
+    monkeypatch.setattr(RandomEmbedding, "forward", forward)
+    bundle = Bundle(trained.bundle)
+    engine = bundle.engine()
+    assert edges_of(engine, [each["input"] for each in bundle.golden()]) == []
+
+
+def test_the_manifest_names_the_inputs_of_the_graph_and_its_opset(onnx, program):
+    import onnx as format_of
+    import onnxruntime
+
+    folder, manifest = onnx
+    session = onnxruntime.InferenceSession(str(folder / "model.onnx"))
+    assert {each["name"] for each in manifest["inputs"]} == {
+        each.name for each in session.get_inputs()
+    }
+    model = format_of.load(folder / "model.onnx")
+    assert manifest["opset"] in {each.version for each in model.opset_import}
+    assert program[1]["opset"] is None
+
+
+@pytest.mark.parametrize("place", ["BUNDLE/onnx", "BUNDLE/meta", "LINK/onnx"])
+def test_nothing_is_written_into_the_bundle(trained, tmp_path, place):
+    (tmp_path / "link").symlink_to(trained.bundle)
+    out = place.replace("BUNDLE", str(trained.bundle)).replace("LINK", str(tmp_path / "link"))
+    with pytest.raises(ExportError, match="is in the bundle: name a folder elsewhere"):
+        export_bundle(trained.bundle, out, format="torch_export")
+    Bundle(trained.bundle)
+
+
+def test_a_url_and_a_file_are_no_folder_for_graphs(trained, tmp_path):
+    with pytest.raises(ExportError, match="memory://out is a URL: name a local folder"):
+        export_bundle(trained.bundle, "memory://out", format="torch_export")
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(ExportError, match="is a file: name a folder"):
+        export_bundle(trained.bundle, tmp_path / "file", format="torch_export")
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_bundle_that_changes_meanwhile_is_noticed(trained, tmp_path, monkeypatch):
+    import shutil
+
+    bundle = shutil.copytree(trained.bundle, tmp_path / "bundle")
+    real = write._written
+
+    def slow(*args):
+        (bundle / "meta" / "label_vocab.json").write_text('{"words": ["x"]}')
+        return real(*args)
+
+    monkeypatch.setattr(write, "_written", slow)
+    with pytest.raises(BundleError, match=r"label_vocab\.json was changed"):
+        export_bundle(bundle, tmp_path / "out", format="torch_export")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("kind", ["zip", "URL", "URL of a zip"])
+def test_a_zip_and_a_url_are_exported_as_the_folder_is(trained, program, tmp_path, kind):
+    import fsspec
+
+    from dlk.bundle.pack import zip_bundle
+
+    packed = str(tmp_path / "bundle.zip")
+    zip_bundle(trained.bundle, packed)
+    places = {
+        "zip": packed,
+        "URL": "memory://exported/b",
+        "URL of a zip": "memory://exported/b.zip",
+    }
+    files = fsspec.filesystem("memory")
+    if kind == "URL":
+        files.put(f"{trained.bundle}/", "/exported/b/", recursive=True)
+    elif kind != "zip":
+        files.put(packed, "/exported/b.zip")
+    done = export_bundle(places[kind], tmp_path / "out", format="torch_export").manifest
+    for part in ("inputs", "outputs", "bundle", "parity"):
+        assert done[part] == program[1][part]
+    for name in ("process.json", "meta/tokenizer.json"):
+        assert done["digests"][name] == program[1]["digests"][name]
+
+
+def test_a_large_model_has_its_weights_in_a_file_beside_it(trained, onnx, tmp_path, monkeypatch):
+    from torch.onnx._internal.exporter import _onnx_program
+
+    monkeypatch.setattr(_onnx_program, "_LARGE_MODEL_THRESHOLD", 0)  # 1.5 GiB in truth
+    done = export_bundle(trained.bundle, tmp_path / "out", format="onnx").manifest
+    assert {"model.onnx", "model.onnx.data"} <= set(done["digests"])
+    assert (tmp_path / "out" / "model.onnx").stat().st_size < (
+        onnx[0] / "model.onnx"
+    ).stat().st_size
+    moved = (tmp_path / "out").rename(tmp_path / "elsewhere")
+    import onnxruntime
+
+    ids, mask = given(2, 3)
+    named = {"input_ids": ids.numpy(), "attention_mask": mask.numpy()}
+    (made,) = onnxruntime.InferenceSession(str(moved / "model.onnx")).run(["logits"], named)
+    (other,) = onnxruntime.InferenceSession(str(onnx[0] / "model.onnx")).run(["logits"], named)
+    np.testing.assert_array_equal(made, other)
 
 
 def test_a_bundle_without_rows_is_refused(trained, tmp_path, monkeypatch):

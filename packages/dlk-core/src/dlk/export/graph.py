@@ -17,7 +17,7 @@ from dlk.errors import DlkError
 from dlk.inference import Columns, Engine, add_prediction, infer, lengths_of
 from dlk.nn.base import Batch, merge
 
-__all__ = ["ExportError", "Graph", "Seen", "batches_of", "look"]
+__all__ = ["ExportError", "Graph", "Seen", "batches_of", "edges_of", "look"]
 
 STRETCHES = (1, 2, 4)
 SIZES = (1, 3, 8)
@@ -126,6 +126,29 @@ def batches_of(engine: Engine, rows: Sequence[Mapping[str, Any]]) -> list[dict[s
     return found
 
 
+def edges_of(engine: Engine, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Tensor]]:
+    """Return batches at the edge of what there is: of one word, of no text, of very long ones.
+
+    Those that cannot be made, or that the model itself cannot take, are left out.
+    """
+    found: list[dict[str, Tensor]] = []
+    for times, size in ((-1, 1), (0, 1), (0, 3), (16, 1)):
+        columns: dict[str, list[Any]] = {
+            name: [_stretched(row.get(name), times) for row in rows[:size]] for name in rows[0]
+        }
+        try:
+            records = engine.prepare(columns).records
+            if not records.get("_row"):
+                continue
+            batch = engine.datamodule.batch(records)
+            with torch.no_grad():
+                infer(engine.model, batch)
+        except Exception:  # noqa: BLE001, S112 - odd texts may raise anything; none is promised
+            continue
+        found.append(batch)
+    return found
+
+
 def look(engine: Engine, batches: Sequence[Mapping[str, Tensor]]) -> Seen:
     """Run the model on batches and say what it reads and writes.
 
@@ -199,9 +222,9 @@ def _axes(shapes: Mapping[str, Sequence[tuple[int, ...]]]) -> dict[str, tuple[st
 
 
 def _stretched(value: Any, times: int) -> Any:
-    """Return a text, or a list of words, said several times over."""
+    """Return a text, or a list of words, said several times over; -1: the first word alone."""
     if isinstance(value, str):
-        return " ".join([value] * times)
+        return " ".join(value.split()[:1] if times < 0 else [value] * times)
     if isinstance(value, list) and all(isinstance(each, str) for each in value):
-        return value * times
+        return value[:1] if times < 0 else value * times
     return value

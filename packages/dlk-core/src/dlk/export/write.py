@@ -22,10 +22,11 @@ from torch import Tensor
 
 from dlk.bundle import schema
 from dlk.bundle.read import Bundle
-from dlk.export.graph import ExportError, Graph, Seen, batches_of, look
+from dlk.errors import redact
+from dlk.export.graph import ExportError, Graph, Seen, batches_of, edges_of, look
 from dlk.export.quantize import QUANTIZED, compared, golden_answers, quantize_onnx
 from dlk.inference import Engine
-from dlk.io import atomic_dir, sha256_of
+from dlk.io import atomic_dir, is_remote, sha256_of
 
 __all__ = ["FORMATS", "Exported", "export_bundle"]
 
@@ -90,6 +91,7 @@ def export_bundle(
             f"--quantize {quantize} is for --format onnx: ONNX Runtime quantises the graph, and "
             f"{format} has no such step"
         )
+    _refuse_place(bundle, out)
     _refuse_foreign(Path(out))
     if format == "onnx":
         _need("onnx", "onnxscript", "onnxruntime")
@@ -101,26 +103,29 @@ def export_bundle(
             f"{opened.path} keeps no golden rows, and a graph is traced with examples: "
             "make the bundle from data with a test, valid or train split"
         )
-    batches = batches_of(engine, rows)
+    batches, edges = batches_of(engine, rows), edges_of(engine, rows)
     seen = look(engine, batches)
     with atomic_dir(out) as folder:
         started = time.monotonic()
-        graph, left_out, parity = _written(engine.model, seen, batches, folder, format)
+        graph, left_out, parity = _written(engine.model, seen, batches, edges, folder, format)
         quantized = _quantized(engine, graph, batches, rows, folder) if quantize else {}
         for name in (schema.PROCESS, schema.META, schema.ASSETS):
             _copy(opened.path / name, folder / name)
+        opened.contents.check_unchanged()
+        taken, opset = _of_file(folder / FORMATS[format], graph)
         manifest = {
             "schema": SCHEMA,
             "format": format,
             "model": FORMATS[format],
             "task": opened.task,
             "bundle": opened.manifest.get("digest", ""),
-            "inputs": [_described(name, seen) for name in graph.inputs],
+            "inputs": [_described(name, seen) for name in taken],
             "outputs": [_described(name, seen) for name in graph.outputs],
             "read_from_inputs": list(seen.passed),
             "not_exported": left_out,
             "parity": parity,
             "quantized": {"to": quantize, **quantized} if quantize else {},
+            "opset": opset,
             "versions": _versions(format),
             "seconds": round(time.monotonic() - started, 1),
         }
@@ -135,6 +140,7 @@ def _written(
     model: torch.nn.Module,
     seen: Seen,
     batches: Sequence[Mapping[str, Tensor]],
+    edges: Sequence[Mapping[str, Tensor]],
     folder: Path,
     format: str,
 ) -> tuple[Graph, dict[str, Any], dict[str, Any]]:
@@ -145,7 +151,7 @@ def _written(
     """
     whole = Graph(model, seen.inputs, seen.outputs, predicts=bool(seen.decoded))
     try:
-        return whole, {}, _exported(whole, seen, batches, folder, format)
+        return whole, {}, _exported(whole, seen, batches, edges, folder, format)
     except ExportError as error:
         if not seen.decoded or not seen.emitted:
             raise
@@ -154,13 +160,14 @@ def _written(
         path.unlink()
     part = Graph(model, seen.to_emit, seen.emitted, predicts=False)
     left_out = {"outputs": list(seen.decoded), "reason": reason}
-    return part, left_out, _exported(part, seen, batches, folder, format)
+    return part, left_out, _exported(part, seen, batches, edges, folder, format)
 
 
 def _exported(
     graph: Graph,
     seen: Seen,
     batches: Sequence[Mapping[str, Tensor]],
+    edges: Sequence[Mapping[str, Tensor]],
     folder: Path,
     format: str,
 ) -> dict[str, Any]:
@@ -174,7 +181,7 @@ def _exported(
     else:
         _save_program(program, file)
         call = _read_program(file)
-    return _compared(graph, call, batches)
+    return _compared(graph, call, batches, edges)
 
 
 def _quantized(
@@ -289,14 +296,21 @@ def _read_onnx(graph: Graph, file: Path) -> Call:
     return call
 
 
-def _compared(graph: Graph, call: Call, batches: Sequence[Mapping[str, Tensor]]) -> dict[str, Any]:
-    """Return how near the graph comes to the model, by shape.
+def _compared(
+    graph: Graph,
+    call: Call,
+    batches: Sequence[Mapping[str, Tensor]],
+    edges: Sequence[Mapping[str, Tensor]] = (),
+) -> dict[str, Any]:
+    """Return how near the graph comes to the model, by shape, and which of the edges it refuses.
 
     Raises:
-        ExportError: it refuses a shape, or is too far off.
+        ExportError: it refuses a shape that is not at the edge, or is too far off.
     """
-    worst, shapes = 0.0, []
-    for batch in batches:
+    worst = 0.0
+    shapes: list[list[list[int]]] = []
+    refused: list[list[list[int]]] = []
+    for number, batch in enumerate((*batches, *edges)):
         tensors = [batch[name].clone() for name in graph.inputs]
         sizes = [tuple(tensor.shape) for tensor in tensors]
         with torch.no_grad():
@@ -305,6 +319,9 @@ def _compared(graph: Graph, call: Call, batches: Sequence[Mapping[str, Tensor]])
             with torch.no_grad():
                 found = call(tensors)
         except Exception as error:
+            if number >= len(batches):
+                refused.append([list(size) for size in sizes])
+                continue
             raise ExportError(f"the graph fails on sizes {sizes}: {_shortly(error)}") from error
         for name, mine, other in zip(graph.outputs, expected, found, strict=True):
             far = _distance(mine, other)
@@ -315,7 +332,13 @@ def _compared(graph: Graph, call: Call, batches: Sequence[Mapping[str, Tensor]])
                 )
             worst = max(worst, far)
         shapes.append([list(size) for size in sizes])
-    return {"tolerance": TOLERANCE, "largest_difference": worst, "shapes": shapes}
+    return {
+        "tolerance": TOLERANCE,
+        "largest_difference": worst,
+        "shapes": shapes[: len(batches)],
+        "edges": shapes[len(batches) :],
+        "refused": refused,
+    }
 
 
 def _distance(mine: Tensor, other: Tensor) -> float:
@@ -351,6 +374,30 @@ def _copy(source: Path, target: Path) -> None:
         shutil.copytree(source, target)
     elif source.exists():
         shutil.copyfile(source, target)
+
+
+def _of_file(file: Path, graph: Graph) -> tuple[list[str], int | None]:
+    """Return the inputs that a graph kept, and the opset it is written in; None: not of ONNX."""
+    if file.suffix != ".onnx":
+        return list(graph.inputs), None
+    import onnx
+
+    model = onnx.load(os.fspath(file), load_external_data=False)
+    kept = {each.name for each in model.graph.input}
+    (opset,) = {each.version for each in model.opset_import if each.domain in ("", "ai.onnx")}
+    return [name for name in graph.inputs if name in kept], int(opset)
+
+
+def _refuse_place(bundle: str | os.PathLike[str], out: str | os.PathLike[str]) -> None:
+    """Refuse to write where no folder can be, or into the bundle, which holds nothing else."""
+    if is_remote(out):
+        raise ExportError(f"{redact(os.fspath(out))} is a URL: name a local folder for --out")
+    target = os.path.realpath(out)
+    if os.path.isfile(target):
+        raise ExportError(f"{target} is a file: name a folder for --out")
+    inside = not is_remote(bundle) and target.startswith(os.path.realpath(bundle) + os.sep)
+    if inside:
+        raise ExportError(f"{target} is in the bundle: name a folder elsewhere for --out")
 
 
 def _refuse_foreign(folder: Path) -> None:

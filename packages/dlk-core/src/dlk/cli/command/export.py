@@ -57,6 +57,8 @@ def run(args: argparse.Namespace, terminal: Terminal) -> None:
         f"{done.path}: {whole} gives the model's outputs on {len(parity['shapes'])} "
         f"shapes, off by {parity['largest_difference']:.0e} at most"
     )
+    if refused := parity["refused"]:
+        terminal.note(f"warning: it refuses the sizes {refused[0]}, which the model takes")
     if quantized := manifest["quantized"]:
         share = quantized["bytes"] / quantized["bytes_float32"]
         same, rows = quantized["golden"]["same"], quantized["golden"]["rows"]
