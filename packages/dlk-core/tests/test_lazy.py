@@ -56,3 +56,17 @@ def test_importing_the_packages_loads_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_importing_writes_nothing_and_leaves_logging_to_the_program(tmp_path):
+    code = (
+        "import logging\n"
+        "import dlk.predict, dlk.preprocess, dlk.server, dlk.train\n"
+        "root, own = logging.getLogger(), logging.getLogger('dlk')\n"
+        "print([root.handlers, root.level, own.handlers, own.level, own.propagate])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
+    assert (done.stdout.strip(), done.stderr) == ("[[], 30, [], 0, True]", "")
+    assert list(tmp_path.iterdir()) == []
