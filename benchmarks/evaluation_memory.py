@@ -1,12 +1,12 @@
 """How much memory evaluation takes, by the number of rows.
 
-Tasks in their smallest form, evaluated on ten thousand rows and on a hundred thousand: through
+Tasks in their smallest form, evaluated on thirty thousand rows and on a hundred thousand: through
 `Predict.evaluate` (rows from a file, prepared and measured) and through the trainer's validation
 (rows prepared before). Each in a process of its own, which first evaluates a few rows, so that what
 is loaded once is there; what is told is how far its own memory then rises above that. Pages of
 mapped files are not among it: the system takes them back when it likes.
 
-    python -m benchmarks.evaluation_memory [--rows 10000 100000] [--tasks txt_cls seq_lab txt_reg]
+    python -m benchmarks.evaluation_memory [--rows 30000 100000] [--tasks txt_cls seq_lab txt_reg]
 
 The last line is one JSON object: bytes of each further row, by task and way.
 """
@@ -30,7 +30,7 @@ from tests.small_tasks import SmallTask
 FEW = 600
 BATCH = 64
 GOAL = 100
-"""Bytes a row: prepared numbers that the loader holds take a few for each token."""
+"""Bytes a row: a few for its place in the order, and what an allocator does not give back."""
 
 
 def task_of(name: str) -> SmallTask:
@@ -153,7 +153,7 @@ def one(way: str, task: str, count: int) -> None:
 def main() -> None:
     """Measure and print growth by rows."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, nargs=2, default=[10_000, 100_000])
+    parser.add_argument("--rows", type=int, nargs=2, default=[30_000, 100_000])
     parser.add_argument("--tasks", nargs="+", default=["txt_cls", "seq_lab", "txt_reg"])
     parser.add_argument("--ways", nargs="+", choices=list(WAYS), default=list(WAYS))
     parser.add_argument("--one", nargs=3, metavar=("WAY", "TASK", "ROWS"), help=argparse.SUPPRESS)

@@ -6,8 +6,10 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from typing import ClassVar
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -339,6 +341,9 @@ def test_workers_and_pinning_follow_the_config(opened):
     assert opened().pin_memory is torch.cuda.is_available()
     assert opened(pin_memory=True).loader("train").pin_memory is True
     assert opened(pin_memory=False).loader("train").pin_memory is False
+    # workers stay for all epochs, and where there are none there is nothing to keep
+    assert opened(num_workers=1).loader("train").persistent_workers is True
+    assert opened().loader("train").persistent_workers is False
 
 
 @pytest.mark.parametrize("split", ["train", "valid"])
@@ -395,3 +400,59 @@ print([m for m in heavy if m in sys.modules])
 """
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+def test_a_batch_of_many_rows_takes_as_much_python_as_one_of_few(tmp_path):
+    """Calls of Python and C functions, and lines: none for each row."""
+    size = 4096
+    draw = np.random.default_rng(0).integers
+    rows = [list(range(int(length))) for length in draw(1, 9, size)]
+    with SplitWriter(tmp_path / "train") as writer:
+        for start in range(0, size, 512):
+            part = rows[start : start + 512]
+            writer.write(
+                {
+                    "input_ids": part,
+                    "position_ids": part,
+                    "label_ids": part,
+                    "label": [len(row) % 2 for row in part],
+                    "_row": list(range(start, start + len(part))),
+                }
+            )
+    names = ("input_ids", "position_ids", "label_ids", "label")
+    made = module(
+        **{
+            "@dataset@default": {"key_type_pairs": dict.fromkeys(names, "long")},
+            "@data_collate@default": {
+                "key_padding_pairs": {"input_ids": 0, "position_ids": 0, "label_ids": -100},
+                "gen_mask": {"input_ids": "attention_mask"},
+            },
+        }
+    )
+    made.open(tmp_path)
+    loader = made.loader("train")
+
+    def work(count):
+        numbers = list(range(7, 7 + count))
+        loader.collate_fn(loader.dataset.__getitems__(numbers))  # what a first batch sets up
+        seen: Counter[str] = Counter()
+
+        def line(frame, event, argument):
+            seen[event] += 1
+            return line
+
+        was = sys.gettrace(), sys.getprofile()
+        sys.setprofile(lambda frame, event, argument: seen.update([f"profile {event}"]))
+        sys.settrace(line)
+        try:
+            batch = loader.collate_fn(loader.dataset.__getitems__(numbers))
+        finally:
+            sys.settrace(was[0])
+            sys.setprofile(was[1])
+        assert len(batch["attention_mask"]) == count
+        return seen
+
+    few, many = work(32), work(3200)
+    assert few["line"] > 20
+    assert few["profile c_call"] > 20
+    assert few == many
