@@ -219,17 +219,15 @@ class Mirror:
         """Remove what no snapshot knows any more, and what broken uploads left."""
         if self._is_swept or self._newest is None:
             return
-        url, index = self.run.url, self._newest
-        places = {each.place for each in index.files.values()}
-        for name in _remote.listed(f"{url}/{OBJECTS}"):
-            if f"{OBJECTS}/{name}" not in places:
-                _remote.remove_file(f"{url}/{OBJECTS}/{name}")
-        plain = {place.rpartition("/")[0] for place in places if place[:8] != f"{OBJECTS}/"}
-        for folder in plain | {""}:
-            for name in _remote.listed(f"{url}/{folder}".rstrip("/")):
-                left = name.startswith(".") and name.endswith((".part", ".old"))
-                if left and not name.startswith(f".{OWNER}."):  # that is written meanwhile
-                    _remote.remove_file("/".join(filter(None, (url, folder, name))))
+        url = self.run.url
+        places = {each.place for each in self._newest.files.values()}
+        for name in _remote.files_below(url):
+            last = name.rpartition("/")[2]
+            was_broken = last.startswith(".") and last.endswith((".part", ".old"))
+            is_old = name.startswith(f"{OBJECTS}/") and name not in places
+            # owner.json is written meanwhile
+            if is_old or (was_broken and not name.startswith(f".{OWNER}.")):
+                _remote.remove_file(f"{url}/{name}")
         self._is_swept = True
 
 

@@ -30,6 +30,7 @@ __all__ = [
     "exists",
     "fetch",
     "fetch_to",
+    "files_below",
     "glob",
     "knows_folders",
     "listed",
@@ -38,7 +39,6 @@ __all__ = [
     "remove_folder",
     "rename_folder",
     "send",
-    "times_below",
 ]
 
 _SESSIONS = frozenset({"ftp"})
@@ -230,15 +230,17 @@ def listed(url: str) -> dict[str, Entry]:
         }
 
 
-def times_below(url: str) -> list[datetime | None]:
-    """Return when each file below a folder changed, as far as is told.
+def files_below(url: str) -> dict[str, datetime | None]:
+    """Return the files below a folder, and when each changed, as far as is told.
 
     Raises:
         StorageError: it cannot be read.
     """
     with _telling(url, "read"):
         system, inner = _system(url)
-        return [_changed(info) for info in system.find(inner, detail=True).values()]
+        start = len(inner.rstrip("/")) + 1
+        found = system.find(inner, detail=True)
+        return {str(name)[start:]: _changed(info) for name, info in found.items()}
 
 
 def _changed(info: dict[str, Any]) -> datetime | None:

@@ -148,10 +148,10 @@ def _sweep(base: str, index: _Index) -> None:
         for name, entry in there.items():
             if not (entry.is_folder and _GENERATION.fullmatch(name)) or name == index.folder:
                 continue
-            times = _remote.times_below(f"{base}/{name}")
-            if now is None or not times or None in times:
+            times = _remote.files_below(f"{base}/{name}").values()
+            if now is None or not times:
                 continue
-            if all(now - each > _ABANDONED for each in times if each is not None):
+            if all(each is not None and now - each > _ABANDONED for each in times):
                 _remote.remove_folder(f"{base}/{name}")
 
 

@@ -99,4 +99,5 @@ def _processed_dir(tree: Tree) -> str:
             if is_remote(value):
                 return local_folder(value, anew=True)
             return os.path.join(origin.folder if origin else os.getcwd(), os.path.expanduser(value))
-    raise ConfigError([tree.document.problem((), "", 'expected "@fit" at the top')])
+    got = ", ".join(map(str, tree.root)) or "nothing"
+    raise ConfigError([tree.document.problem((), "", f'expected "@fit" at the top, got {got}')])

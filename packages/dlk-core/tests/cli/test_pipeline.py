@@ -237,3 +237,11 @@ def test_a_run_is_not_overwritten_unless_asked(here, capsys):
     assert main(["train", "named.jsonc", "-q"]) == 1
     assert "--overwrite" in capsys.readouterr().err
     assert main(["train", "named.jsonc", "-q", "--overwrite"]) == 0
+
+
+def test_process_says_what_another_config_is(here, capsys):
+    assert main(["process", "fit.jsonc"]) == 2
+    said = capsys.readouterr().err
+    assert 'fit.jsonc: expected one "@processor" at the top, got @fit' in said
+    assert main(["train", "process.jsonc"]) == 2
+    assert 'expected "@fit" at the top, got @processor@default' in capsys.readouterr().err

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from dlk.cli._arguments import add_data, add_set, splits_of
 from dlk.cli._terminal import Terminal
+from dlk.errors import ConfigError, DlkError, Problem
+from dlk.io import open_file
 
 if TYPE_CHECKING:
     from dlk.data.processor._explain import Explained
@@ -82,6 +84,7 @@ _count.__name__ = "number >= 0"  # argparse says: invalid number >= 0 value
 def run(args: argparse.Namespace, terminal: Terminal) -> None:
     from dlk.preprocess import Process
 
+    _refuse_others(args.config)
     data = splits_of(args.data, config=args.config, stage=args.stage)
     process = Process(args.config, stage=args.stage, overrides=[*args.set, *work_of(args)])
     if not args.data:
@@ -91,6 +94,28 @@ def run(args: argparse.Namespace, terminal: Terminal) -> None:
         return
     done = process.run(data)
     terminal.result(done.dir if terminal.quiet else str(done))
+
+
+def _refuse_others(config: str) -> None:
+    """Say of a config that is of no processor what it is, rather than what is wrong in it.
+
+    Raises:
+        ConfigError: another component stands at the top.
+    """
+    from dlk.config.jsonc import parse
+
+    try:
+        with open_file(config) as handle:
+            top = parse(handle.read()).value
+    except (OSError, DlkError):
+        return  # told when it is read
+    keys = [key for key in top if key.startswith("@")] if isinstance(top, dict) else []
+    if keys and not any(key.startswith("@processor") for key in keys):
+        message = (
+            f'expected one "@processor" at the top, got {", ".join(keys)}: name the config that '
+            "data is processed by, such as process.jsonc"
+        )
+        raise ConfigError([Problem("", message, config, code="top-level")])
 
 
 def _explain(plan: Explained, style: str, terminal: Terminal) -> None:
