@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from torch import nn
 
 from dlk.checkpoint import read_checkpoint, read_weights
 from dlk.config import make
-from dlk.errors import ConfigError
+from dlk.errors import ConfigError, StateWarning
 from dlk.registry import register
 from dlk.train import Train
 
@@ -191,3 +192,84 @@ def test_it_may_only_stand_beside(toy, steps):
     assert all(torch.equal(bundles[0][name], bundles[1][name]) for name in bundles[1])
     is_close(load_file(Path(done.dir, "average.safetensors")), mean_of(steps, list(range(1, 25))))
     assert not math.isnan(done.metrics["val_loss"])
+
+
+def test_with_early_stopping_the_bundle_holds_the_average_of_the_best_step_resumed_or_not(
+    toy, monkeypatch
+):
+    """Rates so high that the loss rises again; two batches a step; stopped by hand in between."""
+    from dlk.imodel.default import DefaultIModel
+
+    trainer = "@trainer@lightning"
+    toy.edit(
+        {
+            AVERAGE: {"decay": 0.5},
+            KEPT: {"monitor": "val_loss", "mode": "min"},
+            f"{trainer}/@callback@early_stop": {
+                "monitor": "val_loss",
+                "mode": "min",
+                "patience": 1,
+            },
+            f"{trainer}/@callback@resume": {"every_n_train_steps": 1, "in_background": False},
+            "@imodel@default/@optimizer@adamw/lr": 1.0,
+        }
+    )
+    more = ("trainer.accumulate_grad_batches=2", "trainer.max_epochs=8")
+    done = toy.train(*more)
+    last = toy.metrics()[-1]["step"]
+    (best,) = Path(done.dir, "checkpoint").glob("epoch*.ckpt")
+    assert 6 < last < 48
+    step = int(best.stem.partition("step=")[2])
+    assert step < last
+    assert done.weights == f"best val_loss: step {step}, checkpoint/{best.name}, averaged"
+    bundled = load_file(Path(done.bundle, "model.safetensors"))
+    of_best, of_last = read_weights(str(best)), load_file(Path(done.dir, "average.safetensors"))
+    assert all(torch.equal(bundled[name], of_best[name]) for name in bundled)
+    assert not all(torch.equal(bundled[name], of_last[name]) for name in bundled)
+
+    real = DefaultIModel.training_step
+
+    def training_step(self, batch, batch_idx):
+        if self.trainer.global_step == last - 2:
+            raise KeyboardInterrupt
+        return real(self, batch, batch_idx)
+
+    expected, lines = Path(done.bundle, "model.safetensors").read_bytes(), len(toy.metrics())
+    shutil.rmtree(toy.logs)
+    with monkeypatch.context() as patch:
+        patch.setattr(DefaultIModel, "training_step", training_step)
+        with pytest.raises(KeyboardInterrupt):
+            toy.train(*more)
+    again = toy.train(*more, resume=True)
+    assert again.resumed == [last - 2]
+    assert (again.weights, again.metrics) == (done.weights, done.metrics)
+    assert Path(again.bundle, "model.safetensors").read_bytes() == expected
+    assert len(toy.metrics()) == lines
+
+
+@pytest.mark.parametrize(
+    ("values", "place"),
+    [
+        ({"start_step": 25}, "start_step"),
+        ({"every_n_train_steps": 25}, "every_n_train_steps"),
+        ({"start_epoch": 2}, "start_epoch"),
+    ],
+)
+def test_an_average_that_never_begins_is_refused_before_training(toy, steps, values, place):
+    toy.edit({AVERAGE: values})
+    with pytest.raises(ConfigError, match=rf"weight_average\.{place}: no average .* step 24"):
+        toy.train()
+    assert steps == {}
+
+
+def test_training_that_stops_before_the_first_update_says_so(toy, monkeypatch):
+    from dlk.imodel.default import DefaultIModel
+
+    def on_train_batch_end(self, outputs, batch, batch_idx):
+        self.trainer.should_stop = self.trainer.global_step == 3
+
+    toy.edit({AVERAGE: {"start_step": 20}})
+    monkeypatch.setattr(DefaultIModel, "on_train_batch_end", on_train_batch_end)
+    with pytest.warns(StateWarning, match=r"weight_average: training ended with step 3, before"):
+        done = toy.train()
+    assert "averaged" not in done.weights

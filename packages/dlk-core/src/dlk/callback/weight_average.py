@@ -8,6 +8,7 @@ for batch norm: average or copy the buffers).
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as pl
@@ -15,6 +16,8 @@ import torch
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
 
+from dlk.config import node_of
+from dlk.errors import ConfigError, Problem, StateWarning
 from dlk.registry import register
 
 if TYPE_CHECKING:
@@ -41,6 +44,7 @@ class WeightAverage(pl.Callback):
     """
 
     def __init__(self, config: WeightAverageConfig) -> None:
+        self.path = node_of(config).path
         self.is_ema: bool = config.method == "ema"
         self.decay: float = config.decay
         self.warmup: bool = config.warmup
@@ -59,6 +63,40 @@ class WeightAverage(pl.Callback):
     def used(self) -> Mapping[str, Tensor]:
         """The average where evaluation takes it; {} otherwise."""
         return self.average if self.is_used else {}
+
+    # Whether there will be one --------------------------------------------------------------------
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Refuse a run that is over before the first update.
+
+        Raises:
+            ConfigError: what the config says of the first update, and how long the run is.
+        """
+        dynamic: Any = trainer  # Lightning sets this where mypy does not see it
+        if dynamic.fast_dev_run:
+            return
+        steps, epochs = trainer.estimated_stepping_batches, trainer.max_epochs
+        first = max(self.start_step, self.every or 0)
+        late = {
+            "start_step" if self.start_step == first else "every_n_train_steps": first > steps,
+            "start_epoch": epochs is not None and 0 <= epochs <= self.start_epoch,
+        }
+        wrong = [
+            Problem(f"{self.path}.{name}", f"no average is made: the run ends with step {steps}")
+            for name, is_late in late.items()
+            if is_late
+        ]
+        if wrong:
+            raise ConfigError(wrong)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Say where training ended, such as by early stopping, before the first update."""
+        if not self.count:
+            message = (
+                f"{self.path}: training ended with step {trainer.global_step}, before the first "
+                "update of the average: the weights are those of training"
+            )
+            warnings.warn(message, StateWarning, stacklevel=2)
 
     # Averaging ------------------------------------------------------------------------------------
 
