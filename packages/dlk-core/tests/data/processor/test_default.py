@@ -18,9 +18,11 @@ from dlk.config import IntField, ListField, MapField, Signature, StrField, cregi
 from dlk.context import Setup
 from dlk.data.meta import Meta
 from dlk.data.store import open_split
+from dlk.data.subprocessor import fast_tokenizer
 from dlk.data.subprocessor.base import Subprocessor
 from dlk.data.subprocessor.configs import SubprocessorConfig
 from dlk.errors import ConfigError, DataError, RowError
+from dlk.preprocess import Process
 from dlk.registry import register
 from dlk.testing import ProcessorConformance
 from dlk.testing.data import SubprocessorConformance, tiny_tokenizer
@@ -909,3 +911,73 @@ def test_a_row_that_one_step_cannot_learn_from_is_for_the_others_and_in_no_split
         assert meta.vocabulary("b.json").words[2:] == ("y", "x")
         assert report.rejects == {"train": 1}
         assert [row["_row"] for row in rows(tmp_path / str(size))] == [0, 2, 3]
+
+
+class _SpiedTokenizer:
+    """A tokenizer that says how it was asked, and what of its results was looked at."""
+
+    def __init__(self, tokenizer, seen):
+        self._tokenizer, self._seen = tokenizer, seen
+
+    def __getattr__(self, name):
+        return getattr(self._tokenizer, name)
+
+    def encode_batch(self, rows, **options):
+        self._seen.add("by the slow way")
+        return [_SpiedEncoding(each, self._seen) for each in self._tokenizer.encode_batch(rows)]
+
+    def encode_batch_fast(self, rows, **options):
+        self._seen.add("by the fast way")
+        found = self._tokenizer.encode_batch_fast(rows)
+        return [_SpiedEncoding(each, self._seen) for each in found]
+
+
+class _SpiedEncoding:
+    def __init__(self, encoding, seen):
+        self._encoding, self._seen = encoding, seen
+
+    def __len__(self):
+        return len(self._encoding)
+
+    def __getattr__(self, name):
+        self._seen.add(name)
+        return getattr(self._encoding, name)
+
+
+READERS = {
+    "token_gather": {"gather_columns": ["tokens"], "token_vocab": "t.json"},
+    "token2id": {"vocab": "t.json", "input_map": {"tokens": "tokens"}},
+}
+
+
+@pytest.mark.parametrize(
+    ("keep", "later", "made"),
+    [
+        ([], {}, {"by the fast way", "ids"}),
+        (["attention_mask"], {}, {"by the fast way", "ids", "attention_mask"}),
+        (["offsets"], {}, {"by the slow way", "ids", "offsets"}),
+        ([], READERS, {"by the slow way", "ids", "tokens"}),
+    ],
+)
+def test_a_column_that_nobody_reads_is_never_made(tmp_path, monkeypatch, keep, later, made):
+    seen: set[str] = set()
+    untrimmed = fast_tokenizer._untrimmed
+
+    def spied(tokenizer):
+        whole, trims = untrimmed(tokenizer)
+        return _SpiedTokenizer(whole, seen), trims
+
+    monkeypatch.setattr(fast_tokenizer, "_untrimmed", spied)
+    steps = {"fast_tokenizer": {"tokenizer_path": tiny_tokenizer(tmp_path / "t.json")}, **later}
+    config = {
+        "processed_data_dir": str(tmp_path / "out"),
+        "num_workers": 0,
+        "cache": False,
+        "keep": keep,
+        **{f"@subprocessor@{name}": values for name, values in steps.items()},
+    }
+    Process({"@processor@default": config}).run({"train": {"sentence": ["a b", "c"]}})
+    assert seen == made
+    stored = set(open_split(tmp_path / "out" / "train").column_names)
+    read = {"token_ids"} if later else set()
+    assert stored - read == {"sentence", "_row", "input_ids", *keep}

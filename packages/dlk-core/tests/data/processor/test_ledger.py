@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dlk.config import AssetField, Signature, cregister, make
@@ -60,6 +60,7 @@ def test_values_that_are_kept_come_back_the_very_same(tmp_path_factory):
     ledger = Ledger(Cache(folder, limit=1 << 30), {}, 0)
     number = 0
 
+    @settings(deadline=None)
     @given(COLUMNS)
     def check(values):
         nonlocal number
@@ -233,3 +234,33 @@ def test_a_name_that_is_no_file_counts_as_it_is_and_a_folder_by_all_that_is_in_i
     assert identity(tmp_path / "one") == identity(tmp_path / "two")
     (tmp_path / "two" / "deep" / "more").write_text("")
     assert identity(tmp_path / "one") != identity(tmp_path / "two")
+
+
+def test_links_in_a_folder_count_by_what_they_lead_to(tmp_path, monkeypatch):
+    monkeypatch.setattr("dlk.data.processor._code._started", lambda: math.inf)
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "weights").write_text("one")
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "inside").symlink_to(tmp_path / "there")
+    (model / "again").symlink_to(model)  # a circle
+    (model / "dangling").symlink_to(tmp_path / "nowhere")
+
+    def identity(seed=0):
+        config = make("subprocessor", "ledger_hub", {"model": str(model)})
+        step = register.build(config, Setup(Meta.empty(), seed=seed))
+        return identity_of(step, (), Meta.empty())
+
+    first = identity()
+    assert first == identity() != identity(seed=1)
+    (tmp_path / "there" / "weights").write_text("two")
+    assert identity() != first
+
+
+def test_two_names_of_one_class_are_two_steps(tmp_path, monkeypatch):
+    monkeypatch.setattr("dlk.data.processor._code._started", lambda: math.inf)
+    cregister("subprocessor", "ledger_hub_too")(type("HubTooConfig", (HubConfig,), {}))
+    register("subprocessor", "ledger_hub_too")(Hub)
+    names = ("ledger_hub", "ledger_hub_too")
+    steps = [register.build(make("subprocessor", name, {})) for name in names]
+    assert len({identity_of(step, (), Meta.empty()) for step in steps}) == 2

@@ -1,4 +1,4 @@
-"""What identifies the code of a step: its sources, and the versions of what they import."""
+"""What identifies the code of a step: its sources, the versions of what they import, its values."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import re
 import sys
 import time
 from collections.abc import Iterator
+
+from dlk.data.processor._values import told
 
 __all__ = ["code_of"]
 
@@ -45,12 +47,16 @@ _IMPORTED = time.time()
 def code_of(cls: type) -> str | None:
     """Return a digest of the code that a class runs.
 
-    It covers the modules of the class and of its bases, those of the same project that they import,
-    and the versions of other distributions that are imported there, and Python's.
+    It covers the modules of the class and of its bases, those of the same project that they import
+    and those that no distribution brings, the versions of other distributions that are imported
+    there, and Python's; and the values of a project's own class that its source does not tell: what
+    its functions hold from around them, the module's constants that they name, such as one read
+    from the environment, its attributes.
 
     Returns:
-        None where a class has no source file, such as one typed into a session, or where a file is
-        younger than this process: what runs may not be what is written there.
+        None where a class has no source file, such as one typed into a session, where it holds
+        values of which nobody can tell what they are, or where a file is younger than this process:
+        what runs may not be what is written there.
     """
     starts = {base.__module__ for base in cls.__mro__ if base.__module__ not in {"builtins", "abc"}}
     files: dict[str, bytes] = {}
@@ -60,14 +66,22 @@ def code_of(cls: type) -> str | None:
         if not file or not file.endswith(".py") or not os.path.isfile(file):
             return None
         _gather(module, file, files, foreign)
-    if any(os.stat(file).st_mtime > _started() + 1 for file in files):
+    values = told(cls, files)
+    if values is None or any(_changed(file) > _started() + 1 for file in files):
         return None
     digest = hashlib.sha256(f"{cls.__qualname__} python {sys.version_info[:2]}".encode())
     for file_digest in sorted(files.values()):
         digest.update(file_digest)
     for name in sorted(foreign):
         digest.update(f"{name} {_version(name)}\n".encode())
+    digest.update(values)
     return digest.hexdigest()
+
+
+def _changed(file: str) -> float:
+    """Return when a file last changed: a copy that keeps the time of its source is newer, too."""
+    about = os.stat(file)
+    return max(about.st_mtime, about.st_ctime)
 
 
 def _gather(module: str, file: str, files: dict[str, bytes], foreign: set[str]) -> None:
@@ -88,8 +102,11 @@ def _gather(module: str, file: str, files: dict[str, bytes], foreign: set[str]) 
             found = _file_of(name, module, file)
             if found:
                 waiting.append((name, found))
-            elif name.partition(".")[0] not in sys.stdlib_module_names:
-                foreign.add(name.partition(".")[0])
+            elif (top := name.partition(".")[0]) not in {"dlk", *sys.stdlib_module_names}:
+                if own := _own_file(name):
+                    waiting.append((name, own))
+                elif not _file_of(top, module, file) and not _own_file(top):
+                    foreign.add(top)
 
 
 def _absolute(name: str, package: str) -> str:
@@ -137,9 +154,32 @@ def _file_of(name: str, module: str, file: str) -> str:
     return ""
 
 
+def _own_file(name: str) -> str:
+    """Return the file of a module that was imported from no installed distribution, else nothing.
+
+    Such as one on ``PYTHONPATH``, or of a distribution that is installed as editable: its version
+    stays while its files change.
+    """
+    file = getattr(sys.modules.get(name), "__file__", None) or ""
+    is_installed = {"site-packages", "dist-packages"}.intersection(file.split(os.sep))
+    return file if file.endswith(".py") and not is_installed else ""
+
+
 @functools.cache
 def _version(name: str) -> str:
+    """Return the version of the distribution that brings a module, whatever it is called."""
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
-        return ""
+        said = getattr(sys.modules.get(name), "__version__", None)
+        if isinstance(said, str):  # faster than looking through all distributions
+            return said
+        return " ".join(
+            f"{each} {importlib.metadata.version(each)}"
+            for each in sorted(set(_distributions().get(name, ())))
+        )
+
+
+@functools.cache
+def _distributions() -> dict[str, list[str]]:
+    return dict(importlib.metadata.packages_distributions())

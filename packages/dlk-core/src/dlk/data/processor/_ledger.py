@@ -13,12 +13,12 @@ import json
 import marshal
 import os
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from dlk.config import assets, node_of, thaw
+from dlk.config import assets, ident, node_of, thaw
 from dlk.data.held import Held, plain
 from dlk.data.processor._code import code_of
 from dlk.data.subprocessor.base import Columns
@@ -89,20 +89,30 @@ def identity_of(step: Subprocessor, meta_files: Sequence[str], meta: Meta) -> st
             del values[name]
         files[f"{node_of(owner).path}.{name}"] = content
     learnt = {file: _content(os.path.join(meta.dir, file)) for file in meta_files if file in meta}
-    return _digest(
-        code, json.dumps([values, files, learnt], sort_keys=True, ensure_ascii=True, default=repr)
-    )
+    about = [list(ident(config)), step.setup.seed, values, files, learnt]
+    return _digest(code, json.dumps(about, sort_keys=True, ensure_ascii=True, default=repr))
 
 
 def _content(path: str) -> str:
     """Return a digest of a file, or of all files of a folder; empty where there is none."""
     if os.path.isdir(path):
-        inside = sorted(os.path.join(top, f) for top, _, files in os.walk(path) for f in files)
-        return _digest(*(f"{os.path.relpath(each, path)}={sha256_of(each)}" for each in inside))
+        inside = sorted(_files_in(path))
+        return _digest(*(f"{os.path.relpath(each, path)}={_content(each)}" for each in inside))
     try:
         return sha256_of(path)
     except OSError:
         return ""
+
+
+def _files_in(folder: str) -> Iterator[str]:
+    """Yield the files of a folder and of those below it, also where a link leads to one; once."""
+    seen: set[str] = set()
+    for top, folders, files in os.walk(folder, followlinks=True):
+        if os.path.realpath(top) in seen:
+            folders.clear()
+            continue
+        seen.add(os.path.realpath(top))
+        yield from (os.path.join(top, name) for name in files)
 
 
 class Ledger:

@@ -114,6 +114,7 @@ class Work:
                 "folder": str(ledger.cache.folder),
                 "limit": ledger.cache.limit,
                 "identities": dict(ledger.identities),
+                "seed": ledger.seed,
             }  # fmt: skip
             self._crew.begin({
                 "do": "setup",

@@ -70,16 +70,16 @@ def _built(message: Mapping[str, Any]) -> tuple[DefaultProcessor, Ledger | None]
     meta = Meta.load(message["meta"]) if message["meta"] else Meta.empty()
     built = register.build(config, Setup(meta, seed=message["seed"]))
     assert isinstance(built, DefaultProcessor)
-    return built, _ledger(message["cache"], config.seed)
+    return built, _ledger(message["cache"])
 
 
-def _ledger(kept: Mapping[str, Any], seed: int) -> Ledger | None:
+def _ledger(kept: Mapping[str, Any]) -> Ledger | None:
     if not kept:
         return None
     from dlk.data.cache import Cache
     from dlk.data.processor._ledger import Ledger
 
-    return Ledger(Cache(kept["folder"], limit=kept["limit"]), kept["identities"], seed)
+    return Ledger(Cache(kept["folder"], limit=kept["limit"]), kept["identities"], kept["seed"])
 
 
 def _import(name: str, file: str) -> None:
