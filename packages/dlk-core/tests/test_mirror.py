@@ -365,10 +365,11 @@ def test_a_run_that_is_replaced_is_kept_if_it_has_weights(tmp_path, has_weights)
         files = {"config.json": "{}", "checkpoint/a.ckpt" if has_weights else "x": text}
         written(run, files)
         Mirror(run, silent).finish(is_done=False)
-        run.drop()
-        assert not (runs.folder / "a=1").exists()
+        assert os.listdir(runs.folder / "a=1") == ["b=2"]
         assert read(run.url, tmp_path / f"new{number}") == files
         old = read(f"{run.url}.old", tmp_path / f"old{number}")
         assert (old or {}).get("checkpoint/a.ckpt") == (
             [None, "one", "two"][number] if has_weights else None
         )
+    run.drop()
+    assert not (runs.folder / "a=1").exists()

@@ -21,7 +21,8 @@ import fsspec
 import pytest
 
 from dlk import _remote, _remote_folder, io
-from dlk._remote_run import RemoteRuns
+from dlk._mirror import Mirror
+from dlk._remote_run import RemoteRuns, read_index
 from dlk.bundle import Bundle
 from dlk.cli import main
 from dlk.errors import BundleError, ConfigError, DataError, DlkError, StorageError, redact
@@ -668,6 +669,24 @@ def test_a_run_goes_to_a_server_by_a_url_with_a_login_and_shows_none(
     assert "heim" not in shown
     for file in [*ftp.root.rglob("*"), *cache.rglob("*")]:
         assert not file.is_file() or b"heim" not in file.read_bytes()
+
+
+def test_a_run_on_a_server_that_is_replaced_is_renamed(ftp, cache, login):
+    runs = RemoteRuns(f"ftp://127.0.0.1:{ftp.port}/logs")
+    for text in ("one", "two", "three"):
+        run = runs.run("a=1/b=2")
+        run.take(str)
+        Path(run.dir, "checkpoint").mkdir(parents=True)
+        Path(run.dir, "checkpoint", "a.ckpt").write_text(text)
+        Mirror(run, str).finish(is_done=False)
+    found = {}
+    for name in ("b=2", "b=2.old"):
+        index = read_index(f"{runs.url}/a=1/{name}")
+        (stored,) = index.files.values()
+        found[name] = (ftp.root / "logs/a=1" / name / stored.place).read_text()
+    assert found == {"b=2": "three", "b=2.old": "two"}
+    assert sorted(os.listdir(ftp.root / "logs/a=1")) == ["b=2", "b=2.old"]
+    assert sorted(os.listdir(ftp.root / "logs/a=1/b=2")) == ["objects", "run.json"]
 
 
 def test_who_may_only_read_cannot_train_there(toy, ftp, cache, monkeypatch):

@@ -463,8 +463,11 @@ class RemoteRun:
         _remote.check_writable(self.url)
         if _remote.exists(self.url):
             self.lease.acquire(tell)
-            has_weights = read_index(self.url) is not None and left_weights(self.look())
+            was_sent = read_index(self.url) is not None
+            has_weights = was_sent and left_weights(self.look())
             self.lease.release()
+            if was_sent:
+                self.drop()
             if has_weights:
                 old = f"{self.url}.old"
                 _remote.remove_file(f"{old}/{INDEX}")
