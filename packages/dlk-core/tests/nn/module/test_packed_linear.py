@@ -67,6 +67,38 @@ def pack_one(linear):
     return made[0]
 
 
+@pytest.mark.parametrize(
+    "view",
+    [
+        lambda x: x[0],
+        lambda x: x[:, :48].T[:48].T,
+        lambda x: x[:, ::2],
+        lambda x: x[:1, :48].expand(5, 48),
+        lambda x: x[:, 24:72],
+        lambda x: x.view(2, 48, 48).permute(1, 0, 2)[:, :, :48],
+    ],
+    ids=["one", "turned", "every second", "repeated", "cut", "permuted"],
+)
+def test_numbers_may_lie_in_memory_anyhow(used, view):
+    plain = model()
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(48, 96, generator=generator)
+    given = view(x)[..., :48] if view(x).ndim > 1 else view(x)[:48]
+    made = packed(plain)
+    used.clear()  # those of the timing
+    with torch.inference_mode():
+        torch.testing.assert_close(made(given), plain(given), rtol=0, atol=1e-5)
+    assert len(used) == 2
+
+
+def test_another_width_is_told_as_the_plain_layer_tells_it(used):
+    made = packed(model())
+    used.clear()
+    with torch.inference_mode(), pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        made(torch.randn(3, 47))
+    assert used == []
+
+
 def test_the_parameters_are_the_same_ones_under_the_same_names():
     plain = model()
     before = dict(plain.named_parameters())
