@@ -998,8 +998,8 @@ def test_resume_may_stand_in_front_of_fit(toy, capsys):
     assert main(["train", "--resume", fit, "0"]) == 0
     assert "run 0: it was done already" in capsys.readouterr().err
     for wrong, said in (
-        (["train", "--resume", "0"], "FIT is missing"),
-        (["train"], "FIT is missing"),
+        (["train", "--resume", "0"], "are required: FIT"),
+        (["train"], "are required: FIT"),
         (["train", fit, "--resume", fit], "expected a run"),
     ):
         assert main(wrong) == 2

@@ -7,7 +7,7 @@ import json
 import os
 from typing import TYPE_CHECKING
 
-from dlk.cli._arguments import UsageError, add_set
+from dlk.cli._arguments import add_set
 from dlk.cli._terminal import Terminal
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", metavar="FIT", nargs="?", help="fit.jsonc")
+    parser.set_defaults(refuse=parser.error)
     add_set(parser)
     add_start(parser)
     parser.add_argument(
@@ -44,7 +45,7 @@ def add_start(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, terminal: Terminal) -> int:
-    config, resume = _meant(args.config, args.resume)
+    config, resume = _meant(args)
     from dlk.train import Train
 
     train = Train(
@@ -62,22 +63,17 @@ def run(args: argparse.Namespace, terminal: Terminal) -> int:
     return report(result, terminal)
 
 
-def _meant(config: str | None, resume: bool | str) -> tuple[str, bool | str]:
-    """Return FIT and RUN also where ``--resume`` stands in front of FIT.
-
-    Raises:
-        UsageError: there is no FIT.
-    """
+def _meant(args: argparse.Namespace) -> tuple[str, bool | str]:
+    """Return FIT and RUN also where ``--resume`` stands in front of FIT."""
+    config, resume = args.config, args.resume
     if not isinstance(resume, str) or not _is_config(resume):
         if config is None:
-            raise UsageError("FIT is missing: expected dlk train FIT, such as dlk train fit.jsonc")
+            args.refuse("the following arguments are required: FIT")
         return config, resume
     if config is None:
         return resume, True
     if _is_config(config):
-        raise UsageError(
-            f"--resume {resume}: expected a run, and {resume} is a config as {config} is"
-        )
+        args.refuse(f"argument --resume: expected a run, and {resume} is a config")
     return resume, config
 
 
