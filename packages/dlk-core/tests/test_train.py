@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -345,6 +346,19 @@ def test_a_failed_run_is_recorded_and_raised(toy, monkeypatch):
     result = json.loads((toy.logs / "0" / "result.json").read_text())
     assert (result["state"], result["error"]) == ("failed", "ZeroDivisionError: a bug")
     assert "on_train_epoch_end" in (toy.logs / "0" / "error.txt").read_text()
+
+
+def test_where_nothing_can_be_written_any_more_what_stopped_the_run_is_told(toy, monkeypatch):
+    from dlk.imodel.default import DefaultIModel
+
+    def fail(self):
+        shutil.rmtree(toy.logs / "0")
+        (toy.logs / "0").write_text("a file, in which no other can be made")
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(DefaultIModel, "on_train_epoch_end", fail)
+    with pytest.raises(ZeroDivisionError):
+        toy.train()
 
 
 @pytest.fixture

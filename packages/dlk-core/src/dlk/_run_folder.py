@@ -108,8 +108,8 @@ def refuse_busy(folder: str) -> None:
 
 
 def release(folder: str) -> None:
-    """Say that the run in this folder has ended."""
-    with contextlib.suppress(FileNotFoundError):
+    """Say that the run in this folder has ended, where it can still be written to."""
+    with contextlib.suppress(OSError):
         os.remove(os.path.join(folder, OWNER))
 
 

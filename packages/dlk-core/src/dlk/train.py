@@ -18,6 +18,7 @@ Where ``log_dir`` is a URL, a run is written to a folder of this machine, and se
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import hashlib
 import json
@@ -454,8 +455,8 @@ class Train:
             result.state = "failed"
             expected = isinstance(error, DlkError)
             result.error = str(error) if expected else f"{type(error).__name__}: {error}"
-            with atomic_write(os.path.join(run.dir, "error.txt")) as handle:
-                handle.write(traceback.format_exc())
+            with contextlib.suppress(OSError):  # the folder may be what failed
+                _write_text(os.path.join(run.dir, "error.txt"), traceback.format_exc())
             if not is_search:
                 raise
         finally:
@@ -556,7 +557,11 @@ class Train:
         if run.remote is not None:
             result.dir = run.shown
             result.bundle = result.bundle and f"{run.shown}/bundle"
-        _dump(os.path.join(run.dir, "result.json"), plain(asdict(result)))
+        try:
+            _dump(os.path.join(run.dir, "result.json"), plain(asdict(result)))
+        except OSError:
+            if result.state == "done":  # else what stopped the run is to be told
+                raise
 
     def _write_head(self, point: Point, run_dir: str, resumed: Sequence[int]) -> None:
         """Write what tells later what was run, and on what."""
@@ -863,6 +868,11 @@ def _silently(line: str) -> None:
 def _dump(path: str, value: Any) -> None:
     with atomic_write(path) as handle:
         json.dump(value, handle, indent=2, ensure_ascii=False)
+
+
+def _write_text(path: str, text: str) -> None:
+    with atomic_write(path) as handle:
+        handle.write(text)
 
 
 def _copy(file: str, folder: str) -> None:
