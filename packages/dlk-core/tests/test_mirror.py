@@ -284,10 +284,21 @@ def test_what_another_machine_went_on_with_is_not_replaced(monkeypatch, tmp_path
     written(other, LIVES[2])
     Mirror(other, silent).finish(is_done=False)
     written(run, {**LIVES[2], "state/step=2.state": "another"})
-    with pytest.raises(StorageError, match="it was gone on with by another process"):
+    with pytest.raises(StorageError, match=r"gone on with by another process.*copy what you need"):
         Mirror(run, silent).finish(is_done=False)
     assert read(run.url, tmp_path / "found") == LIVES[2]
     assert run.look() != run.dir  # the other one is newer
+
+
+def test_a_folder_that_was_removed_replaces_no_snapshot(tmp_path):
+    run = begun()
+    written(run, LIVES[1])
+    mirror = Mirror(run, silent)
+    run.drop()
+    written(run, {"metrics.jsonl": ""})
+    with pytest.raises(StorageError, match="was removed while the run went on"):
+        mirror.finish(is_done=False)
+    assert read(run.url, tmp_path / "found") in (None, LIVES[1])
 
 
 def test_who_writes_is_named_and_left_alone_while_there_are_signs_of_life(monkeypatch, tmp_path):
@@ -320,6 +331,8 @@ def test_who_writes_is_named_and_left_alone_while_there_are_signs_of_life(monkey
         '{"../x": {"sha256": "' + "0" * 64 + '", "size": 1, "place": "objects/x"}}}',
         '{"schema": "dlk.run/1", "snapshot": "a", "taken": "b", "head": {}, "files": '
         '{"x": {"sha256": "' + "0" * 64 + '", "size": 1, "place": "../../x"}}}',
+        '{"schema": "dlk.run/1", "snapshot": "a", "taken": "b", "head": {}, "files": '
+        '{"x\\u0000": {"sha256": "' + "0" * 64 + '", "size": 1, "place": "objects/x"}}}',
     ],
 )
 def test_a_damaged_or_hostile_index_is_refused(text):

@@ -113,10 +113,20 @@ def loaded_sources() -> dict[str, str]:
     found = {}
     for module in list(sys.modules.values()):
         file = os.path.realpath(getattr(module, "__file__", None) or "")
-        if any(file.startswith(folder + os.sep) for folder in folders):
+        if any(_is_below(file, f) and not _is_installed(file, f) for f in folders):
             with contextlib.suppress(OSError):  # gone since
                 found[module.__name__] = sha256_of(file)
     return dict(sorted(found.items()))
+
+
+def _is_installed(file: str, folder: str) -> bool:
+    """Return whether a file is one of an environment that lies in the folder."""
+    prefix = os.path.realpath(sys.prefix)
+    return _is_below(prefix, folder) and _is_below(file, prefix)
+
+
+def _is_below(path: str, folder: str) -> bool:
+    return path.startswith(folder + os.sep)
 
 
 def _is_free(name: str, location: str) -> bool:

@@ -20,7 +20,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlk import _remote
-from dlk._remote_run import HEAD, INDEX, OBJECTS, OWNER, Index, Stored, Tell, is_own, read_index
+from dlk._remote_run import (
+    HEAD,
+    INDEX,
+    OBJECTS,
+    OWNER,
+    SENT,
+    Index,
+    Stored,
+    Tell,
+    is_own,
+    read_index,
+)
 from dlk.errors import DlkError, StateWarning, StorageError, redact
 from dlk.io import sha256_of
 
@@ -99,10 +110,12 @@ class Mirror:
                     break
                 except (DlkError, OSError) as error:
                     if pause is None or self.run.lease.lost:
+                        then = "`dlk train FIT --resume` sends what is missing"
+                        if self.run.lease.lost:
+                            then = "copy what you need of it: the next run to there removes it"
                         raise StorageError(
                             f"run {self.run.name} could not be sent to {self.run.url}: "
-                            f"{_reason(error)}. All of it is in {self.run.dir}; "
-                            "`dlk train FIT --resume` sends what is missing"
+                            f"{_reason(error)}. All of it is in {self.run.dir}; {then}"
                         ) from error
                     time.sleep(pause)
         finally:
@@ -147,12 +160,14 @@ class Mirror:
     def _snapshot(self, *, is_done: bool, is_last: bool) -> None:
         with tempfile.TemporaryDirectory(prefix=_STAGING, dir=self.run.dir) as folder:
             with self._lock:
+                if not Path(self.run.dir, SENT).is_file():
+                    raise StorageError(f"{self.run.dir} was removed while the run went on")
                 staged = dict(_staged(Path(self.run.dir), Path(folder)))
             files = {name: self._stored(name, path, is_done) for name, path in staged.items()}
             if self._newest is None or self._newest.files != files:
                 self._send(files, staged, is_last=is_last)
         for _ in range(2 if is_last else 1):
-            with suppress(StorageError):  # the next one tries again
+            with suppress(StorageError, OSError):  # the next one tries again
                 self._sweep()
 
     def _stored(self, name: str, path: Path, is_done: bool) -> Stored:
@@ -250,7 +265,7 @@ def _staged(run_dir: Path, folder: Path) -> Iterator[tuple[str, Path]]:
                     shutil.copyfile(path, kept)
             except FileNotFoundError:  # gone meanwhile
                 continue
-            if path.suffix == ".jsonl":
+            if name == "metrics.jsonl":
                 _cut_to_lines(kept)
             yield name, kept
 

@@ -143,7 +143,8 @@ def remove_file(url: str) -> None:
     with _telling(url, "write"):
         system, inner = _system(url)
         if system.exists(inner):
-            system.rm_file(inner)
+            with contextlib.suppress(FileNotFoundError):  # by somebody else, meanwhile
+                system.rm_file(inner)
 
 
 def knows_folders(url: str) -> bool:
@@ -189,7 +190,7 @@ def rename_folder(url: str, to: str, *, first: str) -> None:
         system, inner = _system(url)
         target = _system(to)[1]
         if type(system).mv is not AbstractFileSystem.mv and knows_folders(url):
-            system.mv(inner, target, recursive=True)
+            system.mv(inner, target)
             return
         names = [name[len(inner) :] for name in system.find(inner)]
         names.sort(key=lambda name: name == f"/{first}")

@@ -205,7 +205,7 @@ def _parsed(content: bytes) -> _Index:
 
 def is_inside(name: object, digest: object) -> bool:
     """Return whether a name is one of a file below a folder, on any system."""
-    if not isinstance(name, str) or not isinstance(digest, str) or "\\" in name or ":" in name:
+    if not isinstance(name, str) or not isinstance(digest, str) or set("\\:\0") & set(name):
         return False
     return bool(name) and not name.startswith("/") and ".." not in PurePosixPath(name).parts
 

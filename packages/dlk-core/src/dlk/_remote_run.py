@@ -34,7 +34,7 @@ from dlk import _remote
 from dlk._remote_folder import cache_folder, digest_of_url, is_inside
 from dlk._run_folder import OWNER as LOCAL_OWNER
 from dlk._run_folder import left_weights, refuse_busy
-from dlk.errors import RunError, StorageError, redact
+from dlk.errors import DlkError, RunError, redact
 from dlk.io import atomic_dir, atomic_write, is_alive, sha256_of
 
 __all__ = ["INDEX", "OBJECTS", "OWNER", "Index", "RemoteRun", "RemoteRuns", "Stored", "read_index"]
@@ -248,7 +248,7 @@ class Lease:
         self._thread.join()
         self._thread = None
         _live.discard(self._token)
-        with contextlib.suppress(StorageError):
+        with contextlib.suppress(DlkError, OSError):
             owner = self._read()
             if owner is not None and owner.token == self._token:
                 _remote.remove_file(f"{self.url}/{OWNER}")
@@ -292,7 +292,7 @@ class Lease:
                     return
                 self._beats += 1
                 self._say()
-            except (StorageError, OSError):
+            except (DlkError, OSError):
                 continue  # the next one may come through
 
     def _say(self) -> None:
@@ -418,8 +418,10 @@ class RemoteRun:
         """
         index = read_index(self.url)
         if index is None:
-            own = {OBJECTS, OWNER, "bundle"}
-            if any(name not in own and name[0] != "." for name in _remote.listed(self.url)):
+            if Path(self.dir, SENT).is_file():  # the first upload of it broke
+                return self.dir
+            others = set(_remote.listed(self.url)) - {OBJECTS, OWNER}
+            if any(name[0] != "." for name in others):
                 raise RunError(f"{self.url} is there already and holds no run: give another name")
             return self.dir
         if self._is_newest(index):

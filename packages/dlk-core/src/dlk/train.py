@@ -295,6 +295,8 @@ class Train:
         if is_remote(resume):
             resume = resume.rstrip("/")
             base = log_dir if resume.startswith(f"{log_dir}/") else resume.rpartition("/")[0]
+            if not is_remote(base):
+                raise RunError(f"{resume} names no run of a log folder (resume)")
             at = self._at(base)
             begun = replace(run, dir=str(at.folder), runs=at).called(resume[len(base) + 1 :])
         elif run.runs is not None and config_of(resume) is None:
@@ -303,7 +305,8 @@ class Train:
             folder = resume if os.path.isdir(resume) else os.path.join(log_dir, resume)
             name = os.path.relpath(os.path.abspath(folder), log_dir if run.runs is None else None)
             begun = replace(run, name=name, dir=os.path.abspath(folder), runs=None, remote=None)
-        leaves = begun.remote is not None and ".." in begun.name.split("/")
+        parts = begun.name.split("/")
+        leaves = begun.remote is not None and not {"", ".", ".."}.isdisjoint(parts)
         if leaves or config_of(begun.look()) is None:
             raise RunError(f"{begun.shown} holds no run to go on with (resume)")
         return begun
@@ -403,7 +406,11 @@ class Train:
         folder = self._check_folder(run, is_search=is_search)
         keeps = bool(self.resume) or (is_search and not self.overwrite)
         done = _finished(folder) if keeps and run.name else None
-        if done is None and self.resume and run.remote and config_of(folder) is not None:
+        if done is None:
+            is_to_come = bool(self.resume) and config_of(folder) is not None
+        else:  # all but its last word, which is said here
+            is_to_come = done.state == "running" and folder != run.dir
+        if run.remote and is_to_come:
             run.remote.lease.acquire(self._tell)
             try:
                 run.remote.bring()

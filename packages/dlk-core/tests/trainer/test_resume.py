@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import shutil
+import sys
 import threading
 import weakref
+from types import ModuleType
 
 import lightning
 import pytest
@@ -148,6 +150,20 @@ def test_code_of_the_project_that_was_edited_since_is_told(toy, monkeypatch):
     with pytest.warns(StateWarning, match=r"was edited since the state was kept \(toy_labels\)"):
         done = toy.train(resume=True)
     assert done.resumed == [4]
+
+
+def test_an_environment_in_the_projects_folder_is_no_code_of_the_project(tmp_path, monkeypatch):
+    from dlk import _local
+
+    monkeypatch.setattr(_local, "_FILES", {"own_part": str(tmp_path / "part.py")})
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / "env"))
+    for name, file in (("own_part", "part.py"), ("brought", "env/lib/brought.py")):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_text("")
+        module = ModuleType(name)
+        module.__file__ = str(tmp_path / file)
+        monkeypatch.setitem(sys.modules, name, module)
+    assert list(_local.loaded_sources()) == ["own_part"]
 
 
 # Another Lightning --------------------------------------------------------------------------------
