@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 
 import pyarrow.parquet as pq
@@ -245,3 +246,20 @@ def test_process_says_what_another_config_is(here, capsys):
     assert 'fit.jsonc: expected one "@processor" at the top, got @fit' in said
     assert main(["train", "process.jsonc"]) == 2
     assert 'expected "@fit" at the top, got @processor@default' in capsys.readouterr().err
+
+
+def test_process_says_of_a_config_that_is_no_text_where(here, capsys):
+    (here / "latin.jsonc").write_bytes(b'{\n"@processor@default": {"\xe9": 1}}')
+    assert main(["process", "latin.jsonc", "--data", "train=train.jsonl"]) == 2
+    assert "latin.jsonc:2:25: not UTF-8 text" in capsys.readouterr().err
+
+
+def test_process_reads_a_config_once_as_a_pipe_gives_it(here, capsys):
+    reading, writing = os.pipe()
+    os.write(writing, b'{"@fit": {}}')
+    os.close(writing)
+    assert main(["process", f"/dev/fd/{reading}", "--data", "train=train.jsonl"]) == 2
+    os.close(reading)
+    said = capsys.readouterr().err
+    assert "fit" in said
+    assert "the end of the file" not in said

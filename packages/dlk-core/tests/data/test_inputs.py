@@ -254,6 +254,8 @@ def test_a_missing_file_names_one_beside_it(tmp_path):
         ("a.json", "3", "list of objects"),
         ("a.jsonl", '{"a": 1}\n{', r"a\.jsonl:2 is no JSON"),
         ("a.jsonl", "[1]", r"a\.jsonl:1 should hold an object"),
+        ("a.jsonl", '{"a": 1}\n{"a": ' + "[" * 99_999, r"a\.jsonl:2 cannot be read: .* too deeply"),
+        ("a.json", "[" * 99_999, r"cannot read .*a\.json: .* too deeply"),
         ("a.csv", "a,b\n1,2\n3\n", r"cannot read .*a\.csv"),
         ("a.parquet", "x", r"cannot read .*a\.parquet"),
         ("a.arrow", "x", r"cannot read .*a\.arrow"),
@@ -447,6 +449,16 @@ def test_each_line_is_one_object_however_many_are_parsed_at_once(tmp_path, lines
     wrong = 1 if lines[0] != '{"a": 1}' else 2
     with pytest.raises(DataError, match=rf"rows\.jsonl:{wrong + 1} (is no JSON|should hold)"):
         open_input(path)
+
+
+def test_rows_without_any_column_are_refused_where_nobody_could_count_them(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"a": 1}\n{}\n{}\n{"a": 2}\n')
+    assert list(open_input(path).chunks(4)) == [{"a": [1, None, None, 2]}]
+    with pytest.raises(DataError, match=r"rows\.jsonl: rows after its first 1 have no column"):
+        list(open_input(path).chunks(1))
+    with pytest.raises(DataError, match="the first 2 rows have no column"):
+        open_input(lambda: iter([{}, {}]))
 
 
 VALUES = st.integers() | st.floats(allow_nan=False) | st.text(max_size=4) | st.none()

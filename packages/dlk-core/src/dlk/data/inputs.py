@@ -33,6 +33,8 @@ __all__ = ["Columns", "Source", "endings", "open_input"]
 Columns = dict[str, list[Any]]
 
 _TEXT = "utf-8-sig"  # UTF-8, with or without the mark that some editors put in front
+_TOO_DEEP = "lists or objects stand in one another too deeply"
+_KEYLESS = "have no column at all: leave them out, or give them the columns with null"
 _READERS = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".arrow")
 
 
@@ -206,6 +208,8 @@ class _Iterated(Source):
                         f"{self._name}: row {number}: expected a dict, got {type(row).__name__}"
                     )
             seen.update(_keys_of(some))
+            if not seen:
+                raise DataError(f"{self._name}: the first {len(some)} rows {_KEYLESS}")
             done += len(some)
             yield _from_records(some, list(seen))
         if self.num_rows not in {None, done} or done < self._least:
@@ -250,6 +254,11 @@ class _Files(Source):
         for path in self.paths:
             starts.append(done)
             for chunk in _read(path, size, self._name, self._types):
+                if not chunk:  # nobody could count them
+                    before = done - starts[-1]
+                    raise DataError(
+                        f"{self._name}: {path}: rows after its first {before} {_KEYLESS}"
+                    )
                 rows = len(next(iter(chunk.values()), []))
                 seen.update(dict.fromkeys(chunk))
                 done += rows
@@ -335,6 +344,8 @@ class _Reading:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: object
     ) -> None:
+        if isinstance(error, RecursionError):
+            raise DataError(f"{self.name}: cannot read {self.path}: {_TOO_DEEP}") from error
         if isinstance(error, OSError | ValueError):  # Arrow's errors and json's are ValueErrors
             is_foreign = isinstance(error, UnicodeDecodeError) or "invalid UTF8" in str(error)
             reason = (is_foreign and _no_utf8(self.path)) or str(error)
@@ -457,6 +468,8 @@ def _objects(
             row = json.loads(line)
         except ValueError as error:
             raise DataError(f"{name}: {path}:{number} is no JSON: {error}") from error
+        except RecursionError as error:
+            raise DataError(f"{name}: {path}:{number} cannot be read: {_TOO_DEEP}") from error
         if not isinstance(row, dict):
             raise DataError(f"{name}: {path}:{number} should hold an object, one row a line")
         rows.append(row)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from dlk.cli._arguments import add_data, add_set, splits_of
 from dlk.cli._terminal import Terminal
 from dlk.errors import ConfigError, DlkError, Problem
-from dlk.io import open_file
 
 if TYPE_CHECKING:
     from dlk.data.processor._explain import Explained
@@ -102,11 +101,12 @@ def _refuse_others(config: str) -> None:
     Raises:
         ConfigError: another component stands at the top.
     """
-    from dlk.config.jsonc import parse
+    from dlk.config.jsonc import read
 
+    if os.path.exists(config) and not os.path.isfile(config):
+        return  # such as a pipe, which is read once
     try:
-        with open_file(config) as handle:
-            top = parse(handle.read()).value
+        top = read(config).value
     except (OSError, DlkError):
         return  # told when it is read
     keys = [key for key in top if key.startswith("@")] if isinstance(top, dict) else []
