@@ -859,7 +859,7 @@ def test_a_run_that_was_stopped_goes_on_anywhere(
 
 def test_a_url_that_cannot_be_written_is_told_before_any_work(toy, spool, capsys):
     at_url(toy, url="http://127.0.0.1:9/logs")
-    with pytest.raises(StorageError, match="http is read-only"):
+    with pytest.raises(StorageError, match=r"write http://127\.0\.0\.1:9/logs: http is read-only"):
         toy.train()
     shutil.rmtree(toy.processed)
     (toy.folder / "data").mkdir()
@@ -1000,6 +1000,15 @@ def test_a_run_that_was_stopped_before_its_last_word_is_done(toy, tmp_path, monk
     assert json.loads((toy.logs / "0" / "result.json").read_text())["state"] == "done"
     assert sorted(os.listdir(toy.logs)) == ["0"]
     assert not (toy.logs / "0" / "running").exists()
+
+
+def test_a_url_of_a_file_is_a_path(toy, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = at_url(toy, url=f"file://{tmp_path}/here").train()
+    assert done.dir == str(tmp_path / "here" / "0")
+    assert done.bundle == f"{done.dir}/bundle"
+    assert toy.train(resume="0").skipped
+    assert sorted(os.listdir(tmp_path)) == ["here", "toy"]
 
 
 def test_where_it_goes_on_is_said_before_it_does(toy, monkeypatch):

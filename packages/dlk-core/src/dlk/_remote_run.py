@@ -34,7 +34,7 @@ from dlk import _remote
 from dlk._remote_folder import cache_folder, digest_of_url, is_inside
 from dlk._run_folder import OWNER as LOCAL_OWNER
 from dlk._run_folder import left_weights, refuse_busy
-from dlk.errors import DlkError, RunError, redact
+from dlk.errors import DlkError, RunError, StorageError, redact
 from dlk.io import atomic_dir, atomic_write, is_alive, sha256_of
 
 __all__ = ["INDEX", "OBJECTS", "OWNER", "Index", "RemoteRun", "RemoteRuns", "Stored", "read_index"]
@@ -358,8 +358,12 @@ class RemoteRuns:
             StorageError: it is read-only, cannot be reached, or refuses.
         """
         probe = f"{self.url}/.dlk-{secrets.token_hex(6)}"
-        _write(probe, "")
-        _remote.remove_file(probe)
+        try:
+            _write(probe, "")
+            _remote.remove_file(probe)
+        except StorageError as error:  # of the folder, which is what was given
+            told = str(error).replace(redact(probe), redact(self.url))
+            raise StorageError(told) from error.__cause__
         for sent in self.folder.rglob(SENT):
             run = self.run(sent.parent.relative_to(self.folder).as_posix())
             with contextlib.suppress(RunError):

@@ -259,7 +259,7 @@ class Train:
         for point, parameters in zip(self.points, self._parameters, strict=True):
             fit = point.root("fit")
             at = self._at(fit.log_dir) if is_remote(fit.log_dir) else None
-            folder = fit.log_dir if at is None else str(at.folder)
+            folder = _path(fit.log_dir) if at is None else str(at.folder)
             run = _Run(point, "", folder, parameters or dict(point.choice), at)
             runs.append(run.called(_name(parameters)) if fit.specific else run)
         return runs
@@ -291,7 +291,7 @@ class Train:
 
     def _named(self, run: _Run, resume: str) -> _Run:
         """Return the run with the folder that is named."""
-        log_dir = run.point.root("fit").log_dir.rstrip("/")
+        log_dir = _path(run.point.root("fit").log_dir).rstrip("/")
         if is_remote(resume):
             resume = resume.rstrip("/")
             base = log_dir if resume.startswith(f"{log_dir}/") else resume.rpartition("/")[0]
@@ -803,6 +803,11 @@ def _parameters(point: Point) -> dict[str, Any]:
         is_component = isinstance(keys[-1], str) and keys[-1].startswith("@")
         found[short] = value.get("_name", keys[-1]) if is_component else thaw(value)
     return found
+
+
+def _path(log_dir: str) -> str:
+    """Return a log folder, where it is one of this machine as a path."""
+    return log_dir.removeprefix("file://")
 
 
 def _safe(value: Any) -> str:
