@@ -580,17 +580,18 @@ def test_what_killed_uploads_left_is_removed_once_it_is_old(raw_toy, ftp, cache,
 
 KILLED = """
 import os
+import time
 from dlk import _remote_run
 from dlk.cli import main
 from dlk.imodel.default import DefaultIModel
 _remote_run.BEAT = 0.2
 real = DefaultIModel.training_step
 def step(self, batch, batch_idx):
-    if self.trainer.global_step == 9:
-        url = "{url}/0"
-        while not any("step=8" in name for name in _remote_run.read_index(url).files):
-            pass
-        os.kill(os.getpid(), 9)
+    while self.trainer.global_step == 9:
+        index = _remote_run.read_index("{url}/0")
+        if index and any(name.endswith(".state") for name in index.files):
+            os.kill(os.getpid(), 9)
+        time.sleep(0.1)
     return real(self, batch, batch_idx)
 DefaultIModel.training_step = step
 main(["train", {fit!r}])
@@ -615,8 +616,10 @@ def test_a_run_killed_on_one_machine_is_ended_on_another(toy, ftp, cache, login,
     said = []
     (done,) = Train(toy.fit_config, resume=True).run(tell=said.append).runs
     assert "or was stopped: waits 1 s for a sign of life" in said[0]
-    assert said[1] == "run 0: goes on from step 8"
-    assert (done.resumed, done.metrics) == ([8], expected.metrics)
+    (step,) = done.resumed  # 8, or another one if a file was being written or sent just then
+    assert 4 <= step <= 9
+    assert said[1] == f"run 0: goes on from step {step}"
+    assert done.metrics == expected.metrics
     for file in Path(expected.bundle).rglob("*"):
         name = file.relative_to(expected.bundle)
         if file.is_file():
