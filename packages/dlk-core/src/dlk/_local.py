@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import functools
 import hashlib
 import importlib
 import importlib.util
@@ -110,9 +111,14 @@ def loaded_sources() -> dict[str, str]:
     from dlk.io import sha256_of
 
     folders = {os.path.dirname(os.path.realpath(_FILES[n])) for n in _FILES if n in sys.modules}
-    found = {}
+    found: dict[str, str] = {}
+    if not folders:
+        return found
+    real = functools.cache(os.path.realpath)  # thousands of modules lie in hundreds of folders
     for module in list(sys.modules.values()):
-        file = os.path.realpath(getattr(module, "__file__", None) or "")
+        top, name = os.path.split(getattr(module, "__file__", None) or "")
+        file = os.path.join(real(top), name) if name else ""
+        file = os.path.realpath(file) if os.path.islink(file) else file
         if any(_is_below(file, f) and not _is_installed(file, f) for f in folders):
             with contextlib.suppress(OSError):  # gone since
                 found[module.__name__] = sha256_of(file)

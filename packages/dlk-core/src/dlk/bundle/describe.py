@@ -7,6 +7,7 @@ import platform
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from dlk._installed import brought_by
 from dlk.errors import RowError
 
 __all__ = ["environment", "input_type", "locked", "nullable", "schema_of"]
@@ -84,8 +85,7 @@ def locked(needs: Iterable[Mapping[str, str]], modules: Iterable[str]) -> dict[s
         modules: what their tables say they import, such as ``transformers``.
     """
     names = {need["distribution"] for need in needs if need["distribution"] != "local"}
-    brought = importlib.metadata.packages_distributions()
-    names |= {name for module in modules for name in brought.get(module, ())}
+    names |= {name for module in modules for name in brought_by(module)}
     found: dict[str, str] = {}
     for name in sorted({*names, *_ALWAYS}):
         try:

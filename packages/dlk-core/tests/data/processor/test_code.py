@@ -151,7 +151,7 @@ def test_a_file_that_no_distribution_brings_counts_by_its_content(load, tmp_path
 
 
 def test_the_version_is_that_of_the_distribution_whatever_its_modules_are_called(monkeypatch):
-    monkeypatch.setattr(_code, "_distributions", lambda: {"code_np": ["numpy", "numpy"]})
+    monkeypatch.setattr(_code, "all_brought", lambda: {"code_np": ("numpy", "numpy")})
     version = importlib.metadata.version("numpy")
     assert _code._version("numpy") == version
     assert _code._version("code_np") == f"numpy {version}"
@@ -161,7 +161,7 @@ def test_the_version_is_that_of_the_distribution_whatever_its_modules_are_called
 def test_what_a_step_of_dlk_or_of_a_project_imports_needs_no_look_through_all_distributions(
     load, monkeypatch
 ):
-    monkeypatch.setattr(_code, "_distributions", lambda: pytest.fail("this takes half a second"))
+    monkeypatch.setattr(_code, "all_brought", lambda: pytest.fail("this takes half a second"))
     load("MARK = 1\n", "code_beside")
     step = load("from code_beside import MARK\n\nclass Step:\n    mark = MARK\n").Step
     assert code_of(step) is not None

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 
+from dlk._installed import all_brought
 from dlk.data.processor._values import told
 
 __all__ = ["code_of"]
@@ -176,10 +177,5 @@ def _version(name: str) -> str:
             return said
         return " ".join(
             f"{each} {importlib.metadata.version(each)}"
-            for each in sorted(set(_distributions().get(name, ())))
+            for each in sorted(set(all_brought().get(name, ())))
         )
-
-
-@functools.cache
-def _distributions() -> dict[str, list[str]]:
-    return dict(importlib.metadata.packages_distributions())
