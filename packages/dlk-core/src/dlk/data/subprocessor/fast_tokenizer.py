@@ -344,7 +344,8 @@ def _ids(encodings: Sequence[Any]) -> Ragged:
 
     from dlk.data.ragged import Ragged
 
-    edges = np.cumsum([0, *map(len, encodings)])
+    edges = np.zeros(len(encodings) + 1, dtype=np.int64)
+    np.cumsum(np.fromiter(map(len, encodings), np.int64, len(encodings)), out=edges[1:])
     numbers = chain.from_iterable(map(attrgetter("ids"), encodings))
     return Ragged(np.fromiter(numbers, dtype=np.int64, count=int(edges[-1])), (edges,))
 
