@@ -35,11 +35,19 @@ def base() -> Environment:
 
 
 @pytest.fixture(scope="session")
-def overlay(base: Environment, wheels: dict[str, Path]) -> Callable[..., Environment]:
+def whole_base() -> Environment:
+    """What all of dlk's packages require together, without these."""
+    return base_of("base-whole", requirements(DISTRIBUTIONS["dlk"]))
+
+
+@pytest.fixture(scope="session")
+def overlay(
+    base: Environment, whole_base: Environment, wheels: dict[str, Path]
+) -> Callable[..., Environment]:
     """Return a function that makes a fresh environment with these distributions in it."""
 
     def make(name: str, *what: str) -> Environment:
-        environment = create(name, base=base)
+        environment = create(name, base=whole_base if "dlk" in what else base)
         environment.install(*[wheels.get(item, item) for item in what], wheels=wheels)
         return environment
 

@@ -2,8 +2,9 @@
 
 One base environment holds exactly what dlk-core's wheel requires (torch, Lightning and so on; no
 transformers), linked file by file from the environment that runs these tests, so it costs seconds
-and no disk. A thin overlay per package sees the base through a ``.pth`` file, and pip installs the
-built wheel into it with everything the base lacks.
+and no disk; another what the distribution `dlk` requires, which is everything. A thin overlay per
+package sees a base through a ``.pth`` file, and pip installs the built wheel into it with
+everything the base lacks.
 """
 
 from __future__ import annotations
@@ -137,10 +138,11 @@ def requirements(package: Path) -> list[str]:
 
 
 def base_of(name: str, wanted: Iterable[str]) -> Environment:
-    """Return an environment that holds exactly what `wanted` leads to."""
+    """Return an environment that holds exactly what `wanted` leads to, dlk's own packages aside."""
     environment = create(name)
     for installed in closure(wanted):
-        link(installed, environment.site)
+        if canonicalize_name(installed.name) not in DISTRIBUTIONS:
+            link(installed, environment.site)
     return environment
 
 
