@@ -727,6 +727,82 @@ def test_no_state_names_a_checkpoint_that_could_not_be_written(toy, monkeypatch)
     assert differs(left(toy.train(resume=True).dir), expected) == []
 
 
+@pytest.fixture
+def logs_disk(monkeypatch):
+    """A disk that takes half of what is logged between two steps, and says that it is full."""
+    import errno
+
+    from dlk.imodel.default import DefaultIModel
+    from dlk.trainer import _logs
+
+    real, real_step = _logs._append, DefaultIModel.training_step
+    full = set()
+    step = [0]
+
+    def append(path, whole, data):
+        if step[0] in full:
+            real(path, whole, data[: len(data) // 2 + 1])
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(path, whole, data)
+
+    def training_step(self, batch, batch_idx):
+        step[0] = self.trainer.global_step
+        return real_step(self, batch, batch_idx)
+
+    monkeypatch.setattr(_logs, "_append", append)
+    monkeypatch.setattr(_logs, "PAUSES", ())
+    monkeypatch.setattr(DefaultIModel, "training_step", training_step)
+    return full
+
+
+LOGGED = {**USUAL, f"{TRAINER}/log_every_n_steps": 1}
+
+
+def test_logs_that_cannot_be_written_stop_no_training_and_lose_nothing(toy, logs_disk):
+    toy.edit(LOGGED)
+    expected = left(toy.train().dir)
+    shutil.rmtree(toy.logs)
+    logs_disk.update(range(3, 9))  # an evaluation among them
+    with pytest.warns(StateWarning, match=r"cannot write .*: No space left on device; .*") as told:
+        done = toy.train()
+    assert len(told) == 1
+    assert differs(left(done.dir), expected) == []
+
+
+def test_a_run_that_was_stopped_meanwhile_misses_no_line(toy, monkeypatch, logs_disk):
+    toy.edit(LOGGED)
+    expected = left(toy.train().dir)
+    shutil.rmtree(toy.logs)
+    logs_disk.update(range(3, 9))
+    with pytest.warns(StateWarning):
+        stop(toy, monkeypatch, 8)
+    assert len(toy.metrics()) < 8
+    logs_disk.clear()
+    done = toy.train(resume=True)
+    assert done.resumed == [8]
+    found = left(done.dir)
+    assert differs({**found, "files": []}, {**expected, "files": []}) == []
+
+
+def test_logs_that_lack_at_the_end_are_an_error_and_written_by_resume(toy, logs_disk):
+    toy.edit(LOGGED)
+    expected = left(toy.train().dir)
+    shutil.rmtree(toy.logs)
+    logs_disk.update(range(9, 12))
+    with pytest.warns(StateWarning), pytest.raises(RunError, match="at its end and lacks"):
+        toy.train()
+    assert not (toy.logs / "0" / "bundle").exists()
+    logs_disk.clear()
+    found = left(toy.train(resume=True).dir)
+    assert differs({**found, "files": []}, {**expected, "files": []}) == []
+    shutil.rmtree(toy.logs)
+    toy.edit({RESUME: {"enabled": False}})
+    logs_disk.update(range(9, 12))
+    with pytest.warns(StateWarning) as told:
+        assert toy.train().bundle
+    assert str(told[-1].message).endswith("are lost")
+
+
 @pytest.mark.slow
 def test_files_may_not_grow_beyond_a_limit(toy):
     """The system's own refusal, in a process of its own."""

@@ -616,8 +616,8 @@ class Train:
         if self.checkpoint:
             load_weights(imodel.model, read_weights(self.checkpoint))
             result.weights = f"those of {self.checkpoint}"
+        keeper = getattr(trainer, "keeper", None)
         if "train" in has:
-            keeper = getattr(trainer, "keeper", None)
             if self._mirror is not None and keeper is not None:
                 keeper.writer.watcher = self._mirror
             self._fit(trainer, imodel, datamodule, point=point, result=result, state=state)
@@ -634,6 +634,8 @@ class Train:
             result.parameters or {"seed": fit.seed},
             {f"final/{name}": result.metrics[name] for name in chosen if name in result.metrics},
         )
+        if keeper is not None:
+            keeper.end_logs()
         if os.path.exists(os.path.join(local_folder(fit.processed_data_dir), "process.json")):
             bundle = os.path.join(result.dir, "bundle")
             self._foretell(replace(result, bundle=bundle))

@@ -25,7 +25,6 @@ import lightning.pytorch as pl
 import numpy as np
 import torch
 from lightning.fabric.plugins import CheckpointIO
-from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
 
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
     from lightning.pytorch.loops.fetchers import _DataFetcher
 
     from dlk.callback.resume import Resume
+    from dlk.trainer._logs import Logs, Scalars
 
 __all__ = ["Keeper"]
 
@@ -50,16 +50,18 @@ class Keeper:
     Args:
         run_dir: folder of the run.
         options: when a state is kept.
-        tensorboard: a log whose files are cut back to where they stood.
+        logs: the run's log files, which are cut back to where they stood.
+        tensorboard: what writes some of them.
 
     Attributes:
         about: what the run is: put into each state.
         io: what Lightning writes and removes checkpoints with.
     """
 
-    def __init__(self, run_dir: str, options: Resume, tensorboard: TensorBoardLogger) -> None:
+    def __init__(self, run_dir: str, options: Resume, logs: Logs, tensorboard: Scalars) -> None:
         self.run_dir = run_dir
         self.options = options
+        self.logs = logs
         self.tensorboard = tensorboard
         self.states = States(run_dir)
         self.writer = Writer(in_background=options.in_background)
@@ -191,6 +193,7 @@ class Keeper:
         """Return what Lightning does not keep."""
         loader: Any = trainer.train_dataloader
         imodel: Any = trainer.lightning_module
+        sizes, unwritten = self.logs.stand()
         return {
             **self.about,
             "format": FORMAT,
@@ -202,7 +205,8 @@ class Keeper:
             "callback_metrics": dict(trainer.callback_metrics),
             "is_first_batch": trainer._logger_connector._first_loop_iter,
             "should_stop": trainer.should_stop,
-            "logs": self._log_sizes(),
+            "logs": sizes,
+            "unwritten": unwritten,
             "checkpoints": [os.path.relpath(path, self.run_dir) for path in self.alive],
             "random": _random_state(),  # the last: nothing above draws
         }
@@ -328,7 +332,8 @@ class Keeper:
         iter(fetcher)
         fetcher.fetched = given
         fetcher.done = fetcher.length is not None and given >= fetcher.length
-        self._cut_logs(own["logs"])
+        self.tensorboard.begin_anew()
+        self.logs.put_back(own["logs"], own.get("unwritten", {}))
         self._sweep(own["checkpoints"])
         self._check_put_back(trainer, state)
         self._kept_time = time.monotonic()
@@ -360,29 +365,13 @@ class Keeper:
             if str(path) not in self.alive:
                 path.unlink()
 
-    # Logs -----------------------------------------------------------------------------------------
+    def end_logs(self) -> None:
+        """Have all that was logged on the disk, now that the run is at its end.
 
-    def _logs(self) -> Iterator[Path]:
-        lines = Path(self.run_dir, "metrics.jsonl")
-        if lines.exists():
-            yield lines
-        yield from Path(self.run_dir, "metrics").rglob("events.out.tfevents*")
-
-    def _log_sizes(self) -> dict[str, int]:
-        if self.tensorboard._experiment is not None:
-            self.tensorboard.experiment.flush()
-        return {str(p.relative_to(self.run_dir)): p.stat().st_size for p in self._logs()}
-
-    def _cut_logs(self, sizes: dict[str, int]) -> None:
-        """Cut logs back to where they stood; what was logged since will be logged again."""
-        self.tensorboard.finalize("success")
-        self.tensorboard._experiment = None
-        for path in list(self._logs()):
-            size = sizes.get(str(path.relative_to(self.run_dir)))
-            if size is None:
-                path.unlink()
-            elif path.stat().st_size > size:
-                os.truncate(path, size)
+        Raises:
+            RunError: the disk does not take it; the run goes on from its last state.
+        """
+        self.logs.end(can_go_on=bool(self.states.steps()))
 
     # Around training ------------------------------------------------------------------------------
 

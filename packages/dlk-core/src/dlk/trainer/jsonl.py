@@ -11,7 +11,7 @@ from typing import Any
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.loggers.logger import Logger
 
-from dlk.errors import RunError
+from dlk.trainer._logs import Logs
 
 __all__ = ["JsonlLogger"]
 
@@ -19,12 +19,18 @@ __all__ = ["JsonlLogger"]
 class JsonlLogger(Logger):
     """Appends ``{"step": …, "time": …, name: value, …}`` to ``metrics.jsonl``, a line at once.
 
-    Values that are not finite become null, so that every line is JSON.
+    Values that are not finite become null, so that every line is JSON. A line that the disk does
+    not take is kept, and written before the next one.
+
+    Args:
+        path: the file.
+        logs: the run's log files, where there are others.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, logs: Logs | None = None) -> None:
         super().__init__()
-        self.path = path
+        self.logs = logs or Logs(os.path.dirname(path))
+        self.file = self.logs.file(path)
 
     @property
     def name(self) -> str:
@@ -41,18 +47,20 @@ class JsonlLogger(Logger):
         """Append one line.
 
         Raises:
-            RunError: it cannot be written, such as where the disk is full.
+            RunError: it cannot be written, such as where the disk is full, and too much waits for
+                that already.
         """
         plain = {k: (float(v) if math.isfinite(float(v)) else None) for k, v in metrics.items()}
         line = json.dumps({"step": step, "time": round(time.time(), 3), **plain}) + "\n"
-        try:
-            os.makedirs(os.path.dirname(self.path), exist_ok=True)
-            with open(self.path, "a", encoding="utf-8") as handle:
-                handle.write(line)
-        except OSError as error:
-            reason = error.strerror or error
-            raise RunError(f"cannot write metrics to {self.path}: {reason}") from error
+        self.file.write(line.encode())
+        self.file.flush()
+        self.logs.check()
 
     @rank_zero_only
     def log_hyperparams(self, params: Any, *_: Any, **__: Any) -> None:
         """Nothing: the run's config stands beside the file."""
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        """Try once more to write what waits."""
+        self.file.flush()

@@ -17,7 +17,6 @@ import lightning.pytorch as pl
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, ProgressBar
-from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
 from dlk.callback.resume import Resume
@@ -28,6 +27,7 @@ from dlk.flow.metrics import missing_metric, monitored
 from dlk.inference import to_device
 from dlk.registry import register
 from dlk.trainer._compared import is_compared
+from dlk.trainer._logs import Logs, Scalars
 from dlk.trainer._resume import Keeper
 from dlk.trainer._settings import settings
 from dlk.trainer.jsonl import JsonlLogger
@@ -86,12 +86,11 @@ class LightningTrainer:
             config, "callback", setup, run_dir=run_dir
         )
         _part_folders(self.callbacks)
-        self.tensorboard = TensorBoardLogger(
-            save_dir=run_dir, name="metrics", version="", default_hp_metric=False
-        )
+        self.logs = Logs(run_dir)
+        self.tensorboard = Scalars(run_dir, self.logs)
         resume = next((c for c in self.callbacks.values() if isinstance(c, Resume)), None)
         resume = resume or register.build(make("callback", "resume"))
-        self.keeper = resume.keeper = Keeper(run_dir, resume, self.tensorboard)
+        self.keeper = resume.keeper = Keeper(run_dir, resume, self.logs, self.tensorboard)
         options = self._options(config)
         interactive = sys.stderr.isatty()
         bars = [c for c in self.callbacks.values() if isinstance(c, ProgressBar)]
@@ -105,11 +104,12 @@ class LightningTrainer:
             from dlk.callback.progress_bar import make_progress_bar
 
             callbacks.append(make_progress_bar(make("callback", "progress_bar")))
+        lines = os.path.join(run_dir, "metrics.jsonl")
         with _quiet(), self._refusals():
             self.trainer = pl.Trainer(
                 **options,
                 callbacks=callbacks,
-                logger=[self.tensorboard, JsonlLogger(os.path.join(run_dir, "metrics.jsonl"))],
+                logger=[self.tensorboard, JsonlLogger(lines, self.logs)],
                 default_root_dir=run_dir,
                 enable_checkpointing=any(isinstance(c, ModelCheckpoint) for c in callbacks),
                 enable_progress_bar=show,
