@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 import signal
 import stat
@@ -292,6 +293,42 @@ def test_a_file_url_is_a_local_path(tmp_path: Path) -> None:
         handle.write("x")
     assert io.exists(f"file://{tmp_path}/f")
     assert (tmp_path / "f").read_text() == "x"
+
+
+def test_a_file_url_is_a_path_wherever_a_path_may_be_given(toy, tmp_path, monkeypatch):
+    """In configs, for data, runs, weights and output, in Python and in the shell."""
+    from dlk.cli import main
+    from dlk.predict import Predict
+    from dlk.preprocess import Process
+    from dlk.train import Train
+
+    here = tmp_path / "elsewhere"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    rows = "".join(json.dumps(row) + "\n" for row in toy.rows("train"))
+    (toy.folder / "train-1.jsonl").write_text(rows)
+    url = f"file://{toy.folder}"
+    made = [f"processor.processed_data_dir={url}/made", f"processor.cache_dir={url}/cache"]
+    data = {"train": f"{url}/train-*.jsonl", "valid": f"{url}/train-1.jsonl"}
+    done = Process(f"{url}/process.jsonc", overrides=made).run(data)
+    assert done.dir == str(toy.folder / "made")
+    config, more = f"{url}/fit.jsonc", [f"fit.processed_data_dir={url}/made", "trainer.max_steps=2"]
+    (run,) = Train(config, overrides=[*more, f"fit.log_dir={url}/logs"]).run().runs
+    assert run.dir == str(toy.folder / "logs" / "0")
+    again = Train(config, overrides=more, resume=f"file://{run.dir}").run().runs
+    assert again[0].skipped
+    weights = f"file://{run.bundle}/model.safetensors"
+    (other,) = Train(config, overrides=more, checkpoint=weights).run().runs
+    assert other.dir == str(toy.folder / "logs" / "1")
+    Predict(f"file://{run.bundle}").run(data["valid"], f"{url}/answers.parquet")
+    assert (toy.folder / "answers.parquet").is_file()
+    assert main(["check", config, "--set", more[0]]) == 0
+    assert main(["bundle", "zip", f"file://{run.bundle}"]) == 0
+    assert Path(f"{run.bundle}.zip").is_file()
+    command = ["predict", f"file://{run.bundle}.zip", data["valid"]]
+    assert main([*command, f"--output={url}/answers.jsonl"]) == 0
+    assert (toy.folder / "answers.jsonl").is_file()
+    assert list(here.iterdir()) == []
 
 
 def test_a_full_disk_names_the_file_that_has_no_room(tmp_path):

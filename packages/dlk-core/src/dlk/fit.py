@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dlk.config import MISSING, Base, DictField, IntField, PathField, StrField, cregister, one
 from dlk.errors import ConfigError, redact
-from dlk.io import is_remote, local_folder
+from dlk.io import is_remote, local_folder, local_path
 
 if TYPE_CHECKING:
     from dlk.config import Loaded
@@ -98,6 +98,7 @@ def _processed_dir(tree: Tree) -> str:
                 raise ConfigError([tree.problem((*path, "processed_data_dir"), URL_WITH_LOGIN)])
             if is_remote(value):
                 return local_folder(value, anew=True)
-            return os.path.join(origin.folder if origin else os.getcwd(), os.path.expanduser(value))
+            folder = origin.folder if origin else os.getcwd()
+            return os.path.join(folder, os.path.expanduser(local_path(value)))
     got = ", ".join(map(str, tree.root)) or "nothing"
     raise ConfigError([tree.document.problem((), "", f'expected "@fit" at the top, got {got}')])

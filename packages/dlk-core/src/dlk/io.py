@@ -26,6 +26,7 @@ __all__ = [
     "is_alive",
     "is_remote",
     "local_folder",
+    "local_path",
     "open_file",
     "sha256_of",
 ]
@@ -37,6 +38,14 @@ def is_remote(path: str | os.PathLike[str]) -> bool:
     """Return whether `path` is a URL of another file system (``s3://…``), not a local path."""
     text = os.fspath(path)
     return "://" in text and not text.startswith("file://")
+
+
+def local_path(path: str | os.PathLike[str]) -> str:
+    """Return a path where it is given as a URL of this machine (``file:///data``); else as it is.
+
+    Whoever takes a path or URL and does not hand it to this module only, asks here first.
+    """
+    return os.fspath(path).removeprefix("file://")
 
 
 def open_file(
@@ -170,7 +179,7 @@ def local_folder(path: str | os.PathLike[str], *, anew: bool = False) -> str:
         StorageError: it cannot be reached.
     """
     if not is_remote(path):
-        return os.fspath(path)
+        return local_path(path)
     from dlk._remote_folder import fetched
 
     return str(fetched(os.fspath(path), anew=anew))
@@ -188,7 +197,7 @@ def sha256_of(path: str | os.PathLike[str]) -> str:
 
 
 def _local(path: str | os.PathLike[str]) -> Path:
-    return Path(os.fspath(path).removeprefix("file://"))
+    return Path(local_path(path))
 
 
 def _target(path: str | os.PathLike[str]) -> Path:

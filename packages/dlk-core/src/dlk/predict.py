@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from dlk._hooks import Hook, around, change_predictions, change_rows
 from dlk.errors import DataError, RowError
-from dlk.io import atomic_write, is_remote
+from dlk.io import atomic_write, is_remote, local_path
 from dlk.plugin import PredictFacts, PredictOutcome
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class Predict:
         """
         if output is None:
             return list(self.stream(data))
-        path = os.fspath(output)
+        path = local_path(output)
         if not path.endswith((".jsonl", ".ndjson", ".parquet")):
             raise DataError(f"predictions are written as .jsonl or .parquet, got {path}")
         facts, counts = PredictFacts("predict", os.fspath(self.bundle.path), path), Counter[str]()

@@ -53,7 +53,7 @@ from dlk.errors import (
 )
 from dlk.fit import load_fit, load_meta
 from dlk.flow.metrics import missing_metric, reported
-from dlk.io import atomic_write, is_remote, local_folder, open_file, sha256_of
+from dlk.io import atomic_write, is_remote, local_folder, local_path, open_file, sha256_of
 from dlk.plugin import FitFacts, FitOutcome
 from dlk.postprocessor import plain
 from dlk.registry import register
@@ -196,9 +196,9 @@ class Train:
         self.overrides = overrides
         self.loaded = load_fit(config, overrides)
         self.points: list[Point] = list(self.loaded)
-        self.checkpoint = checkpoint
+        self.checkpoint = local_path(checkpoint)
         self.overwrite = overwrite
-        self.resume = resume
+        self.resume = local_path(resume) if isinstance(resume, str) else resume
         if resume and (checkpoint or overwrite):
             other = "checkpoint" if checkpoint else "overwrite"
             raise ConfigError(f"a run that goes on has weights and folder: leave out {other}")
@@ -259,7 +259,7 @@ class Train:
         for point, parameters in zip(self.points, self._parameters, strict=True):
             fit = point.root("fit")
             at = self._at(fit.log_dir) if is_remote(fit.log_dir) else None
-            folder = _path(fit.log_dir) if at is None else str(at.folder)
+            folder = fit.log_dir if at is None else str(at.folder)
             run = _Run(point, "", folder, parameters or dict(point.choice), at)
             runs.append(run.called(_name(parameters)) if fit.specific else run)
         return runs
@@ -291,7 +291,7 @@ class Train:
 
     def _named(self, run: _Run, resume: str) -> _Run:
         """Return the run with the folder that is named."""
-        log_dir = _path(run.point.root("fit").log_dir).rstrip("/")
+        log_dir = run.point.root("fit").log_dir.rstrip("/")
         if is_remote(resume):
             resume = resume.rstrip("/")
             base = log_dir if resume.startswith(f"{log_dir}/") else resume.rpartition("/")[0]
@@ -805,11 +805,6 @@ def _parameters(point: Point) -> dict[str, Any]:
         is_component = isinstance(keys[-1], str) and keys[-1].startswith("@")
         found[short] = value.get("_name", keys[-1]) if is_component else thaw(value)
     return found
-
-
-def _path(log_dir: str) -> str:
-    """Return a log folder, where it is one of this machine as a path."""
-    return log_dir.removeprefix("file://")
 
 
 def _safe(value: Any) -> str:

@@ -14,7 +14,7 @@ from dlk.bundle._json import parse
 from dlk.bundle._names import flaw
 from dlk.bundle._zip import MAX_FILES, is_zip, unpack
 from dlk.errors import BundleError, redact
-from dlk.io import is_remote
+from dlk.io import is_remote, local_path
 
 __all__ = ["LocalFolder", "local_folder"]
 
@@ -44,7 +44,7 @@ def local_folder(path: str | os.PathLike[str]) -> LocalFolder:
     """
     if is_remote(path):
         return _fetched(os.fspath(path))
-    found = Path(os.fspath(path).removeprefix("file://")).absolute()
+    found = Path(local_path(path)).absolute()
     if found.is_dir():
         return LocalFolder(found, str(found))
     if not found.is_file():

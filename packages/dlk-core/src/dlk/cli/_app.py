@@ -56,7 +56,7 @@ COMMANDS = {
 
 def run(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; see `dlk.cli.main`."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    arguments = [_with_path(word) for word in (sys.argv[1:] if argv is None else argv)]
     at = next((k for k, word in enumerate(arguments) if not word.startswith("-")), len(arguments))
     name = arguments[at] if at < len(arguments) else ""
     terminal = Terminal()
@@ -117,6 +117,16 @@ def _plain_warnings(terminal: Terminal) -> Iterator[None]:
 
         warnings.showwarning = show
         yield
+
+
+def _with_path(word: str) -> str:
+    """Return an argument, with the path where it names a file or folder of this machine by URL."""
+    option, _, value = word.partition("=") if word.startswith("--") else ("", "", word)
+    if not value.startswith("file://"):
+        return word
+    from dlk.io import local_path
+
+    return f"{option}={local_path(value)}" if option else local_path(value)
 
 
 def _configure(terminal: Terminal, args: argparse.Namespace) -> None:

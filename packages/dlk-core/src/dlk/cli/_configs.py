@@ -6,6 +6,8 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from dlk.io import local_path
+
 if TYPE_CHECKING:
     from dlk.config import Loaded
     from dlk.config.tree import Tree
@@ -43,7 +45,7 @@ class Read:
             return {}
         origin = tree.origin(("@fit", "processed_data_dir"))
         here = origin.folder if origin else os.getcwd()
-        folder = os.path.join(here, os.path.expanduser(folder))
+        folder = os.path.join(here, os.path.expanduser(local_path(folder)))
         if os.path.isfile(os.path.join(folder, "meta", "meta.json")):
             return {"meta": Meta.load(folder).numbers()}
         from dlk.flow.experiment import references

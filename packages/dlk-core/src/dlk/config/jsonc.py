@@ -92,8 +92,9 @@ class Document:
 
 def read(path: str) -> Document:
     """Read and parse the file at `path`; all mistakes are `ConfigError`."""
-    from dlk.io import open_file
+    from dlk.io import local_path, open_file
 
+    path = local_path(path)
     try:
         with open_file(path, "rb") as handle:
             raw: bytes = handle.read()

@@ -18,6 +18,7 @@ from dlk.config._intc import IntcBase, ModuleField, fields_of
 from dlk.config.keys import parse_key
 from dlk.config.tree import Path, Tree
 from dlk.errors import ConfigError, Problem, redact
+from dlk.io import local_path
 from dlk.registry import register
 
 __all__ = [
@@ -330,6 +331,7 @@ URL_WITH_LOGIN = (
 
 
 def _absolute(tree: Tree, path: Path, value: str, *, hub: bool) -> str:
+    value = local_path(value)
     if "://" in value or os.path.isabs(value):
         return value
     origin = tree.origin(path)

@@ -26,6 +26,7 @@ from dlk.config.project import FoundProject, find_project
 from dlk.config.search import Dimension, Grid, take_search
 from dlk.config.tree import Origin, Path, Project, Tree, build_tree, folder_of
 from dlk.errors import ConfigError, DlkError, EqualPointsWarning, PluginError, Problem
+from dlk.io import local_path
 
 __all__ = ["Loaded", "Point", "changed", "from_resolved", "load", "make", "parse_override"]
 
@@ -285,7 +286,7 @@ def _texts(source: Source) -> tuple[jsonc.Document, FoundProject]:
     project = FoundProject()
     problems: list[Problem] = []
     if not isinstance(source, Mapping):
-        document.file = os.fspath(source)
+        document.file = local_path(source)
         try:
             document = jsonc.read(document.file)
         except ConfigError as error:

@@ -26,7 +26,7 @@ from typing import Any
 
 from dlk.data.texts import flaw_of
 from dlk.errors import DataError, PluginError, did_you_mean
-from dlk.io import is_remote, open_file
+from dlk.io import is_remote, local_path, open_file
 
 __all__ = ["Columns", "Source", "endings", "open_input"]
 
@@ -284,6 +284,7 @@ def _expand(pattern: str, name: str) -> list[str]:
         if not found:
             raise DataError(f'{name}: no file fits "{pattern}"')
         return found
+    pattern = local_path(pattern)
     if os.path.isfile(pattern):
         return [pattern]
     if glob.has_magic(pattern):

@@ -26,7 +26,7 @@ from dlk.errors import redact
 from dlk.export.graph import ExportError, Graph, Seen, batches_of, edges_of, look
 from dlk.export.quantize import QUANTIZED, compared, golden_answers, quantize_onnx
 from dlk.inference import Engine
-from dlk.io import atomic_dir, is_remote, sha256_of
+from dlk.io import atomic_dir, is_remote, local_path, sha256_of
 
 __all__ = ["FORMATS", "Exported", "export_bundle"]
 
@@ -91,6 +91,7 @@ def export_bundle(
             f"--quantize {quantize} is for --format onnx: ONNX Runtime quantises the graph, and "
             f"{format} has no such step"
         )
+    bundle, out = local_path(bundle), local_path(out)
     _refuse_place(bundle, out)
     _refuse_foreign(Path(out))
     if format == "onnx":
