@@ -23,6 +23,8 @@ from dlk.registry import register
 from dlk.server import Server
 from dlk.train import Train
 
+pytestmark = pytest.mark.once
+
 NUMBERS = itertools.count()
 
 

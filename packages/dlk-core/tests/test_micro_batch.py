@@ -24,6 +24,8 @@ from dlk.micro_batch import (
 )
 from dlk.server import Server
 
+pytestmark = pytest.mark.once
+
 SHORT, LONG = "the cat", " ".join(["the big old cat near my dog"] * 8)
 
 

@@ -452,6 +452,7 @@ def at_url(toy, url):
     toy.edit({"processed_data_dir": url})
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("place", ["ftp", "memory"])
 def test_data_is_processed_to_a_url_and_trained_on_from_there(raw_toy, ftp, cache, login, place):
     url = f"ftp://127.0.0.1:{ftp.port}/data" if place == "ftp" else "memory://trained/data"
@@ -598,6 +599,7 @@ main(["train", {fit!r}])
 """
 
 
+@pytest.mark.once
 def test_a_run_killed_on_one_machine_is_ended_on_another(toy, ftp, cache, login, monkeypatch):
     """The other one has nothing but the config, the data and the URL."""
     url = f"ftp://127.0.0.1:{ftp.port}/logs"
@@ -654,6 +656,7 @@ def test_two_processes_never_get_one_number(ftp, cache):
     assert sorted(map(int, given[0] + given[1])) == list(range(16))
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("keeps", [False, True])
 def test_a_run_goes_to_a_server_by_a_url_with_a_login_and_shows_none(
     toy, ftp, cache, login, monkeypatch, capsys, keeps

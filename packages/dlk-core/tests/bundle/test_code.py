@@ -14,6 +14,8 @@ from dlk.bundle.contents import Contents
 from dlk.bundle.pack import pack_code
 from dlk.errors import BundleError
 
+pytestmark = pytest.mark.once
+
 SOURCE = '''
 """A postprocessor of a project."""
 from dlk.config import Base, ListField, Signature, cregister

@@ -15,6 +15,8 @@ from dlk.errors import ConfigError, DlkError, RunError
 from dlk.fit import load_fit, load_meta
 from dlk.registry import register
 
+pytestmark = pytest.mark.once
+
 NO_CHECKPOINT = {"@trainer@lightning/@callback@checkpoint": None}
 
 
