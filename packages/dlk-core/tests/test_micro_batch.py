@@ -320,6 +320,9 @@ class Engine:
     def prepare(self, columns):
         return Prepared(columns, 1, {"x": columns["x"], "_row": [0]}, {})
 
+    def lengths_of(self, records):
+        return [0]
+
     def answer(self, rows):
         entered.set()
         product = torch.rand(300, 300)

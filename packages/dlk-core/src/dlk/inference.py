@@ -36,7 +36,6 @@ __all__ = [
     "at_least_one",
     "choose_device",
     "infer",
-    "lengths_of",
     "load_weights",
     "outputs_for",
     "raw_inputs",
@@ -507,6 +506,20 @@ class Engine:
             )
         return list(zip(order, decoded, strict=True))
 
+    def lengths_of(self, records: Mapping[str, Sequence[Any]]) -> list[int]:
+        """Return how long each record is: the items of its lists, which is what padding goes by.
+
+        Of the datamodule's `length_columns`, or of all that hold lists.
+        """
+        chosen = getattr(self.datamodule, "length_columns", ())
+        names = [name for name in chosen if name in records] or records.keys() - {"_row", "_part"}
+        total = [0] * len(records["_row"])
+        for name in names:
+            for position, value in enumerate(records[name]):
+                if isinstance(value, list | tuple):
+                    total[position] += len(value)
+        return total
+
     def _batches(self, columns: Mapping[str, list[Any]]) -> Iterator[list[int]]:
         """Yield positions of records, `batch_size` at a time; the records of a row stay together.
 
@@ -516,7 +529,7 @@ class Engine:
         """
         groups = Prepared({}, 0, dict(columns), {}).groups()
         if len(columns.get("_row", ())) >= _SORTED_FROM * self.batch_size:
-            lengths = lengths_of(columns)
+            lengths = self.lengths_of(columns)
             groups.sort(key=lambda group: -max(lengths[position] for position in group))
         batch: list[int] = []
         for group in groups:
@@ -541,18 +554,6 @@ def as_failure(raised: BaseException) -> Exception:
     error = DlkError(f"{type(raised).__name__}: {raised}")
     error.__cause__ = raised
     return error
-
-
-def lengths_of(records: Mapping[str, Sequence[Any]]) -> list[int]:
-    """Return how long each record is: the items of its lists, which is what padding goes by."""
-    total = [0] * len(records["_row"])
-    for name, values in records.items():
-        if name in ("_row", "_part"):
-            continue
-        for position, value in enumerate(values):
-            if isinstance(value, list | tuple):
-                total[position] += len(value)
-    return total
 
 
 def _taken(columns: Mapping[str, Sequence[Any]], positions: Sequence[int]) -> Columns:

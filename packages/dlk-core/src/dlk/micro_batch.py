@@ -25,7 +25,6 @@ from dlk.inference import (
     Prepared,
     RowFailedError,
     at_least_one,
-    lengths_of,
     renumbered,
 )
 
@@ -165,7 +164,7 @@ class MicroBatcher:
         try:
             prepared = self.engine.prepare(columns)
             request = _Request(prepared, deadline, finish, timeout_s)
-            items = _items_of(request)
+            items = _items_of(request, self.engine)
         except BaseException:
             self._release(rows)
             raise
@@ -363,11 +362,11 @@ def _too_late(request: _Request, waiting: int) -> RequestTimeoutError:
     )
 
 
-def _items_of(request: _Request) -> list[_Item]:
+def _items_of(request: _Request, engine: Engine) -> list[_Item]:
     records = request.prepared.records
     if not records:
         return []
-    lengths, names = lengths_of(records), tuple(sorted(records))
+    lengths, names = engine.lengths_of(records), tuple(sorted(records))
     items = []
     for group in request.prepared.groups():
         own = {name: [values[position] for position in group] for name, values in records.items()}

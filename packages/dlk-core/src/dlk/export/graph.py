@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from dlk.errors import DlkError
-from dlk.inference import Columns, Engine, add_prediction, infer, lengths_of
+from dlk.inference import Columns, Engine, add_prediction, infer
 from dlk.nn.base import Batch, merge
 
 __all__ = ["ExportError", "Graph", "Seen", "batches_of", "edges_of", "look"]
@@ -113,7 +113,7 @@ def batches_of(engine: Engine, rows: Sequence[Mapping[str, Any]]) -> list[dict[s
         records = engine.prepare(columns).records
         if not records.get("_row"):
             continue
-        order = sorted(range(len(records["_row"])), key=lengths_of(records).__getitem__)
+        order = sorted(range(len(records["_row"])), key=engine.lengths_of(records).__getitem__)
         for size in SIZES:
             # the shortest of each length alone; as many as there are, then again from the first
             picked = [order[number % len(order)] for number in range(size)]

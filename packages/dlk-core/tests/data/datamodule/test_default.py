@@ -189,9 +189,7 @@ def test_evaluation_by_length_gives_the_rows_of_a_batch_as_row_order_does(opened
     loader = opened(predict_window=9).loader("valid")
     batches = list(loader)
     found = [number for batch in batches for number in batch["_index"].tolist()]
-    sizes = [len(values) + len(chars) for values, chars in zip(
-        columns(7)["input_ids"], columns(7)["chars"], strict=True
-    )]  # fmt: skip
+    sizes = [len(values) for values in columns(7)["input_ids"]]
     assert [sizes[number] for number in found] == sorted(sizes, reverse=True)
     assert sorted(found) == list(range(7))
     plain = opened().loader("valid")
@@ -222,9 +220,35 @@ def test_a_budget_of_tokens_decides_how_many_records_a_batch_holds(opened):
         assert sorted(n for batch in batches for n in batch["_index"].tolist()) == list(range(21))
         for batch in batches:
             records = batch["_index"].tolist()
-            longest = max(n % 5 + 1 + n % 3 for n in records)  # input_ids and chars
+            longest = max(n % 5 + 1 for n in records)  # of input_ids, which have a mask
             assert len(records) * longest <= 9 or len(records) == 1
     assert max(len(batch["_index"]) for batch in batches) > 2
+
+
+def test_what_has_a_mask_decides_which_records_are_alike_and_nothing_beside_it(tmp_path):
+    """A model goes through pieces; words, tags and entities of the same text are in no order."""
+    lengths = [1 + number * 7 % 23 for number in range(64)]
+    with SplitWriter(tmp_path / "train") as writer:
+        writer.write({
+            "input_ids": [[1] * length for length in lengths],
+            "tags": [[1] * (40 - length) for length in lengths],
+            "_row": list(range(64)),
+        })  # fmt: skip
+
+    def padded(masks, **values):
+        data = module(**{
+            "train_batch_size": 8,
+            "@dataset@default": {"key_type_pairs": {"input_ids": "long", "tags": "long"}},
+            "@data_collate@default": {"gen_mask": masks, "key_padding_pairs": {"tags": -100}},
+            **values,
+        })  # fmt: skip
+        data.open(tmp_path)
+        return sum(batch["input_ids"].numel() for batch in data.loader("train"))
+
+    best = sum(8 * max(some) for some in zip(*[iter(sorted(lengths))] * 8, strict=True))
+    assert padded({"input_ids": "mask"}) == best
+    assert padded({}) > 1.3 * best  # all lists together
+    assert padded({"input_ids": "mask"}, max_tokens=64) <= best
 
 
 def test_columns_that_run_side_by_side_count_once_as_tokens(tmp_path):

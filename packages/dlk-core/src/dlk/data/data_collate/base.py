@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from torch import Tensor
@@ -28,6 +28,14 @@ class DataCollate(ABC):
     def depths(self) -> Mapping[str, int]:
         """How deep the rows of a column nest, where the config says it; nowhere by default."""
         return {}
+
+    @property
+    def length_columns(self) -> Collection[str]:
+        """The columns whose items a model goes through, by which like lengths come together.
+
+        Empty, as by default: all columns that hold lists.
+        """
+        return ()
 
     @abstractmethod
     def __call__(self, items: Mapping[str, Ragged]) -> dict[str, Tensor]:

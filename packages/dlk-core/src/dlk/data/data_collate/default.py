@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -47,6 +47,11 @@ class DefaultDataCollate(DataCollate):
     def depths(self) -> Mapping[str, int]:
         """How deep the rows of the padded and the multi-hot columns nest."""
         return self._depths
+
+    @property
+    def length_columns(self) -> Collection[str]:
+        """Those with a mask: what a model reads, and no labels, places or tags beside it."""
+        return self.masks
 
     def __call__(self, items: Mapping[str, Ragged]) -> dict[str, Tensor]:
         """Return the batch; see `DataCollate.__call__`. Columns that are absent get no mask either.

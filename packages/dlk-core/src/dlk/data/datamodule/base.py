@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
@@ -25,6 +25,11 @@ class DataModule(ABC):
     def __init__(self, config: Base, setup: Setup) -> None:
         self.config = config
         self.setup = setup
+
+    @property
+    def length_columns(self) -> Collection[str]:
+        """See `DataCollate.length_columns`; a request of many rows is sorted by them."""
+        return ()
 
     @abstractmethod
     def open(self, processed_dir: str | os.PathLike[str]) -> None:

@@ -35,7 +35,7 @@ class DefaultDataModuleConfig(Base):
         minimum=0,
         help="tokens of a training batch, at most, in place of train_batch_size: records times the "
         "tokens of the longest, so there are more short ones in a batch; a record of more tokens "
-        "is alone. 0: a fixed number of records",
+        "is alone. Tokens are items of the columns in gen_mask. 0: a fixed number of records",
     )
     predict_window = IntField(
         0,

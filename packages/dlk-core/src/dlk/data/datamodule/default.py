@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +52,11 @@ class DefaultDataModule(DataModule):
         self._splits: dict[str, Split] = {}
         self._train: TrainLoader | None = None
 
+    @property
+    def length_columns(self) -> Collection[str]:
+        """Those of the collate."""
+        return self.collate.length_columns
+
     def open(self, processed_dir: str | os.PathLike[str]) -> None:
         """Open the splits that are there; see `DataModule.open`."""
         from dlk.data.store import is_split, open_split
@@ -82,7 +87,7 @@ class DefaultDataModule(DataModule):
             )
             return self._train
         rows = split.ragged("_row").values if "_part" in split.column_names else None
-        lengths = _lengths(records) if self.predict_window else None
+        lengths = self._lengths(records) if self.predict_window else None
         batches = EvalBatches(
             len(split),
             self.predict_batch_size,
@@ -95,10 +100,16 @@ class DefaultDataModule(DataModule):
         return _Loader(records, batches, **self._options())
 
     def _train_batches(self, records: Records, rank: int, world_size: int) -> TrainBatches:
+        lengths = self._lengths(records)
+        if self.max_tokens and lengths is None:
+            raise DataError(
+                "max_tokens counts the items of lists, and no column of the training data holds "
+                "lists: leave it out, and set train_batch_size"
+            )
         return TrainBatches(
             len(records),
             self.train_batch_size,
-            lengths=_lengths(records),
+            lengths=lengths,
             window=self.window,
             shuffle=self.shuffle,
             drop_last=self.drop_last,
@@ -106,8 +117,26 @@ class DefaultDataModule(DataModule):
             rank=rank,
             world_size=world_size,
             max_tokens=self.max_tokens,
-            tokens=_tokens(records) if self.max_tokens else None,
+            tokens=lengths,
         )
+
+    def _lengths(self, records: Records) -> NDArray[np.int64] | None:
+        """Return how many items each record has; None where no column holds lists.
+
+        Of the collate's `length_columns`, or of all that hold lists; those of equal lengths, such
+        as a tag for each token, count once.
+        """
+        lists = {name: column for name, column in records.columns.items() if column.depth}
+        chosen = [lists[name] for name in self.length_columns if name in lists]
+        found: list[NDArray[np.int64]] = []
+        for column in chosen or lists.values():
+            lengths = column.lengths()
+            if not any(np.array_equal(lengths, other) for other in found):
+                found.append(lengths)
+        if not found:
+            return None
+        total: NDArray[np.int64] = np.sum(found, axis=0)
+        return total
 
     def _options(self) -> dict[str, Any]:
         return {
@@ -194,36 +223,6 @@ class TrainLoader(_Loader):
         """Go on from a saved place."""
         self.batches.load_state_dict(state)
         self._given = None
-
-
-def _lengths(records: Records) -> NDArray[np.int64] | None:
-    """Return the items of all lists of each record; None where no column holds lists."""
-    lengths = [column.lengths() for column in records.columns.values() if column.depth]
-    if not lengths:
-        return None
-    total: NDArray[np.int64] = np.sum(lengths, axis=0)
-    return total
-
-
-def _tokens(records: Records) -> NDArray[np.int64]:
-    """Return the tokens of each record: columns of equal lengths, such as tags, count once.
-
-    Raises:
-        DataError: no column holds lists.
-    """
-    found: list[NDArray[np.int64]] = []
-    for column in records.columns.values():
-        if column.depth:
-            lengths = column.lengths()
-            if not any(np.array_equal(lengths, other) for other in found):
-                found.append(lengths)
-    if not found:
-        raise DataError(
-            "max_tokens counts the items of lists, and no column of the training data holds lists: "
-            "leave it out, and set train_batch_size"
-        )
-    total: NDArray[np.int64] = np.sum(found, axis=0)
-    return total
 
 
 def _place(rank: int | None, world_size: int | None) -> tuple[int, int]:
