@@ -24,6 +24,7 @@ URL = "memory://mirrored/logs"
 def _places(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(_mirror, "PAUSES", ())
+    monkeypatch.setattr(_remote_run, "_SETTLES", 0.0)
     memory = fsspec.filesystem("memory")
     if memory.exists("/mirrored"):
         memory.rm("/mirrored", recursive=True)
@@ -333,6 +334,11 @@ def test_who_writes_is_named_and_left_alone_while_there_are_signs_of_life(monkey
         '{"x": {"sha256": "' + "0" * 64 + '", "size": 1, "place": "../../x"}}}',
         '{"schema": "dlk.run/1", "snapshot": "a", "taken": "b", "head": {}, "files": '
         '{"x\\u0000": {"sha256": "' + "0" * 64 + '", "size": 1, "place": "objects/x"}}}',
+        '{"schema": "dlk.run/1", "snapshot": "a", "taken": "b", "head": {}, "files": '
+        '{"a/b": {"sha256": "' + "0" * 64 + '", "size": 1, "place": "objects/x"}, '
+        '"a": {"sha256": "' + "0" * 64 + '", "size": 1, "place": "objects/x"}}}',
+        '{"schema": "dlk.run/1", "snapshot": "a", "taken": "b", "head": {}, "files": '
+        '{"a/./b": {"sha256": "' + "0" * 64 + '", "size": 1, "place": "objects/x"}}}',
     ],
 )
 def test_a_damaged_or_hostile_index_is_refused(text):
@@ -349,7 +355,6 @@ def test_numbers_go_on_after_those_of_others_and_a_store_of_objects_settles_who_
     assert first.name == "5"
     first.lease.release()
     monkeypatch.setattr(_remote, "_APPEAR_WHOLE", frozenset({"memory"}))
-    monkeypatch.setattr(_remote_run, "_SETTLES", 0.0)
     second = begun()
     assert second.name == "6"
     real = _remote_run.Lease._say
@@ -386,3 +391,162 @@ def test_a_run_that_is_replaced_is_kept_if_it_has_weights(tmp_path, has_weights)
         )
     run.drop()
     assert not (runs.folder / "a=1").exists()
+
+
+def test_of_two_machines_that_go_on_with_a_run_at_once_one_is_refused(monkeypatch, tmp_path):
+    """Each finds nobody there, before the other has said that it writes."""
+    run = begun()
+    run.lease.release()
+    machines = []
+    for name in ("one", "other"):
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / name))
+        machines.append(RemoteRuns(URL).run("0"))
+    said = threading.Barrier(2, timeout=60)
+    real_read, real_say = _remote_run.Lease._read, _remote_run.Lease._say
+
+    def say(self):  # both looked before
+        if self._beats == 0:
+            said.wait()
+        real_say(self)
+        if self._beats == 0:
+            said.wait()  # which a pause stands for elsewhere
+
+    one = threading.Lock()  # files of memory have one place for all who read
+
+    def read_owner(self):
+        with one:
+            return real_read(self)
+
+    monkeypatch.setattr(_remote_run.Lease, "_say", say)
+    monkeypatch.setattr(_remote_run.Lease, "_read", read_owner)
+    refused = []
+
+    def acquire(machine):
+        try:
+            machine.lease.acquire(silent)
+        except RunError as error:
+            refused.append(str(error))
+
+    threads = [threading.Thread(target=acquire, args=(each,)) for each in machines]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(refused) == 1
+    assert "began to write a run to memory://mirrored/logs/0 just now" in refused[0]
+    assert real_read(machines[0].lease) is not None
+    for each in machines:
+        each.lease.release()
+    assert real_read(machines[0].lease) is None
+
+
+def test_who_goes_on_looks_again_after_a_while_and_who_made_the_folder_does_not(monkeypatch):
+    slept = []
+    monkeypatch.setattr(_remote_run.time, "sleep", slept.append)
+    monkeypatch.setattr(_remote_run, "_SETTLES", 2.0)
+    run = begun()
+    run.lease.release()
+    assert slept == []
+    again = RemoteRuns(URL).run("0")
+    again.lease.acquire(silent)
+    again.lease.release()
+    assert slept == [2.0]
+
+
+def test_who_wrote_slower_than_that_replaces_no_snapshot(tmp_path):
+    run = begun()
+    lives = live(run)
+    mirror, _ = next(lives)
+    owner = {**json.loads(_remote_run._read(run.url, "owner.json")), "token": "other"}
+    _remote_run._write(f"{run.url}/owner.json", json.dumps(owner))
+    with pytest.raises(StorageError, match="it was gone on with by process"):
+        mirror.finish(is_done=False)
+    assert read(run.url, tmp_path / "found") is None
+
+
+def test_what_a_last_upload_sent_that_died_does_not_stay(monkeypatch, tmp_path):
+    """On the other machine the event file has another name, and there is no error any more."""
+    run = begun()
+    lives = live(run)
+    next(lives), next(lives)
+    mirror, _ = next(lives)
+    mirror._snapshot(is_done=False, is_last=False)
+    files = {**LIVES[-1], "metrics/events.one": "x", "error.txt": "x", "source/fit.jsonc": "{}"}
+    written(run, files)
+    with monkeypatch.context() as patch:
+        real = _remote.send
+
+        def send(path, url):
+            if url.endswith("run.json"):
+                raise OSError("the connection broke")
+            real(path, url)
+
+        patch.setattr(_remote, "send", send)
+        with pytest.raises(StorageError):
+            mirror.finish(is_done=True)
+    assert _remote.exists(f"{run.url}/bundle/bundle.json")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "other"))
+    runs = RemoteRuns(URL)
+    other = runs.run("0")
+    other.lease.acquire(silent)
+    other.bring()
+    below = runs.run("0/x=1")  # another run, of a name with more parts
+    below.take(silent)
+    written(below, LIVES[0])
+    Mirror(below, silent).finish(is_done=True)
+    mirror = Mirror(other, silent, in_background=False)
+    (Path(other.dir) / "metrics.jsonl").write_text("later")
+    mirror._snapshot(is_done=False, is_last=False)  # the run goes on: nothing of it is done
+    there = set(_remote.files_below(other.url))
+    assert {name for name in there if not name.startswith(("objects/", "x=1/"))} == {
+        "owner.json",
+        "run.json",
+    }
+    written(other, {**LIVES[-1], "metrics/events.other": "x"})
+    mirror.finish(is_done=True)
+    there = set(_remote.files_below(other.url))
+    assert {name for name in there if name.startswith(("metrics", "source", "error"))} == {
+        "metrics.jsonl",
+        "metrics/events.other",
+    }
+    assert read(below.url, tmp_path / "below") == LIVES[0]
+
+
+def test_where_a_server_replaces_no_file_the_newest_that_was_moved_away_is_read(monkeypatch):
+    memory = fsspec.filesystem("memory")
+    place = "/mirrored/logs/0"
+    for number, text in enumerate(("older", "newest", "old")):
+        memory.pipe_file(f"{place}/.run.json.{number}.old", text.encode())
+    for number, day in enumerate((1, 3, 2)):
+        file = memory.store[f"{place}/.run.json.{number}.old"]
+        file.modified = file.created = file.modified.replace(year=2020, month=1, day=day)
+    assert _remote_run._read(f"{URL}/0", "run.json") == "newest"
+    real = _remote.listed
+
+    def listed(url):  # the new one comes after it was looked for, and the old ones go
+        found = real(url)
+        for name in found:
+            memory.rm_file(f"{place}/{name}")
+        memory.pipe_file(f"{place}/run.json", b"new")
+        monkeypatch.setattr(_remote, "listed", real)
+        return found
+
+    monkeypatch.setattr(_remote, "listed", listed)
+    assert _remote_run._read(f"{URL}/0", "run.json") == "new"
+    assert _remote_run._read(f"{URL}/1", "run.json") is None
+
+
+def test_runs_may_stand_at_the_root_of_a_file_system():
+    memory = fsspec.filesystem("memory")
+    runs = RemoteRuns("memory://")
+    runs.check()
+    run = runs.claim(silent)
+    try:
+        Path(run.dir).mkdir(parents=True)
+        written(run, LIVES[0])
+        Mirror(run, silent).finish(is_done=False)
+        assert memory.exists(f"/{run.name}/run.json")
+        assert run.name in set(RemoteRuns("memory://").numbers())
+        assert read_index(RemoteRuns("memory://").run(run.name).url) is not None
+    finally:
+        memory.rm(f"/{run.name}", recursive=True)

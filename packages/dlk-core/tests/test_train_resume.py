@@ -843,6 +843,7 @@ def spool(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(_mirror, "PAUSES", ())
     monkeypatch.setattr(_remote_run, "BEAT", 0.1)
+    monkeypatch.setattr(_remote_run, "_SETTLES", 0.0)
     memory = fsspec.filesystem("memory")
     if memory.exists("/train"):
         memory.rm("/train", recursive=True)

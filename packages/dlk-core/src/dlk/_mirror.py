@@ -45,6 +45,9 @@ PAUSES = (2.0, 10.0)
 _REPLACED = (".ckpt", ".state", ".safetensors")
 """Files that nobody writes to once they have their name."""
 _STAGING = ".snapshot-"
+_FOLDERS = ("bundle", "metrics", "source")
+_FILES = (*HEAD, "error.txt", "metrics.jsonl")
+"""What lies under its own name once a run is done. It stays for no snapshot that has not got it."""
 
 
 class _LaterError(Exception):
@@ -208,6 +211,7 @@ class Mirror:
                 advance(each.size)
         head = {name: _json(staged[name]) for name in HEAD if name in staged}
         index = Index(files, head)
+        self.run.lease.look()
         self._check_ours()
         self._ours.append(index.snapshot)
         self.run.note(self._ours)
@@ -236,10 +240,11 @@ class Mirror:
             return
         url = self.run.url
         places = {each.place for each in self._newest.files.values()}
-        for name in _remote.files_below(url):
+        for name in sorted(_remote.files_below(url), key=_order, reverse=True):
             last = name.rpartition("/")[2]
             was_broken = last.startswith(".") and last.endswith((".part", ".old"))
-            is_old = name.startswith(f"{OBJECTS}/") and name not in places
+            was_broken = was_broken and ("/" not in name or _is_ours(name))
+            is_old = _is_ours(name) and name not in places
             # owner.json is written meanwhile
             if is_old or (was_broken and not name.startswith(f".{OWNER}.")):
                 _remote.remove_file(f"{url}/{name}")
@@ -292,6 +297,13 @@ def _has_own_name(name: str) -> bool:
     if name in (INDEX, OWNER) or name.startswith((f"{OBJECTS}/", "checkpoint/", "state/")):
         return False
     return "/" in name or not name.endswith(".safetensors")
+
+
+def _is_ours(name: str) -> bool:
+    """Return whether a snapshot may have put a file there; runs of longer names lie below too."""
+    if "/" in name:
+        return name.partition("/")[0] in (OBJECTS, *_FOLDERS)
+    return name in _FILES
 
 
 def _order(name: str) -> tuple[bool, bool, str]:

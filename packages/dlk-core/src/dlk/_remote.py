@@ -39,6 +39,7 @@ __all__ = [
     "remove_folder",
     "rename_folder",
     "send",
+    "without_slash",
 ]
 
 _SESSIONS = frozenset({"ftp"})
@@ -61,6 +62,12 @@ _KEPT = 8
 def protocol_of(url: str) -> str:
     """Return the protocol of the file system that a URL names last, such as ``ftp``."""
     return url.partition("://")[0].rpartition("::")[2].lower()
+
+
+def without_slash(url: str) -> str:
+    """Return the URL of a folder without a slash at its end, but for the root of a file system."""
+    start, slashes, inner = url.partition("://")
+    return f"{start}{slashes}{inner.rstrip('/')}"
 
 
 def fetch(url: str) -> Path:

@@ -14,7 +14,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -23,7 +23,15 @@ from dlk import _remote
 from dlk.errors import DataError, StorageError, redact
 from dlk.io import atomic_dir, atomic_write, sha256_of
 
-__all__ = ["cache_folder", "digest_of_url", "edited", "fetched", "is_inside", "latest"]
+__all__ = [
+    "cache_folder",
+    "digest_of_url",
+    "edited",
+    "fetched",
+    "file_and_folder",
+    "is_inside",
+    "latest",
+]
 
 INDEX = "folder.json"
 _SCHEMA = "dlk.folder/1"
@@ -98,7 +106,7 @@ def edited(url: str) -> Iterator[str]:
     Raises:
         StorageError: the file system is read-only, cannot be reached, or refuses.
     """
-    _remote.check_writable(f"{url.rstrip('/')}/{INDEX}")
+    _remote.check_writable(f"{_remote.without_slash(url)}/{INDEX}")
     work = _work(url)
     folder, last = work / "processed", work / "last"
     there = _read_index(url)
@@ -118,7 +126,7 @@ def edited(url: str) -> Iterator[str]:
 
 
 def _send(folder: Path, url: str, there: _Index | None) -> _Index:
-    base = url.rstrip("/")
+    base = _remote.without_slash(url)
     files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
     kept = {path.relative_to(folder).as_posix(): path for path in files}
     kept = {name: path for name, path in kept.items() if not _is_hidden(name)}
@@ -162,7 +170,8 @@ def _is_hidden(name: str) -> bool:
 def _fetch(url: str, index: _Index, target: Path) -> None:
     with atomic_dir(target) as aside:
         for name, digest in index.files.items():
-            _remote.fetch_to(f"{url.rstrip('/')}/{index.folder}/{name}", aside / name)
+            base = _remote.without_slash(url)
+            _remote.fetch_to(f"{base}/{index.folder}/{name}", aside / name)
             if sha256_of(aside / name) != digest:
                 raise DataError(f"{url}: {name} is not what was written (its SHA-256 differs)")
 
@@ -180,7 +189,7 @@ def _read_index(url: str) -> _Index | None:
     with tempfile.TemporaryDirectory(prefix="dlk-fetched-") as folder:
         file = Path(folder, INDEX)
         try:
-            _remote.fetch_to(f"{url.rstrip('/')}/{INDEX}", file)
+            _remote.fetch_to(f"{_remote.without_slash(url)}/{INDEX}", file)
         except FileNotFoundError:
             return None
         try:
@@ -200,6 +209,8 @@ def _parsed(content: bytes) -> _Index:
     for name, digest in files.items():
         if not is_inside(name, digest):
             raise ValueError(f"got the file {name!r}")
+    if both := file_and_folder(files):
+        raise ValueError(f"got {both!r} as a file and as a folder")
     return _Index.of(files)
 
 
@@ -207,7 +218,14 @@ def is_inside(name: object, digest: object) -> bool:
     """Return whether a name is one of a file below a folder, on any system."""
     if not isinstance(name, str) or not isinstance(digest, str) or set("\\:\0") & set(name):
         return False
-    return bool(name) and not name.startswith("/") and ".." not in PurePosixPath(name).parts
+    path = PurePosixPath(name)
+    return bool(name) and not path.is_absolute() and ".." not in path.parts and str(path) == name
+
+
+def file_and_folder(names: Collection[str]) -> str:
+    """Return a file that others have as a folder above them; empty where there is none."""
+    above = {str(folder) for name in names for folder in PurePosixPath(name).parents}
+    return min(above.intersection(names), default="")
 
 
 def _work(url: str) -> Path:

@@ -27,11 +27,12 @@ import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from dlk import _remote
-from dlk._remote_folder import cache_folder, digest_of_url, is_inside
+from dlk._remote_folder import cache_folder, digest_of_url, file_and_folder, is_inside
 from dlk._run_folder import OWNER as LOCAL_OWNER
 from dlk._run_folder import left_weights, refuse_busy
 from dlk.errors import DlkError, RunError, StorageError, redact
@@ -116,6 +117,8 @@ class Index:
             sound = is_inside(name, each.sha256) and is_inside(each.place, each.sha256)
             if not (sound and _SHA256.fullmatch(each.sha256) and isinstance(each.size, int)):
                 raise ValueError(f"got the file {name!r}")
+        if both := file_and_folder(files):
+            raise ValueError(f"got {both!r} as a file and as a folder")
         return found
 
     def text(self) -> str:
@@ -153,16 +156,24 @@ def _read(url: str, name: str) -> str | None:
     """Return the text of a file that is replaced from time to time; None where there is none."""
     with tempfile.TemporaryDirectory(prefix="dlk-fetched-") as folder:
         file = Path(folder, "file")
-        try:
-            _remote.fetch_to(f"{url}/{name}", file)
-        except FileNotFoundError:
-            # a server that does not replace files, and a process that ended while it sent this one
-            old = [n for n in _remote.listed(url) if n.startswith(f".{name}.") and n[-4:] == ".old"]
-            try:
-                _remote.fetch_to(f"{url}/{old[0] if old else name}", file)
-            except FileNotFoundError:
-                return None
-        return file.read_text(encoding="utf-8", errors="replace")
+        at = name
+        for _ in range(_TRIES):
+            with contextlib.suppress(FileNotFoundError):
+                _remote.fetch_to(f"{url}/{at}", file)
+                return file.read_text(encoding="utf-8", errors="replace")
+            # a server that does not replace files: it is being replaced, or who did so was killed
+            at = (_moved_away(url, name) or name) if at == name else name
+        return None
+
+
+def _moved_away(url: str, name: str) -> str:
+    """Return the newest of the files that were moved away for a new one; empty where none was."""
+    old = {
+        each: entry.changed or datetime.min.replace(tzinfo=UTC)
+        for each, entry in _remote.listed(url).items()
+        if each.startswith(f".{name}.") and each.endswith(".old")
+    }
+    return max(old, key=lambda each: (old[each], each), default="")
 
 
 def _write(url: str, text: str) -> None:
@@ -209,10 +220,16 @@ class Lease:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def acquire(self, tell: Tell) -> None:
+    def acquire(self, tell: Tell, *, is_first: bool = False) -> None:
         """Say that this process writes the run.
 
         Where another machine said so and did not take it back, it is given time for a sign of life.
+        Two that find nobody write one after the other: both look again once the other must have
+        written, and who is not named then leaves it.
+
+        Args:
+            tell: takes a line on what goes on.
+            is_first: whether this process made the run's folder, which no other one can have then.
 
         Raises:
             RunError: another process writes there.
@@ -227,7 +244,7 @@ class Lease:
         _live.add(self._token)
         try:
             self._say()
-            if not _remote.knows_folders(self.url):
+            if not (is_first and _remote.knows_folders(self.url)):
                 time.sleep(_SETTLES)
             first = self._read()
             if first is not None and first.token != self._token:
@@ -253,6 +270,12 @@ class Lease:
             if owner is not None and owner.token == self._token:
                 _remote.remove_file(f"{self.url}/{OWNER}")
                 _sweep(self.url, OWNER)
+
+    def look(self) -> None:
+        """See whether another process said that it writes the run: `lost` tells."""
+        owner = self._read()
+        if owner is not None and owner.token != self._token:
+            self.lost = f"{owner}, since {owner.since}"
 
     def _wait_for(self, other: _Owner, tell: Tell) -> None:
         if other.host == socket.gethostname() and other.machine == self._machine:
@@ -286,9 +309,8 @@ class Lease:
     def _beat(self) -> None:
         while not self._stop.wait(BEAT):
             try:
-                owner = self._read()
-                if owner is not None and owner.token != self._token:
-                    self.lost = f"{owner}, since {owner.since}"
+                self.look()
+                if self.lost:
                     return
                 self._beats += 1
                 self._say()
@@ -343,7 +365,7 @@ class RemoteRuns:
     """
 
     def __init__(self, url: str) -> None:
-        self.url = url.rstrip("/")
+        self.url = _remote.without_slash(url)
         root = cache_folder() / "runs"
         self.folder = root / digest_of_url(self.url)
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -391,7 +413,7 @@ class RemoteRuns:
             if not _remote.make_folder(run.url):
                 continue
             try:
-                run.lease.acquire(tell)
+                run.lease.acquire(tell, is_first=True)
             except RunError:  # another one was faster
                 continue
             return run
@@ -484,7 +506,7 @@ class RemoteRun:
                 _remote.remove_folder(self.url)
         if not _remote.make_folder(self.url):
             raise RunError(f"another process began to write to {self.url} just now")
-        self.lease.acquire(tell)
+        self.lease.acquire(tell, is_first=True)
 
     def drop(self) -> None:
         """Remove the folder here."""

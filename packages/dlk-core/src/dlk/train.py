@@ -291,7 +291,10 @@ class Train:
 
     def _named(self, run: _Run, resume: str) -> _Run:
         """Return the run with the folder that is named."""
-        log_dir = run.point.root("fit").log_dir.rstrip("/")
+        from dlk._remote import without_slash
+
+        log_dir = run.point.root("fit").log_dir
+        log_dir = without_slash(log_dir) if is_remote(log_dir) else log_dir
         if is_remote(resume):
             resume = resume.rstrip("/")
             base = log_dir if resume.startswith(f"{log_dir}/") else resume.rpartition("/")[0]
