@@ -10,7 +10,10 @@ import threading
 import time
 import weakref
 from concurrent.futures import CancelledError, ThreadPoolExecutor, wait
+from decimal import Decimal
+from fractions import Fraction
 
+import numpy as np
 import pytest
 import torch
 
@@ -193,14 +196,20 @@ def test_a_request_that_waits_too_long_is_dropped_before_it_costs(busy):
     assert gate.batches == [[2], [2]]
 
 
-@pytest.mark.parametrize("timeout_s", [0, -1, -0.5, float("nan"), float("-inf")])
+@pytest.mark.parametrize(
+    "timeout_s",
+    [
+        *(0, -1, -0.5, float("nan"), float("-inf"), -(10**400), Fraction(-1, 3), np.float32(-1)),
+        *(Decimal("-0.5"), Decimal("NaN"), Decimal("sNaN"), np.float64("nan")),
+    ],
+)
 def test_a_time_that_cannot_pass_is_refused(server, timeout_s):
     with pytest.raises(ValueError, match="timeout_s is more than 0 seconds, or None"):
         server.submit({"sentence": SHORT}, timeout_s=timeout_s)
     assert server._batcher.waiting == 0
 
 
-@pytest.mark.parametrize("timeout_s", [True, "1", [1]])
+@pytest.mark.parametrize("timeout_s", [True, np.True_, "1", [1], 1j])
 def test_a_time_that_is_no_number_is_refused(server, timeout_s):
     for call in (lambda t: server.submit({"sentence": SHORT}, timeout_s=t), server.close):
         server.submit({"sentence": SHORT}).result(20)
@@ -208,7 +217,7 @@ def test_a_time_that_is_no_number_is_refused(server, timeout_s):
             call(timeout_s)
 
 
-@pytest.mark.parametrize("timeout_s", [-1, float("nan")])
+@pytest.mark.parametrize("timeout_s", [-1, float("nan"), -(10**400), Decimal(-1)])
 def test_a_patience_below_nothing_is_refused_and_closes_nothing(server, timeout_s):
     assert server.fit({"sentence": SHORT})["label"] == "animal"
     with pytest.raises(ValueError, match="timeout_s is at least 0 seconds"):
@@ -216,10 +225,40 @@ def test_a_patience_below_nothing_is_refused_and_closes_nothing(server, timeout_
     assert server.fit({"sentence": SHORT})["label"] == "animal"
 
 
-def test_any_time_may_be_a_lot(server):
-    far = float("inf")
+@pytest.mark.parametrize(
+    "far",
+    [
+        *(float("inf"), 10**400, Fraction(10**400, 3), Fraction(121, 2), Decimal("1e999")),
+        *(Decimal(60), np.float32(60), np.int64(60), np.uint8(60)),
+    ],
+)
+def test_any_time_may_be_a_lot(server, far):
     assert server.submit({"sentence": SHORT}, timeout_s=far).result(20)["label"] == "animal"
     server.close(far)
+
+
+def test_a_number_that_python_would_not_print_is_refused_as_any_other(server):
+    with pytest.raises(ValueError, match=r"more than 0 seconds, or None: .* got -inf"):
+        server.submit({"sentence": SHORT}, timeout_s=-(10**5000))
+
+
+def test_a_time_is_read_once(busy):
+    """What was checked counts, whatever its owner makes of it later."""
+
+    class Growing(float):
+        def __add__(self, other):
+            raise AssertionError("it was read before")
+
+        __radd__ = __add__
+
+    server, gate, _ = busy
+    late = server.submit({"sentence": SHORT}, timeout_s=Growing(0.01))
+    fraction = server.submit({"sentence": SHORT}, timeout_s=Fraction(1, 100))
+    time.sleep(0.05)
+    gate.opened.set()
+    for each in (late, fraction):
+        with pytest.raises(RequestTimeoutError, match=r"its timeout_s of 0\.01 s"):
+            each.result(20)
 
 
 def test_a_cancelled_request_is_dropped_before_it_costs(busy):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+from fractions import Fraction
 
 import numpy as np
 import pandas as pd
@@ -423,7 +425,13 @@ def test_a_bound_below_one_is_refused(trained, name, value):
 
 
 @pytest.mark.parametrize("name", LIMITS)
-@pytest.mark.parametrize("value", [True, 1.5, float("nan"), float("inf"), "3", [3]])
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(True, np.True_, 1.5, float("nan"), float("inf"), "3", [3], np.float32(2)),
+        *(Fraction(2), Decimal(2), np.array(2)),
+    ],
+)
 def test_a_bound_that_is_no_whole_number_is_refused(trained, name, value):
     with pytest.raises(TypeError, match=f"{name} is a whole number of at least 1, got"):
         Server(trained.bundle, **{name: value})
@@ -432,6 +440,26 @@ def test_a_bound_that_is_no_whole_number_is_refused(trained, name, value):
 def test_a_bound_may_be_a_number_of_numpy(trained):
     server = Server(trained.bundle, batch_size=np.int64(2), max_rows=np.int32(3))
     assert len(server.fit([{"sentence": "the cat"}] * 3)) == 3
+    assert type(server.max_rows) is int
+
+
+def test_a_bound_may_be_as_large_as_one_likes(trained):
+    server = Server(trained.bundle, **dict.fromkeys(LIMITS, 10**5000))
+    assert len(server.fit([{"sentence": "the cat"}] * 3)) == 3
+    assert len(server.submit([{"sentence": "the cat"}] * 3).result(20)) == 3
+    assert server.warm()
+    server.close()
+    for name in LIMITS:
+        with pytest.raises(ValueError, match=f"{name} is at least 1, got one far below"):
+            Server(trained.bundle, **{name: -(10**5000)})
+
+
+@pytest.mark.parametrize("name", ["micro_batch", "packed"])
+def test_whether_or_not_is_said_by_true_or_false(trained, name):
+    for value in ("false", 1, 0, None, 10**5000, Fraction(1), Decimal(1), float("nan"), [True]):
+        with pytest.raises(TypeError, match=f"{name} is True or False, got"):
+            Server(trained.bundle, **{name: value})
+    assert Server(trained.bundle, **{name: np.False_}).joins is False
 
 
 @pytest.mark.parametrize("device", [None, 1.5, "meta", ["cpu"]])

@@ -5,12 +5,14 @@ Imports neither Lightning nor a loader.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Integral
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -73,8 +75,8 @@ def to_device(batch: Mapping[str, Tensor], device: torch.device | str) -> dict[s
     }
 
 
-def at_least_one(name: str, value: object) -> None:
-    """Refuse what is no whole number of at least 1.
+def at_least_one(name: str, value: object) -> int:
+    """Return a whole number of at least 1, as Python's own; one beyond any size is the largest.
 
     Raises:
         TypeError: it is no whole number; a claim (`True`) is none.
@@ -82,8 +84,22 @@ def at_least_one(name: str, value: object) -> None:
     """
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(f"{name} is a whole number of at least 1, got {value!r}")
-    if value < 1:
-        raise ValueError(f"{name} is at least 1, got {value}")
+    number = int(value)
+    if number < 1:  # Python prints no number of thousands of digits
+        shown = number if number > -(10**100) else "one far below"
+        raise ValueError(f"{name} is at least 1, got {shown}")
+    return min(number, sys.maxsize)
+
+
+def is_claimed(name: str, value: object) -> bool:
+    """Return a truth value; a text such as "false" would count as true.
+
+    Raises:
+        TypeError: it is neither `True` nor `False`.
+    """
+    if isinstance(value, (bool, np.bool_)):
+        return bool(value)
+    raise TypeError(f"{name} is True or False, got {type(value).__name__}")
 
 
 def choose_device(name: str | torch.device) -> torch.device:
@@ -303,7 +319,7 @@ class Engine:
             DlkError: the device cannot be used, or the weights do not fit.
         """
         if batch_size is not None:
-            at_least_one("batch_size", batch_size)
+            batch_size = at_least_one("batch_size", batch_size)
         place = choose_device(device)
         postprocessor: PostProcessor = register.build(parts.postprocessor, setup)
         _refuse_searched(postprocessor)

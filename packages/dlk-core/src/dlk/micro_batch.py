@@ -8,6 +8,7 @@ waits for nobody.
 from __future__ import annotations
 
 import atexit
+import math
 import os
 import threading
 import time
@@ -16,6 +17,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field
+from decimal import Decimal
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
@@ -106,11 +108,9 @@ class MicroBatcher:
     """
 
     def __init__(self, engine: Engine, *, max_tokens: int = 4096, max_waiting: int = 1024) -> None:
-        at_least_one("max_tokens", max_tokens)
-        at_least_one("max_waiting", max_waiting)
         self.engine = engine
-        self.max_tokens = max_tokens
-        self.max_waiting = max_waiting
+        self.max_tokens = at_least_one("max_tokens", max_tokens)
+        self.max_waiting = at_least_one("max_waiting", max_waiting)
         self._is_closed = False
         self._begin()
         _batchers.add(self)
@@ -152,18 +152,19 @@ class MicroBatcher:
             ValueError: `timeout_s` is not more than 0.
             TypeError: it is no number.
         """
-        if timeout_s is not None and not _seconds(timeout_s) > 0:  # NaN is not
+        seconds = None if timeout_s is None else _seconds(timeout_s)
+        if seconds is not None and not seconds > 0:  # NaN is not
             raise ValueError(
-                f"timeout_s is more than 0 seconds, or None: as long as it takes; got {timeout_s!r}"
+                f"timeout_s is more than 0 seconds, or None: as long as it takes; got {seconds:g}"
             )
-        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        deadline = None if seconds is None else time.monotonic() + seconds
         rows = len(next(iter(columns.values()), ()))
         with self._changed:
             self._refuse(rows)
             self._waiting += rows
         try:
             prepared = self.engine.prepare(columns)
-            request = _Request(prepared, deadline, finish, timeout_s)
+            request = _Request(prepared, deadline, finish, seconds)
             items = _items_of(request, self.engine)
         except BaseException:
             self._release(rows)
@@ -191,7 +192,7 @@ class MicroBatcher:
             ValueError: `timeout_s` is less than 0.
             TypeError: it is no number.
         """
-        patience(timeout_s)
+        timeout_s = patience(timeout_s)
         self.retire()
         self._join(timeout_s)
         self._drop()
@@ -332,26 +333,34 @@ class MicroBatcher:
                 request.future.set_result(result)
 
 
-def patience(timeout_s: float) -> None:
-    """Refuse what is no time to wait for an end.
+def patience(timeout_s: float) -> float:
+    """Return a time to wait for an end, in seconds.
 
     Raises:
         ValueError: it is less than 0.
         TypeError: it is no number.
     """
-    if not _seconds(timeout_s) >= 0:  # NaN is not
-        raise ValueError(f"timeout_s is at least 0 seconds, got {timeout_s!r}")
+    seconds = _seconds(timeout_s)
+    if not seconds >= 0:  # NaN is not
+        raise ValueError(f"timeout_s is at least 0 seconds, got {seconds:g}")
+    return seconds
 
 
 def _seconds(value: object) -> float:
-    """Return a number of seconds.
+    """Return a number of seconds; a number beyond what floats hold is infinite.
 
     Raises:
         TypeError: it is no number.
     """
-    if isinstance(value, bool) or not isinstance(value, Real):
+    if isinstance(value, bool) or not isinstance(value, (Real, Decimal)):
         raise TypeError(f"timeout_s is a number of seconds, got {value!r}")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        is_positive: bool = value > 0  # type: ignore[operator]  # every kind of number can tell
+        return math.inf if is_positive else -math.inf
+    except ValueError:  # a signalling NaN of decimal
+        return math.nan
 
 
 def _too_late(request: _Request, waiting: int) -> RequestTimeoutError:

@@ -85,13 +85,16 @@ class Server:
         max_waiting: int = 1024,
         max_batch_tokens: int = 4096,
     ) -> None:
-        from dlk.inference import at_least_one
+        from dlk.inference import at_least_one, is_claimed
 
-        limits = {"max_rows": max_rows, "max_chars": max_chars, "max_waiting": max_waiting}
-        for name, number in {**limits, "max_batch_tokens": max_batch_tokens}.items():
-            at_least_one(name, number)
+        self.max_rows = at_least_one("max_rows", max_rows)
+        self.max_waiting = at_least_one("max_waiting", max_waiting)
+        self.max_batch_tokens = at_least_one("max_batch_tokens", max_batch_tokens)
+        max_chars = at_least_one("max_chars", max_chars)
         if batch_size is not None:
-            at_least_one("batch_size", batch_size)
+            batch_size = at_least_one("batch_size", batch_size)
+        self.joins = is_claimed("micro_batch", micro_batch)
+        is_packed = is_claimed("packed", packed)
         self.engine: Engine
         self._golden: Callable[[], list[dict[str, Any]]] = list
         if fit_config is not None and checkpoint is not None:
@@ -109,10 +112,8 @@ class Server:
                 "expected Server(bundle) or Server(process_config, fit_config, checkpoint)"
             )
         self.engine.max_chars = max_chars
-        if packed:
+        if is_packed:
             self.engine.pack()
-        self.max_rows, self.max_waiting = max_rows, max_waiting
-        self.max_batch_tokens, self.joins = max_batch_tokens, micro_batch
         self.inputs = list(self.engine.inputs)
         self._name = "" if isinstance(bundle, Mapping) or fit_config else os.fspath(bundle)
         self._begin()
@@ -244,7 +245,7 @@ class Server:
         """
         from dlk.micro_batch import patience
 
-        patience(timeout_s)
+        timeout_s = patience(timeout_s)
         with self._lock:
             self._is_closed, batcher = True, self._batcher
         if batcher is not None:
