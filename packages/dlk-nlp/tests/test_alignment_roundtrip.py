@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import groupby, pairwise, product
 from pathlib import Path
-from tempfile import mkdtemp
 
 import pytest
 import torch
@@ -68,11 +67,20 @@ FRAGMENTS = (
 )  # fmt: skip
 
 
+_places: list[Path] = []
+"""Where what is kept between examples puts its files: `_place` says so before any test."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _place(tmp_path_factory):
+    _places[:] = [tmp_path_factory.mktemp("made")]
+
+
 @cache
 def tokenizer_step(kind, window):
     path = PUBLISHED.get(kind)
     if path is None:
-        path = Path(mkdtemp()) / "tokenizer.json"
+        path = _places[0] / f"{kind}.json"
         trained_tokenizer(kind).save(str(path))
     config = {"tokenizer_path": str(path), **WINDOWS[window]}
     return register.build(make("subprocessor", "fast_tokenizer", config), Setup(Meta.empty()))
@@ -338,7 +346,7 @@ SETTINGS = [
 @cache
 def span_steps(setting):
     """Entities to cells, relations to cells, and scores of cells to both."""
-    meta = Meta(Path(mkdtemp()))
+    meta = Meta(_places[0] / f"meta-{SETTINGS.index(setting)}")
     for file, words in (("label_vocab.json", TYPES), ("relation_vocab.json", RELATIONS)):
         vocabulary = Vocabulary(unk="O")
         vocabulary.add({word: len(words) - place for place, word in enumerate(words)})

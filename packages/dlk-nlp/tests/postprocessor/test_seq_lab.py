@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from functools import cache
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import ClassVar
 
 import pytest
@@ -480,10 +479,20 @@ FRAGMENTS = (
 )  # fmt: skip
 
 
+_places: list[Path] = []
+"""Where what is kept between examples puts its files: `_place` says so before any test."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _place(tmp_path_factory):
+    _places[:] = [tmp_path_factory.mktemp("made")]
+
+
 @cache
 def chain(kind, level):
     """Return tokenizer, relabel and postprocessor for one type, LOC."""
-    folder = Path(mkdtemp())
+    folder = _places[0] / f"{kind}-{level}"
+    folder.mkdir()
     trained_tokenizer(kind).save(str(folder / "tokenizer.json"))
     path = {"tokenizer_path": str(folder / "tokenizer.json"), "truncation": {"max_length": None}}
     meta = tag_meta(folder, words=tags.tag_set(["LOC"], "BIO"))
