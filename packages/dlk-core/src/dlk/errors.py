@@ -84,6 +84,7 @@ CODES: Mapping[str, str] = {
     "sizes-disagree": "neighbours that are made for different sizes",
     "not-in-stage": "a column that is made in training only, and needed to predict",
     "no-validation": "a value that validation is to find where nothing is validated",
+    "never-begins": "a part of training that would begin after its end",
     "split-twice": "two steps that make several records of a row",
     "folders-differ": "configs that name different folders of processed data",
 }

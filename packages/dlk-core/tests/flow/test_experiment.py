@@ -318,6 +318,70 @@ def test_splits_that_were_processed_before_count_too(project):
     assert project.said() == []
 
 
+# Averages of weights ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("trainer", "average", "field", "said"),
+    [
+        ({"max_steps": 5}, {"start_step": 6}, "start_step", "the run ends with step 5"),
+        ({"max_steps": 5}, {"every_n_train_steps": 9}, "every_n_train_steps", "ends with step 5"),
+        ({"max_epochs": 3}, {"start_epoch": 3}, "start_epoch", "the run ends with epoch 3"),
+        ({}, {"start_epoch": 10}, "start_epoch", "the run ends with epoch 10"),
+    ],
+)
+def test_an_average_of_weights_that_begins_after_the_end_is_told(
+    project, trainer, average, field, said
+):
+    project.fit["@trainer@lightning"] |= {**trainer, "@callback@weight_average": average}
+    for arguments in ((), ("fit.jsonc",)):
+        found = project.one(*arguments)
+        assert found["code"] == "never-begins"
+        assert found["path"] == f"trainer.callback@weight_average.{field}"
+        assert said in found["message"]
+
+
+@pytest.mark.parametrize(
+    ("trainer", "average"),
+    [
+        ({"max_steps": 5}, {"start_step": 5, "every_n_train_steps": 5}),
+        ({"max_epochs": 3}, {"start_epoch": 2}),
+        ({"max_epochs": -1}, {"start_epoch": 90}),
+        ({"max_epochs": None, "max_time": "00:01:00:00"}, {"start_epoch": 90, "start_step": 90}),
+        ({"max_steps": 5, "fast_dev_run": True}, {"start_step": 90}),
+        ({}, {"start_step": 90}),  # who knows how many rows there are
+    ],
+)
+def test_an_average_that_begins_or_may_begin_is_no_mistake(project, trainer, average):
+    project.fit["@trainer@lightning"] |= {**trainer, "@callback@weight_average": average}
+    assert project.said() == []
+
+
+@pytest.mark.parametrize(
+    ("trainer", "data", "last"),
+    [
+        ({}, {}, 10),  # two rows are a batch of one epoch of ten
+        ({"accumulate_grad_batches": 2}, {"train_batch_size": 1}, 10),
+        ({}, {"train_batch_size": 1}, 20),
+        ({"max_steps": 7}, {"train_batch_size": 1}, 7),
+        ({"limit_train_batches": 1}, {"train_batch_size": 1}, 10),
+        ({"limit_train_batches": 0.5}, {"train_batch_size": 1}, 10),
+    ],
+)
+def test_where_the_rows_are_known_so_is_the_last_step(project, trainer, data, last):
+    project.run_process("train", "valid")
+    average = {"start_step": last}
+    project.fit["@trainer@lightning"] |= {**trainer, "@callback@weight_average": average}
+    project.fit["@datamodule@default"] |= data
+    assert project.said("fit.jsonc") == []
+    average["start_step"] = last + 1
+    assert f"the run ends with step {last}" in project.one("fit.jsonc")["message"]
+    if "max_steps" not in trainer:
+        assert project.said() == []  # the rows may become others
+        project.fit["@datamodule@default"]["max_tokens"] = 4
+        assert project.said("fit.jsonc") == []
+
+
 # Searches -----------------------------------------------------------------------------------------
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from dlk.config import child, children, from_resolved, node_of, to_dict
+from dlk.config import child, children, from_resolved, ident, node_of, to_dict
 from dlk.config.reading import Point
 from dlk.config.tree import Path, Tree
 from dlk.errors import ConfigError, DlkError, Problem, did_you_mean, nearest
@@ -23,6 +23,7 @@ __all__ = ["REFERENCE", "Followed", "follow_fit", "follow_process", "references"
 
 REFERENCE = re.compile(r"(?:_G|~)\.meta\.(\w+)\.(\w+)")
 _EVALUATED = ("valid", "test")
+_EPOCH = ("start_epoch",)
 
 
 @dataclass(slots=True)
@@ -107,7 +108,9 @@ def follow_fit(
     fit = point.root("fit")
     processed = read_processed(str(getattr(fit, "processed_data_dir", "")))
     splits = raw.splits
+    rows: int | None = None
     if stored is None:
+        rows = processed.records.get("train") if processed is not None else None
         stored = _of_folder(processed)
         splits = tuple(processed.columns) if processed is not None and processed.columns else None
     elif processed is not None and processed.columns:
@@ -118,7 +121,7 @@ def follow_fit(
             there = frozenset(processed.columns["train"])
             stored.raw = there.difference(stored.columns, stored.passed)
     places = Places(point)
-    walk = _Fit(fit, places, stored, _sizes(stored, processed, made_up), splits)
+    walk = _Fit(fit, places, stored, _sizes(stored, processed, made_up), splits, rows)
     problems = [places.problem(each) for each in walk.findings()]
     if written is not None and made_up:
         problems += _unknown_references(written, stored)
@@ -207,12 +210,14 @@ class _Fit:
         stored: Stored,
         sizes: Sizes,
         splits: tuple[str, ...] | None,
+        rows: int | None,
     ) -> None:
         self.fit = fit
         self.places = places
         self.stored = stored
         self.sizes = sizes
         self.splits = splits
+        self.rows = rows  # of the training data, where they are stored already
         self.needed: dict[str, None] = {}
 
     def findings(self) -> Iterator[Finding]:
@@ -228,6 +233,7 @@ class _Fit:
             yield from self._network(imodel, datamodule, batch)
             yield from self._files(imodel)
         yield from self._metrics(_child(fit, "trainer"), imodel)
+        yield from self._averages(_child(fit, "trainer"), datamodule)
 
     # Columns --------------------------------------------------------------------------------------
 
@@ -362,6 +368,23 @@ class _Fit:
             for message, close in missing_metric(name, reported(signature.metrics, splits)):
                 yield Finding(self.fit, message, "unknown-metric", name, ("hp_metrics",), close)
 
+    def _averages(self, trainer: Any, datamodule: Any) -> Iterator[Finding]:
+        """Yield averages of weights that would begin after the last step, where that is known."""
+        if trainer is None or getattr(trainer, "fast_dev_run", False):
+            return
+        epochs, steps = _last_epoch(trainer), _last_step(trainer, datamodule, self.rows)
+        for callback in children(trainer, "callback").values():
+            if ident(callback) != ("callback", "weight_average"):
+                continue
+            first = max(callback.start_step, callback.every_n_train_steps or 0)
+            if steps is not None and first > steps:
+                name = "start_step" if callback.start_step == first else "every_n_train_steps"
+                message = f"no average is made: the run ends with step {steps}"
+                yield Finding(callback, message, "never-begins", first, (name,))
+            if epochs is not None and callback.start_epoch >= epochs:
+                message = f"no average is made: the run ends with epoch {epochs}"
+                yield Finding(callback, message, "never-begins", callback.start_epoch, _EPOCH)
+
     def _searched(self, imodel: Any, *, validates: bool) -> Iterator[Finding]:
         postprocessor = _child(imodel, "postprocessor") if imodel is not None else None
         signature = known_signature(postprocessor) if postprocessor is not None else None
@@ -372,6 +395,37 @@ class _Fit:
                 "to be searched for on validation data, and none is evaluated here: give a value"
             )
             yield Finding(postprocessor, message, "no-validation", None, (name,))
+
+
+def _last_epoch(trainer: Any) -> int | None:
+    """Return how many epochs there are at most; None where that is not known."""
+    epochs = getattr(trainer, "max_epochs", None)
+    return epochs if type(epochs) is int and epochs > 0 else None
+
+
+def _last_step(trainer: Any, datamodule: Any, rows: int | None) -> int | None:
+    """Return how many optimizer steps there are at most; None where that is not known."""
+    steps = getattr(trainer, "max_steps", -1)
+    known = [steps] if type(steps) is int and steps > 0 else []
+    batches = _batches(trainer, datamodule, rows)
+    epochs, joined = _last_epoch(trainer), getattr(trainer, "accumulate_grad_batches", 1)
+    if batches is not None and epochs is not None and type(joined) is int:
+        known.append(epochs * -(-batches // joined))
+    return min(known, default=None)
+
+
+def _batches(trainer: Any, datamodule: Any, rows: int | None) -> int | None:
+    """Return the batches of an epoch, where each holds the same number of records."""
+    if datamodule is None or ident(datamodule) != ("datamodule", "default"):
+        return None
+    if rows is None or datamodule.max_tokens or getattr(trainer, "overfit_batches", 0):
+        return None
+    size = datamodule.train_batch_size
+    batches: int = rows // size if datamodule.drop_last else -(-rows // size)
+    limit = getattr(trainer, "limit_train_batches", None)
+    if type(limit) is int:
+        return min(batches, limit)
+    return int(batches * limit) if type(limit) is float else batches
 
 
 def _child(config: Any, type_name: str) -> Any:

@@ -32,6 +32,7 @@ class Processed:
         files: files of its meta folder; None where that is not there.
         sizes: sizes of the entries of its meta folder.
         config: the resolved process config that made it; empty where it is not there.
+        records: how many are stored, by split.
     """
 
     folder: str
@@ -39,15 +40,19 @@ class Processed:
     files: tuple[str, ...] | None = None
     sizes: Mapping[str, int] = field(default_factory=dict)
     config: Mapping[str, Any] = field(default_factory=dict)
+    records: Mapping[str, int] = field(default_factory=dict)
 
 
 def read_processed(folder: str) -> Processed | None:
     """Return what a processed folder tells; None where there is none, or it is damaged."""
     columns: dict[str, tuple[str, ...]] = {}
+    records: dict[str, int] = {}
     for split in ("train", "valid", "test"):
         told = _json(os.path.join(folder, split, "split.json"))
         if isinstance(told.get("columns"), dict):
             columns[split] = tuple(told["columns"])
+        if type(told.get("records")) is int:
+            records[split] = told["records"]
     entries = _json(os.path.join(folder, "meta", "meta.json")).get("entries")
     if not columns and not isinstance(entries, dict):
         return None
@@ -59,6 +64,7 @@ def read_processed(folder: str) -> Processed | None:
         tuple(str(entry.get("file")) for entry in plain.values()) if plain else None,
         {name: entry["size"] for name, entry in plain.items() if type(entry.get("size")) is int},
         _json(os.path.join(folder, "process.json")),
+        records,
     )
 
 
