@@ -8,9 +8,11 @@ import random
 import shutil
 from pathlib import Path
 
+import fsspec
 import pytest
 
 from dlk.bundle import Bundle, schema
+from dlk.bundle.pack import zip_bundle
 from dlk.errors import BundleError
 
 
@@ -305,3 +307,41 @@ def test_a_line_separator_inside_of_a_text_ends_no_golden_line(bundle):
     (bundle / "golden.jsonl").write_text(json.dumps({"input": text}, ensure_ascii=False) + "\n")
     reseal(bundle)
     assert Bundle(bundle).golden() == [{"input": text}]
+
+
+def spoil_needs(bundle):
+    change(bundle, "bundle.json", lambda m: m["needs"][0].update(name="gone", distribution="odd"))
+
+
+def spoil_config(bundle):
+    def add(config):
+        config["@processor@default"]["@subprocessor@fast_tokenizer"]["odd"] = 1
+
+    change(bundle, "process.json", add)
+
+
+def spoil_meta(bundle):
+    (bundle / "meta" / "tokenizer.json").write_text("{}")
+    reseal(bundle)
+
+
+@pytest.mark.parametrize("spoil", [spoil_needs, spoil_config, spoil_meta])
+@pytest.mark.parametrize("place", ["url", "zip"])
+def test_what_is_wrong_is_told_by_the_place_that_was_named(bundle, tmp_path, spoil, place):
+    """And not by the private folder that the bundle was brought to."""
+    spoil(bundle)
+    with pytest.raises(BundleError) as here:
+        Bundle(bundle).engine()
+    named = str(tmp_path / "bundle.zip")
+    if place == "zip":
+        zip_bundle(bundle, named)
+    else:
+        named = "memory://spoiled/bundle"
+        memory = fsspec.filesystem("memory")
+        if memory.exists("/spoiled"):
+            memory.rm("/spoiled", recursive=True)
+        memory.put(str(bundle), "/spoiled/bundle", recursive=True)
+    with pytest.raises(BundleError) as there:
+        Bundle(named).engine()
+    assert str(there.value) == str(here.value).replace(str(bundle), named)
+    assert named in str(there.value)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import shutil
 import tempfile
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,7 +62,8 @@ class Bundle:
             from dlk.registry import register
 
             register.add_local(folders)
-        self._check_needs()
+        with self._named():
+            self._check_needs()
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -103,14 +105,15 @@ class Bundle:
         from dlk.inference import Parts
 
         process, fit = self.contents.process, self.contents.fit
-        root = _below(fit, "fit", self.path / schema.FIT)
-        imodel = _below(root, "imodel", self.path / schema.FIT)
-        return Parts(
-            process=self._made(schema.PROCESS, process, "processor"),
-            datamodule=self._made(schema.FIT, root, "datamodule"),
-            model=self._made(schema.FIT, imodel, "model"),
-            postprocessor=self._made(schema.FIT, imodel, "postprocessor"),
-        )
+        with self._named():
+            root = _below(fit, "fit", self.path / schema.FIT)
+            imodel = _below(root, "imodel", self.path / schema.FIT)
+            return Parts(
+                process=self._made(schema.PROCESS, process, "processor"),
+                datamodule=self._made(schema.FIT, root, "datamodule"),
+                model=self._made(schema.FIT, imodel, "model"),
+                postprocessor=self._made(schema.FIT, imodel, "postprocessor"),
+            )
 
     def engine(
         self, *, device: str | torch.device = "cpu", batch_size: int | None = None
@@ -121,6 +124,10 @@ class Bundle:
             BundleError: its files and configs do not fit one another or what is installed, or a
                 file was changed since it was checked.
         """
+        with self._named():
+            return self._engine(device, batch_size)
+
+    def _engine(self, device: str | torch.device, batch_size: int | None) -> Engine:
         from dlk.bundle._building import Building
         from dlk.bundle.weights import load_state
         from dlk.context import Setup
@@ -159,6 +166,17 @@ class Bundle:
         A row that could not be processed has ``{"error": …}`` as its prediction.
         """
         return list(self.contents.golden)
+
+    @contextlib.contextmanager
+    def _named(self) -> Iterator[None]:
+        """Let errors name the URL or zip, and not the private folder that it was brought to."""
+        try:
+            yield
+        except BundleError as error:
+            told = str(error).replace(str(self.path), self.contents.name)
+            if told == str(error):
+                raise
+            raise BundleError(told) from error.__cause__
 
     def _check_needs(self) -> None:
         from dlk.registry import register
