@@ -621,6 +621,45 @@ def test_of_a_search_what_is_done_is_kept_and_the_rest_made(toy, monkeypatch, na
     ] * 3
 
 
+KILLED = """
+import os, signal, sys
+from dlk.imodel.default import DefaultIModel
+from dlk.train import Train
+
+real, seen = DefaultIModel.training_step, []
+
+def step(self, batch, batch_idx):
+    seen.append(batch)
+    if len(seen) == 6 + 5:  # in the second run, after its state of step 4
+        os.kill(os.getpid(), signal.SIGKILL)
+    return real(self, batch, batch_idx)
+
+DefaultIModel.training_step = step
+Train(sys.argv[1]).run()
+"""
+
+
+@pytest.mark.parametrize("named", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_a_search_that_was_killed_comes_to_the_same_runs(toy, named):
+    """`kill -9` by the process itself: always at the same step, however busy the machine is."""
+    rate = "imodel.optimizer.lr"
+    toy.edit({**USUAL, f"{TRAINER}/max_epochs": 1, "_search": {rate: [0.001, 0.002, 0.003]}})
+    if named:
+        toy.edit({"specific": {rate: "lr"}})
+    expected = [left(run.dir) for run in Train(toy.fit_config).run().runs]
+    shutil.rmtree(toy.logs)
+    command = [sys.executable, "-c", KILLED, str(toy.fit_config)]
+    killed = subprocess.run(command, capture_output=True, timeout=300, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert len(list(toy.logs.iterdir())) == 2
+    runs = Train(toy.fit_config, resume=True).run().runs
+    assert [run.skipped for run in runs] == [True, False, False]
+    assert [run.resumed for run in runs] == [[], [4], []]
+    for run, was in zip(runs, expected, strict=True):
+        assert differs(left(run.dir), was) == [], run.name
+    assert all(run.skipped for run in Train(toy.fit_config, resume=True).run().runs)
+
+
 def test_what_does_not_go_together_is_refused(toy):
     with pytest.raises(ConfigError, match="leave out checkpoint"):
         Train(toy.fit_config, resume=True, checkpoint="x.ckpt")
