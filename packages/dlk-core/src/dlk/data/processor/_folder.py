@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from dlk.data.processor.configs import DefaultProcessorConfig
 
 __all__ = [
+    "learnt_at",
     "refuse_foreign",
     "refuse_foreign_split",
     "refuse_other_steps",
@@ -29,6 +32,7 @@ __all__ = [
 ]
 
 _PROCESS = "process.json"
+_PART = re.compile(rf"\.({'|'.join(SPLITS['train'] + SPLITS['predict'])})\..+\.part")
 _HOW = {"num_workers": None, "cache": True, "cache_dir": "", "cache_mb": 4096}
 """Options that say how the work is done, and change nothing of what comes of it; by default."""
 
@@ -46,11 +50,22 @@ def refuse_foreign(folder: Path) -> None:
     for entry in sorted(folder.iterdir()):
         if entry.name in SPLITS["train"] + SPLITS["predict"]:
             refuse_foreign_split(entry)
+        elif _PART.fullmatch(entry.name):  # of a process that adds a split, or was killed there
+            continue
         elif entry.name != _PROCESS and not (entry.name == "meta" and (entry / META).is_file()):
             raise DataError(
                 f"{folder} would be replaced, and holds {entry.name}, which is no processed data: "
                 "choose another processed_data_dir"
             )
+
+
+def learnt_at(meta_dir: str) -> tuple[int, int] | None:
+    """Return what tells a meta folder from one that another process puts in its place."""
+    try:
+        found = os.stat(os.path.join(meta_dir, META))
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
 
 
 def refuse_foreign_split(folder: Path) -> None:

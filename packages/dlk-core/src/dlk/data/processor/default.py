@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from dlk.data.inputs import Source, open_input
 from dlk.data.meta import Meta
 from dlk.data.processor._columns import to_bytes
 from dlk.data.processor._folder import (
+    learnt_at,
     refuse_foreign,
     refuse_foreign_split,
     refuse_other_steps,
@@ -53,6 +55,7 @@ class DefaultProcessor(Processor):
     def __init__(self, config: DefaultProcessorConfig, setup: Setup) -> None:
         super().__init__(config, setup)
         self._config = config
+        self._learnt_at = learnt_at(setup.meta.dir) if setup.meta.dir else None
         self._lock = threading.Lock()
         self._built: Runner | None = None
         if setup.meta.dir:  # else `fit_transform` builds the steps, with the folder it makes
@@ -129,7 +132,7 @@ class DefaultProcessor(Processor):
         report = Report()
         with Work(self._steps, out_dir) as work:
             for split, source in sources.items():
-                with atomic_dir(Path(out_dir) / split) as aside:
+                with self._undisturbed(out_dir), atomic_dir(Path(out_dir) / split) as aside:
                     write_split(
                         self._runner,
                         source,
@@ -139,7 +142,29 @@ class DefaultProcessor(Processor):
                         work=work,
                         report=report,
                     )
+                    self._check_learnt(out_dir)
         return report
+
+    @contextlib.contextmanager
+    def _undisturbed(self, out_dir: str | os.PathLike[str]) -> Iterator[None]:
+        """Tell of a folder that is gone with what was being written there by who replaced it."""
+        try:
+            yield
+        except FileNotFoundError:
+            self._check_learnt(out_dir)
+            raise
+
+    def _check_learnt(self, out_dir: str | os.PathLike[str]) -> None:
+        """Refuse to put a split beside what another process learnt since this one began.
+
+        Raises:
+            DataError: it would be made by other vocabularies than the splits there.
+        """
+        if self._learnt_at is not None and learnt_at(self.setup.meta.dir) != self._learnt_at:
+            raise DataError(
+                f"{os.fspath(out_dir)} was processed anew by another process meanwhile, and what "
+                "it learnt may be other: process these splits again"
+            )
 
     def explain(
         self, data: Mapping[str, Any], out_dir: str | os.PathLike[str], *, stage: str
