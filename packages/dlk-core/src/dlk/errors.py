@@ -68,6 +68,7 @@ CODES: Mapping[str, str] = {
     "expression-forbidden": "an expression that asks for what is not in the language",
     "expression-budget": "an expression that is too long, or takes too much work or memory",
     "expression-failed": "an expression that fails on the values given to it",
+    "reserved-key": "a word of configs, such as _base, as a key of data",
     # search, overrides, globals
     "search": "a _search that is no object of paths and their values",
     "search-conflict": "a search that another one, or an override, undoes",

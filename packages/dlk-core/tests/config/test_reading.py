@@ -381,10 +381,16 @@ def test_the_one_component_of_a_type_at_the_top_is_asked_for_by_type(read: Read)
 # The way back ------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("key", ["_G", "_base", "_search"])
+def test_data_whose_keys_could_not_be_read_back_are_refused_at_once(key: str) -> None:
+    with pytest.raises(ConfigError, match=f'tags.{key}: "{key}" has a meaning in configs'):
+        make("house", "", {"tags": {key: [1]}})
+
+
 @given(
     floors=st.integers(0, 9),
     tags=st.dictionaries(
-        st.text(max_size=5),
+        st.text(max_size=5).filter(lambda key: key not in ("_G", "_base")),
         # "???" is no text but says that a value is required.
         st.lists(st.integers() | st.text(max_size=5).filter(lambda t: t != "???"), max_size=3),
     ),

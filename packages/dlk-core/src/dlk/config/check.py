@@ -367,6 +367,9 @@ def _inside(field: Mapping[str, Any], value: Any, path: Path, stage: _Stage) -> 
             if key == "_anchor":
                 message = "only a component has an anchor"
                 yield Mistake((*path, key), message, "anchor", key=True)
+            elif key in ("_G", "_base", "_search"):  # a run's config could not be read back
+                message = f'"{key}" has a meaning in configs and names no data: rename it'
+                yield Mistake((*path, key), message, "reserved-key", key=True)
             elif isinstance(key, str):
                 yield from _inside(field, part, (*path, key), stage)
             else:
