@@ -54,6 +54,12 @@ def test_the_first_example_runs_and_ends_with_one_json_object(
     rows = str(FIXTURE / "test.jsonl")
     assert predict.evaluate(rows).metrics["acc"] == pytest.approx(summary["accuracy"], abs=1e-4)
 
+    given = [{"sentence": None}, {"sentence": "Who wrote Hamlet ?"}, {"sentence": 5}]
+    none, answer, number = predict.run(given)
+    assert none["error"] == {"column": "sentence", "reason": "expected a text"}
+    assert "label" in answer
+    assert number["error"]["column"] == "sentence"
+
 
 def test_the_configs_of_text_cls_train_any_bert(tmp_path: Path) -> None:
     folder = copied("text_cls", tmp_path)

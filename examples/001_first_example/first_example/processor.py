@@ -17,6 +17,7 @@ from dlk.data.meta import Meta
 from dlk.data.processor.base import Online, Processor, Report
 from dlk.data.store import SplitWriter
 from dlk.data.vocabulary import Vocabulary
+from dlk.errors import RowError
 from dlk.io import atomic_dir, atomic_write
 from dlk.registry import register
 from first_example.configs import WordsAndPairsConfig
@@ -53,7 +54,14 @@ class WordsAndPairs(Processor):
         return _write(self, {name: _columns(data[name], name) for name in data}, out_dir)
 
     def online(self, columns: Mapping[str, Sequence[Any]]) -> Online:
-        return Online(self.made(columns))
+        errors = {
+            row: RowError(row, "sentence", given, "expected a text")
+            for row, given in enumerate(columns["sentence"])
+            if not isinstance(given, str)
+        }
+        good = [row for row in range(len(columns["sentence"])) if row not in errors]
+        made = self.made({name: [values[at] for at in good] for name, values in columns.items()})
+        return Online({**made, "_row": good}, errors)
 
     def made(self, columns: Mapping[str, Sequence[Any]]) -> Columns:
         """Return the given columns and the numbers made of them; labels where there are any."""
