@@ -93,7 +93,7 @@ def completions(editor: tuple[Client, Path], before: str, written: str, sign: st
 
 
 def test_hovering_over_an_option_shows_its_help(editor: tuple[Client, Path]) -> None:
-    assert "folder that Process wrote" in hover(editor, "processed_data_dir")
+    assert "folder or URL that Process wrote" in hover(editor, "processed_data_dir")
 
 
 def test_hovering_over_a_component_or_a_module_file_says_what_it_is(
